@@ -1,0 +1,106 @@
+import { isUtf8 } from 'node:buffer'
+import { AppError } from '@dowell-chat/api'
+import express, { type Request, type RequestHandler, type Response } from 'express'
+import multer, { MulterError } from 'multer'
+
+export type Fields = Record<string, unknown>
+
+/** Reads a request's body into fields; undefined when the request has none. */
+export type BodyReader = (req: Request, res: Response) => Promise<Fields | undefined>
+
+const JSON_TYPE = 'application/json'
+const FORM_TYPE = 'application/x-www-form-urlencoded'
+const MULTIPART_TYPE = 'multipart/form-data'
+
+/** No documented request has more than a handful. */
+const MAX_FIELDS = 100
+
+/**
+ * Reads JSON bodies and, where forms are welcome, urlencoded and multipart ones.
+ *
+ * @param limit bytes; a larger body is refused with 413 before it is held in memory
+ * @throws AppError PARSE_ERROR, UNSUPPORTED_MEDIA_TYPE or PAYLOAD_TOO_LARGE
+ */
+export function createBodyReader(limit: number, options: { forms: boolean }): BodyReader {
+  const json = promised(
+    express.json({
+      limit,
+      strict: false,
+      type: JSON_TYPE,
+      verify(_req, _res, raw) {
+        // Otherwise every broken byte would be stored as U+FFFD without a word.
+        if (!isUtf8(raw)) throw new AppError('PARSE_ERROR', { message: 'The body is not UTF-8' })
+      },
+    }),
+  )
+  const form = promised(
+    express.urlencoded({ limit, extended: false, parameterLimit: MAX_FIELDS, type: FORM_TYPE }),
+  )
+  const multipart = promised(
+    multer({
+      limits: { fieldSize: limit, fields: MAX_FIELDS, parts: MAX_FIELDS, headerPairs: 100 },
+    }).none(),
+  )
+
+  return async (req, res) => {
+    if (!hasBody(req)) return undefined
+    if (Number(req.headers['content-length']) > limit) throw new AppError('PAYLOAD_TOO_LARGE')
+    if (req.is(JSON_TYPE)) {
+      await json(req, res)
+      return objectOf(req.body)
+    }
+    if (options.forms && req.is(FORM_TYPE)) {
+      await form(req, res)
+      return lastOfEach(req.body)
+    }
+    if (options.forms && req.is(MULTIPART_TYPE)) {
+      await multipart(req, res).catch((error) => {
+        throw fromMultipart(error)
+      })
+      return lastOfEach(req.body)
+    }
+    const welcome = options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE]
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', {
+      message: `The content type of the body must be ${welcome.join(', ')}`,
+    })
+  }
+}
+
+function hasBody(req: Request): boolean {
+  const { 'content-length': length, 'transfer-encoding': encoding } = req.headers
+  return encoding !== undefined || (length !== undefined && Number(length) !== 0)
+}
+
+function objectOf(body: unknown): Fields {
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Fields
+  throw new AppError('PARSE_ERROR', { message: 'The body must be a JSON object' })
+}
+
+/** A field that was sent twice counts as it was sent last. */
+function lastOfEach(body: Fields): Fields {
+  return Object.fromEntries(
+    Object.entries(body ?? {}).map(([key, value]) => [
+      key,
+      Array.isArray(value) ? value.at(-1) : value,
+    ]),
+  )
+}
+
+function fromMultipart(error: unknown): unknown {
+  if (error instanceof MulterError) {
+    if (error.code === 'LIMIT_UNEXPECTED_FILE') {
+      const field = error.field ?? 'body'
+      return new AppError('BAD_REQUEST', { errors: { [field]: ['must be text, not a file'] } })
+    }
+    if (error.code.startsWith('LIMIT_')) return new AppError('PAYLOAD_TOO_LARGE')
+  }
+  // What busboy says of a malformed body; it has no status of its own.
+  return new AppError('PARSE_ERROR', { cause: error })
+}
+
+function promised(middleware: RequestHandler): (req: Request, res: Response) => Promise<void> {
+  return (req, res) =>
+    new Promise((resolve, reject) => {
+      middleware(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
+    })
+}

@@ -1,0 +1,27 @@
+import type { Deps } from '@dowell-chat/api'
+import express, { type Router } from 'express'
+
+/**
+ * `/healthz`: the process answers. `/readyz`: it may be sent requests, because the database answers and it is not on
+ * its way out.
+ */
+export function health(deps: Deps, isClosing: () => boolean): Router {
+  const router = express.Router()
+  router.get('/healthz', (_req, res) => {
+    res.json({ status: 'ok' })
+  })
+  router.get('/readyz', async (req, res) => {
+    if (isClosing()) {
+      res.status(503).json({ status: 'unavailable', reason: 'the server is shutting down' })
+      return
+    }
+    try {
+      await deps.db.ping()
+      res.json({ status: 'ok' })
+    } catch (error) {
+      req.log.error({ err: error }, 'the database does not answer')
+      res.status(503).json({ status: 'unavailable', reason: 'the database does not answer' })
+    }
+  })
+  return router
+}

@@ -1,0 +1,187 @@
+import {
+  AppError,
+  type Context,
+  type Meta,
+  matchV3,
+  type PublicError,
+  routeV2,
+  v2Router,
+  v3Router,
+} from '@dowell-chat/api'
+import type { Request, RequestHandler, Response } from 'express'
+import { createOpenApiNodeHttpHandler } from 'trpc-to-openapi'
+import { createBodyReader, type Fields } from './body.ts'
+import { type Dress, methodNotAllowed, plain, sendError } from './errors.ts'
+
+export interface RestOptions {
+  readonly contextOf: (res: Response) => Context
+  /** Bytes that a request body may have. */
+  readonly bodyLimit: number
+}
+
+/** The documented URLs: fields come from the query and from a body of any documented kind, `type` chooses. */
+export function restV2(options: RestOptions): RequestHandler {
+  const readBody = createBodyReader(options.bodyLimit, { forms: true })
+  const call = createCaller(v2Router, options.contextOf)
+  return answering(envelope, async (req, res) => {
+    const { path, query } = partsOf(req)
+    const fields = { ...query, ...(await readBody(req, res)) }
+    // v2 ignores keys that it does not know, and this one must not reach plain objects.
+    Reflect.deleteProperty(fields, '__proto__')
+    const method = methodOf(req)
+    const route = routeV2(method, path, fields)
+    if (!route) return false
+    if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
+    await call(req, res, { method, path: route.path, input: route.input })
+    return true
+  })
+}
+
+/** REST by resource: a query for what reads and deletes, a JSON body for what writes. */
+export function restV3(options: RestOptions): RequestHandler {
+  const readBody = createBodyReader(options.bodyLimit, { forms: false })
+  const call = createCaller(v3Router, options.contextOf)
+  return answering(plain, async (req, res) => {
+    const { path, query } = partsOf(req)
+    const match = matchV3(path)
+    if (!match) return false
+    const method = methodOf(req)
+    if (!match.methods.includes(method)) throw methodNotAllowed(res, match.methods)
+    const takesBody = method === 'POST' || method === 'PATCH' || method === 'PUT'
+    const body = await readBody(req, res)
+    if (!takesBody && body) {
+      throw new AppError('BAD_REQUEST', { message: `A ${method} request takes no body here` })
+    }
+    refuseKeys(takesBody ? Object.keys(query) : [], 'must be in the body')
+    const input = takesBody ? (body ?? {}) : query
+    refuseKeys(
+      Object.keys(input).filter((key) => match.keys.includes(key)),
+      'is taken from the path',
+    )
+    refuseKeys(Object.hasOwn(input, '__proto__') ? ['__proto__'] : [], 'is not a known key')
+    await call(req, res, { method, path, input })
+    return true
+  })
+}
+
+function refuseKeys(keys: string[], text: string): void {
+  if (keys.length === 0) return
+  const errors = Object.fromEntries(keys.slice(0, 20).map((key) => [key.slice(0, 100), [text]]))
+  throw new AppError('BAD_REQUEST', { errors })
+}
+
+/** `{success: false, message, code, errors}`, with the documented names of the fields. */
+const envelope: Dress = (error: PublicError, requestId) => {
+  const { errors, ...rest } = plain(error, requestId) as { errors?: Record<string, string[]> }
+  const named = errors && Object.entries(errors).map(([key, texts]) => [snakeCase(key), texts])
+  return { success: false, ...rest, ...(named ? { errors: Object.fromEntries(named) } : {}) }
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[a-z][A-Z]/g, ([a, b]) => `${a}_${b?.toLowerCase()}`)
+}
+
+function answering(
+  dress: Dress,
+  handle: (req: Request, res: Response) => Promise<boolean>,
+): RequestHandler {
+  return async (req, res, next) => {
+    try {
+      if (!(await handle(req, res))) next()
+    } catch (error) {
+      if (req.method === 'OPTIONS' && res.hasHeader('Allow')) res.status(204).end()
+      else sendError(res, error, dress)
+    }
+  }
+}
+
+/** HEAD is GET whose body node leaves out. */
+function methodOf(req: Request): string {
+  return req.method === 'HEAD' ? 'GET' : req.method
+}
+
+function partsOf(req: Request): { path: string; query: Record<string, string> } {
+  const [path = '/', ...query] = req.originalUrl.split('?')
+  return {
+    path: decodeUnreserved(path),
+    // Of a key that was given twice the last one counts.
+    query: Object.fromEntries(new URLSearchParams(query.join('?'))),
+  }
+}
+
+/** Percent-encoded letters and digits mean themselves (RFC 3986, 2.3), and trpc-to-openapi decodes nothing. */
+function decodeUnreserved(path: string): string {
+  return path.replace(/%[0-9a-f]{2}/gi, (encoded) => {
+    const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return /[\w.~-]/.test(character) ? character : encoded
+  })
+}
+
+interface Call {
+  readonly method: string
+  /** The procedure's own path, with its parameters in place. */
+  readonly path: string
+  readonly input: Fields
+}
+
+/**
+ * Calls a procedure through trpc-to-openapi's handler. The handler gets a request that leaves it nothing to guess: body
+ * and query already parsed, the one content type that it accepts. Its answer is collected and not sent, because of a
+ * failure it would send less than our table says.
+ */
+function createCaller(
+  router: typeof v2Router | typeof v3Router,
+  contextOf: (res: Response) => Context,
+): (req: Request, res: Response, call: Call) => Promise<void> {
+  const failures = new WeakMap<Request, unknown>()
+  const handler = createOpenApiNodeHttpHandler<typeof router, Request, Response>({
+    router,
+    createContext: ({ res }) => Promise.resolve(contextOf(res)),
+    responseMeta: ({ paths, data, errors }) => {
+      const meta = router._def.procedures[paths?.[0] ?? '']?._def.meta as Meta | undefined
+      return errors.length === 0 && meta?.rest?.created?.(data[0] as never) ? { status: 201 } : {}
+    },
+    onError: ({ error, req }) => {
+      failures.set(req, error)
+    },
+  })
+  return async (req, res, call) => {
+    prepare(req, call)
+    const answer = { statusCode: 200, body: '' }
+    await handler(req, collecting(res, answer))
+    const failure = failures.get(req)
+    if (failure) throw failure
+    res.setHeader('Cache-Control', 'no-store')
+    res.status(answer.statusCode).type('application/json').send(answer.body)
+  }
+}
+
+function prepare(req: Request, { method, path, input }: Call): void {
+  req.method = method
+  req.url = path
+  req.headers['content-type'] = 'application/json'
+  req.body = input
+  // The handler drops what is false in a query; as text nothing is. (Such values come from a GET with a JSON body.)
+  const query = Object.entries(input).map(([key, value]) => [
+    key,
+    typeof value === 'boolean' || typeof value === 'number' ? String(value) : value,
+  ])
+  Object.defineProperty(req, 'query', { value: Object.fromEntries(query), configurable: true })
+}
+
+/** The response as the handler needs it, except that what it would send ends up in `answer`. */
+function collecting(res: Response, answer: { statusCode: number; body: string }): Response {
+  return Object.create(res, {
+    statusCode: {
+      set(status: number) {
+        answer.statusCode = status
+      },
+    },
+    setHeader: { value: () => undefined },
+    end: {
+      value: (body: string) => {
+        answer.body = body
+      },
+    },
+  })
+}

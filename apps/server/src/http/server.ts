@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type ErrorCode, errorTable } from '@dowell-chat/api'
+
+/** An HTTP server that tells even a client whose request cannot be parsed what is wrong, in the usual shape. */
+export function createHttpServer(listener: RequestListener): Server {
+  const server = createServer(
+    {
+      // Time for all headers, and for the whole request: a client that dribbles holds a socket no longer.
+      headersTimeout: 10_000,
+      requestTimeout: 30_000,
+      // Longer than the 60 s that load balancers commonly keep a connection, so that it is they who close it.
+      keepAliveTimeout: 65_000,
+    },
+    listener,
+  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (!socket.writable || error.code === 'ECONNRESET') {
+      socket.destroy()
+      return
+    }
+    socket.end(rawError(codeOf(error)))
+  })
+  return server
+}
+
+function codeOf(error: NodeJS.ErrnoException): ErrorCode {
+  switch (error.code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return 'HEADERS_TOO_LARGE'
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 'TIMEOUT'
+    default:
+      return 'BAD_REQUEST'
+  }
+}
+
+function rawError(code: ErrorCode): string {
+  const { status } = errorTable[code]
+  const requestId = randomUUID()
+  const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : errorTable[code].text
+  const body = JSON.stringify({ code, message, requestId })
+  return [
+    `HTTP/1.1 ${status} ${code}`,
+    'Connection: close',
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${requestId}`,
+    '',
+    body,
+  ].join('\r\n')
+}

@@ -1,0 +1,40 @@
+import { appRouter, type Context, toPublicError, withRequestId } from '@dowell-chat/api'
+import { createExpressMiddleware } from '@trpc/server/adapters/express'
+import type { RequestHandler, Response } from 'express'
+import { requestIdOf } from './errors.ts'
+
+/** Calls that one HTTP request may carry. */
+export const MAX_BATCH_SIZE = 50
+
+export interface TrpcOptions {
+  readonly contextOf: (res: Response) => Context
+  /** Bytes that a request body may have. */
+  readonly bodyLimit: number
+}
+
+/** The procedures on tRPC's own wire, with superjson. */
+export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
+  const middleware = createExpressMiddleware({
+    router: appRouter,
+    createContext: ({ res }) => contextOf(res),
+    maxBodySize: bodyLimit,
+    maxBatchSize: MAX_BATCH_SIZE,
+    responseMeta({ data, errors }) {
+      const told = errors.map((error) => toPublicError(error))
+      const retryAfter = told.find((error) => error.retryAfter !== undefined)?.retryAfter
+      const [only] = data.length === 1 ? told : []
+      return {
+        headers: {
+          'Cache-Control': 'no-store',
+          ...(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }),
+        },
+        // A batch whose calls fared differently keeps tRPC's 207; one failure has the status of our table.
+        ...(only ? { status: only.status } : {}),
+      }
+    },
+    onError({ error, req }) {
+      if (req.res && toPublicError(error).status >= 500) req.res.locals.failure = error
+    },
+  })
+  return (req, res, next) => withRequestId(requestIdOf(res), () => middleware(req, res, next))
+}

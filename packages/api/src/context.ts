@@ -1,0 +1,25 @@
+import type { Database } from '@dowell-chat/db'
+import type { Actor } from './auth/actor.ts'
+
+/** What the procedures work with; built once, by the composition root. */
+export interface Deps {
+  readonly db: Database
+  /** Milliseconds since the Unix epoch. */
+  readonly clock: () => number
+  /** Random bytes from a source that nobody can predict. */
+  readonly randomBytes: (length: number) => Uint8Array
+  readonly limits: Limits
+}
+
+export interface Limits {
+  /** The longest message text, in Unicode characters (code points). */
+  readonly messageMaxChars: number
+}
+
+/** What one request knows. */
+export interface Context {
+  readonly deps: Deps
+  readonly actor: Actor
+  /** Also in the response's X-Request-Id header, in the log and in every error body. */
+  readonly requestId: string
+}

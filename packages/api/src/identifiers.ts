@@ -1,0 +1,50 @@
+import { Buffer } from 'node:buffer'
+import type { Deps } from './context.ts'
+
+type Source = Pick<Deps, 'clock' | 'randomBytes'>
+
+/**
+ * 24 lower-case hex characters: 4 bytes of Unix time, then 8 random bytes. Random and not a counter, so that no id lets
+ * anyone guess another.
+ */
+export function newId({ clock, randomBytes }: Source): string {
+  const seconds = Math.floor(clock() / 1000) % 2 ** 32
+  return seconds.toString(16).padStart(8, '0') + Buffer.from(randomBytes(8)).toString('hex')
+}
+
+/** `FB101`, zeros, Unix seconds, `#` and seven digits: 30 characters, like FB10100000001693018738#5535526. */
+export function newEventId({ clock, randomBytes }: Source): string {
+  const seconds = Math.floor(clock() / 1000).toString()
+  const random = Buffer.from(randomBytes(6)).readUIntBE(0, 6) % 10_000_000
+  return `FB101${seconds.padStart(17, '0')}#${random.toString().padStart(7, '0')}`
+}
+
+const productCodes = new Map([
+  ['WORKFLOWAI', '11'],
+  ['TEAMMANAGEMENT', '12'],
+  ['WIFIQRCODE', '13'],
+  ['SALESAGENTLOGIN', '14'],
+  ['LEGALZARD', '15'],
+  ['USEREXPERIENCELIVE', '16'],
+  ['SOCIALMEDIAAUTOMATION', '17'],
+  ['LIVINGLABSCALES', '18'],
+  ['LOGOSCAN', '19'],
+  ['LIVINGLABMONITORING', '20'],
+  ['PERMUTATIONCALCULATOR', '21'],
+  ['SECUREREPOSITORIES', '22'],
+  ['SECUREDATA', '23'],
+  ['CUSTOMEREXPERIENCE', '24'],
+  ['DOWELLCSC', '25'],
+  ['LIVINGLABCHAT', '26'],
+  ['SALESAGENT', '27'],
+  ['LOGIN', '28'],
+  ['DOWELLMAIL', '29'],
+  ['EXTENSION', '30'],
+  ['LIVINGLABADMIN', '31'],
+  ['PUBLICCHAT', '32'],
+])
+
+/** `<product code>-<user id>`; a product without a code stands there by its own name. */
+export function roomRoomId(productName: string, userId: string): string {
+  return `${productCodes.get(productName) ?? productName}-${userId}`
+}

@@ -1,0 +1,126 @@
+import {
+  advanceRoom,
+  findMessageByClientId,
+  findRoom,
+  insertMessage,
+  type MessageRow,
+  type Tx,
+} from '@dowell-chat/db'
+import { z } from 'zod'
+import { type Actor, scopeOf } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { AppError, badField } from '../errors.ts'
+import { clientMessageId, id, isLongerThan, messageText, messageType, name } from '../fields.ts'
+import { newId } from '../identifiers.ts'
+import { roomNotFound } from '../rooms/policy.ts'
+import { procedure } from '../trpc.ts'
+import { exampleMessage, Message, side, toMessage } from './schema.ts'
+
+const input = z.strictObject({
+  roomId: id,
+  messageData: messageText.meta({ example: 'message' }),
+  side,
+  author: name.meta({ example: 'client' }),
+  messageType: messageType.default('text'),
+  clientMessageId: clientMessageId.optional().meta({
+    description:
+      'Makes the send exactly-once: the same id with the same content answers the message that was stored before.',
+    example: '0192f3a1-7c1e-4d3b',
+  }),
+})
+type Input = z.output<typeof input>
+
+const output = z
+  .object({
+    message: Message,
+    replayed: z.boolean().meta({
+      description: 'True when this id was sent before and the first message is answered.',
+    }),
+  })
+  .meta({ id: 'CreateMessageResult', additionalProperties: true })
+type Output = z.output<typeof output>
+
+/**
+ * Stores a message as the next of its room. The answer means that it is durable.
+ *
+ * @throws AppError BAD_REQUEST, NOT_FOUND, ROOM_CLOSED, IDEMPOTENCY_CONFLICT
+ */
+export async function createMessage(deps: Deps, actor: Actor, input: Input): Promise<Output> {
+  const { messageMaxChars } = deps.limits
+  if (isLongerThan(input.messageData, messageMaxChars)) {
+    throw badField('messageData', `must have at most ${messageMaxChars} characters`)
+  }
+  return deps.db.write(async (tx) => {
+    if (input.clientMessageId !== undefined) {
+      const earlier = await findEarlier(tx, actor, {
+        ...input,
+        clientMessageId: input.clientMessageId,
+      })
+      if (earlier) return { message: toMessage(earlier), replayed: true }
+    }
+    const now = deps.clock()
+    const where = { orgId: scopeOf(actor), roomId: input.roomId }
+    const room = await advanceRoom(tx, { ...where, lastMessage: input.messageData, now })
+    if (!room) {
+      throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
+    }
+    const row: MessageRow = {
+      org_id: room.org_id,
+      room_id: room.id,
+      seq: room.last_seq,
+      id: newId(deps),
+      side: input.side ? 1 : 0,
+      author: input.author,
+      message_type: input.messageType,
+      message_data: input.messageData,
+      client_message_id: input.clientMessageId ?? null,
+      is_active: 1,
+      created_at: now,
+    }
+    await insertMessage(tx, row)
+    return { message: toMessage(row), replayed: false }
+  })
+}
+
+/** The message that this sender stored under this id; a retry is answered even after the room was deleted. */
+async function findEarlier(
+  tx: Tx,
+  actor: Actor,
+  input: Input & { clientMessageId: string },
+): Promise<MessageRow | undefined> {
+  const room = await findRoom(tx, { orgId: scopeOf(actor), roomId: input.roomId })
+  if (!room) throw roomNotFound()
+  const earlier = await findMessageByClientId(tx, { ...input, orgId: room.org_id })
+  if (!earlier) return undefined
+  const same =
+    earlier.message_data === input.messageData && earlier.message_type === input.messageType
+  if (!same) throw new AppError('IDEMPOTENCY_CONFLICT')
+  return earlier
+}
+
+export const createMessageProcedure = procedure
+  .meta({
+    openapi: {
+      method: 'POST',
+      path: '/api/v3/rooms/{roomId}/messages',
+      tags: ['messages'],
+      summary: 'Send a message',
+      description:
+        'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
+    },
+    errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
+    rest: { created: (answer: Output) => !answer.replayed },
+    example: {
+      input: {
+        roomId: exampleMessage.roomId,
+        messageData: 'message',
+        side: true,
+        author: 'client',
+        messageType: 'text',
+      },
+      output: { message: exampleMessage, replayed: false },
+    },
+  })
+  .input(input)
+  .output(output)
+  .mutation(({ ctx, input }) => createMessage(ctx.deps, ctx.actor, input))

@@ -1,0 +1,55 @@
+import type { MessageRow } from '@dowell-chat/db'
+import { z } from 'zod'
+import { boolean, id, time } from '../fields.ts'
+
+export const side = boolean.meta({ description: 'False: the customer. True: the support team.' })
+
+export const Message = z
+  .object({
+    id,
+    roomId: id,
+    seq: z.int().positive().meta({
+      description: 'Position in the room: 1, 2, 3 … without gaps. What messages are ordered by.',
+      example: 1,
+    }),
+    messageData: z.string(),
+    side,
+    author: z.string(),
+    messageType: z.string(),
+    clientMessageId: z
+      .string()
+      .nullable()
+      .meta({ description: "The sender's own id of this message; null when it gave none." }),
+    isActive: z.boolean().meta({ description: 'False once the message is deleted.' }),
+    createdAt: time,
+  })
+  .meta({ id: 'Message', additionalProperties: true })
+export type Message = z.output<typeof Message>
+
+export function toMessage(row: MessageRow): Message {
+  return {
+    id: row.id,
+    roomId: row.room_id,
+    seq: row.seq,
+    messageData: row.message_data,
+    side: row.side === 1,
+    author: row.author,
+    messageType: row.message_type,
+    clientMessageId: row.client_message_id,
+    isActive: row.is_active === 1,
+    createdAt: new Date(row.created_at),
+  }
+}
+
+export const exampleMessage = {
+  id: '64ed7d9da57293efb539eb1a',
+  roomId: '64ed7d75a57293efb539eb19',
+  seq: 1,
+  messageData: 'message',
+  side: true,
+  author: 'client',
+  messageType: 'text',
+  clientMessageId: null,
+  isActive: true,
+  createdAt: '2023-08-29T05:10:21.000Z',
+}

@@ -1,0 +1,381 @@
+import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
+import { type ErrorCode, errorTable } from '../errors.ts'
+import type { Meta } from '../trpc.ts'
+import { type V2Method, type V2Operation, v2Operations } from './v2/operations.ts'
+import { innerPath, v2Router } from './v2/router.ts'
+import { v3Router } from './v3.ts'
+
+type Json = Record<string, unknown>
+type Operation = Json & {
+  operationId: string
+  parameters?: Json[]
+  requestBody?: { required?: boolean; content: Record<string, Json> }
+  responses: Record<string, Json & { content?: Record<string, Json> }>
+}
+type Paths = Record<string, Record<string, Operation>>
+type Schemas = Record<string, Json>
+
+export type OpenApiVersion = '3.1.0' | '3.0.3'
+
+/** The version of the REST API, not of the software. */
+const API_VERSION = '3.0.0'
+
+const description = `Support chat: an end user of some product opens a **room** with an organisation, and both sides write **messages**.
+
+- **v3** names things by resource: \`/api/v3/rooms\`.
+- **v2** is the documented DowellChat API at its documented URLs. Where several operations share one URL, \`type\` chooses. Bodies may be JSON, urlencoded or multipart; a trailing slash makes no difference.
+
+Every error body has a \`code\` for programs, a \`message\` for people and a \`requestId\` for the log.`
+
+/** The OpenAPI document of both REST surfaces, made from the procedures by trpc-to-openapi. */
+export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
+  const options = {
+    title: 'Dowell Chat',
+    description,
+    version: API_VERSION,
+    baseUrl: '/',
+    openApiVersion: version,
+    license: { name: 'MIT', identifier: 'MIT' },
+    securitySchemes: {},
+  } as const
+  const v3 = generateOpenApiDocument(v3Router, options)
+  const v2 = generateOpenApiDocument(v2Router, options)
+  const schemas = {
+    ...v3.components?.schemas,
+    ...v2.components?.schemas,
+    ...errorSchemas,
+  } as Schemas
+
+  return {
+    ...v3,
+    // `identifier` came with 3.1.
+    info: { ...v3.info, license: version === '3.1.0' ? options.license : { name: 'MIT' } },
+    tags: [
+      { name: 'rooms', description: 'Conversations of one user with one organisation.' },
+      { name: 'messages', description: 'What the two sides write in a room.' },
+      { name: 'v2', description: 'The documented DowellChat v2 API.' },
+    ],
+    security: [],
+    paths: {
+      ...v3Paths(v3.paths as Paths, schemas),
+      ...v2Paths(v2.paths as Paths, schemas),
+    } as NonNullable<OpenAPIObject['paths']>,
+    components: {
+      schemas: sortKeys(schemas) as never,
+      headers: {
+        RequestId: {
+          description: 'Names this request in the log and in an error body.',
+          schema: { type: 'string' },
+        },
+      },
+    },
+  }
+}
+
+function v3Paths(paths: Paths, schemas: Schemas): Paths {
+  for (const [name, procedure] of Object.entries(v3Router._def.procedures)) {
+    const meta = procedure._def.meta as Meta
+    if (!meta.openapi) continue
+    const { path } = meta.openapi
+    const method = meta.openapi.method.toLowerCase()
+    const operation = paths[path]?.[method]
+    if (!operation) throw new Error(`${name} is missing from the generated document`)
+    const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, key]) => key)
+    const example = meta.example?.input ?? {}
+    nameBody(operation, `${capital(name)}Request`, schemas)
+    giveExamples(operation, {
+      parameters: example,
+      body: Object.fromEntries(Object.entries(example).filter(([key]) => !inPath.includes(key))),
+      answer: meta.example?.output,
+    })
+    const { 200: success, ...rest } = operation.responses
+    operation.responses = {
+      ...(meta.rest?.created
+        ? {
+            200: { ...success, description: 'It was there already' } as Json,
+            201: { ...success, description: 'It was made' } as Json,
+          }
+        : { 200: { ...success, description: 'The answer' } as Json }),
+      ...rest,
+      ...errorResponses(operation, 'Error', meta.errors),
+    }
+  }
+  return sortKeys(paths)
+}
+
+/** The documented URLs: what shares a URL and a method becomes one operation, with `type` to choose. */
+function v2Paths(inner: Paths, schemas: Schemas): Paths {
+  const paths: Paths = {}
+  for (const [url, operations] of Map.groupBy(v2Operations, ({ url }) => url)) {
+    const item: Record<string, Operation> = {}
+    const methods = new Set(operations.flatMap(({ methods }) => methods))
+    for (const method of methods) {
+      const sharing = operations.filter((operation) => operation.methods.includes(method))
+      const generated = sharing.map((operation) => {
+        const found = inner[innerPath(operation)]?.[method.toLowerCase()]
+        if (!found) throw new Error(`${operation.name} is missing from the generated document`)
+        return prepareV2(operation, method, found, schemas)
+      })
+      item[method.toLowerCase()] =
+        operations.length === 1 && generated[0]
+          ? { ...generated[0], operationId: `${operations[0]?.name}V2` }
+          : mergeByType(method, sharing, generated, schemas)
+    }
+    paths[`${url}/`] = item
+  }
+  return paths
+}
+
+function prepareV2(
+  definition: V2Operation,
+  method: V2Method,
+  operation: Operation,
+  schemas: Schemas,
+): Operation {
+  const body = operation.requestBody?.content['application/json']
+  if (body && definition.type !== undefined) addType(body.schema as Json, definition.type)
+  nameBody(operation, `${capital(definition.name)}V2Request`, schemas)
+  giveExamples(operation, {
+    parameters: definition.example.input,
+    body: definition.example.input,
+    answer: definition.example.output,
+  })
+  operation.operationId = `${definition.name}${method}`
+  operation.responses = {
+    200: { ...operation.responses[200], description: definition.summary },
+    ...errorResponses(operation, 'ErrorV2', definition.errors),
+  }
+  if (operation.requestBody) {
+    const { content } = operation.requestBody
+    const json = content['application/json'] as Json
+    for (const form of ['application/x-www-form-urlencoded', 'multipart/form-data']) {
+      content[form] = { schema: json.schema }
+    }
+  }
+  return operation
+}
+
+function addType(schema: Json, type: string): void {
+  schema.properties = {
+    type: { type: 'string', enum: [type] },
+    ...(schema.properties as Json),
+  }
+  schema.required = ['type', ...((schema.required as string[] | undefined) ?? [])]
+}
+
+function mergeByType(
+  method: V2Method,
+  definitions: V2Operation[],
+  operations: Operation[],
+  schemas: Schemas,
+): Operation {
+  const types = definitions.map(({ type }) => type as string)
+  const merged: Operation = {
+    operationId: `${method.toLowerCase()}RoomServiceV2`,
+    tags: ['v2'],
+    summary: definitions.map(({ summary }) => summary).join('; '),
+    description: `\`type\` chooses the operation:\n\n${definitions
+      .map(({ type, summary, description }) =>
+        `- \`${type}\`: ${summary}. ${description ?? ''}`.trim(),
+      )
+      .join('\n')}`,
+    responses: {},
+  }
+  const alone = definitions.length === 1
+  if (method === 'POST') {
+    const bodies = operations.map((operation) => operation.requestBody?.content['application/json'])
+    const refs = bodies.map((body) => (body?.schema as { $ref: string } | undefined)?.$ref)
+    const name = `${capital(method.toLowerCase())}RoomServiceV2Request`
+    schemas[name] = {
+      oneOf: refs.map(($ref) => ({ $ref })),
+      discriminator: {
+        propertyName: 'type',
+        mapping: Object.fromEntries(types.map((type, index) => [type, refs[index]])),
+      },
+    }
+    const schema = { $ref: `#/components/schemas/${name}` }
+    merged.requestBody = {
+      required: true,
+      content: {
+        'application/json': {
+          schema,
+          examples: Object.fromEntries(
+            types.map((type, index) => [type, { value: bodies[index]?.example }]),
+          ),
+        },
+        'application/x-www-form-urlencoded': { schema },
+        'multipart/form-data': { schema },
+      },
+    }
+  } else {
+    merged.parameters = [
+      {
+        name: 'type',
+        in: 'query',
+        // With one operation for the method there is nothing to choose.
+        required: !alone,
+        schema: { type: 'string', enum: types },
+        example: types[0],
+      },
+      ...mergeParameters(operations, types),
+    ]
+  }
+
+  const answers = operations.map(
+    (operation) => operation.responses[200]?.content?.['application/json'],
+  )
+  const schemaOfAnswers = answers.map((answer) => answer?.schema as Json)
+  merged.responses = {
+    200: {
+      description: 'The answer of the operation that `type` chose',
+      headers: requestIdHeader,
+      content: {
+        'application/json': {
+          // Not oneOf: a list without items is an answer of more than one of them.
+          schema: alone ? (schemaOfAnswers[0] as Json) : { anyOf: schemaOfAnswers },
+          examples: Object.fromEntries(
+            types.map((type, index) => [type, { value: answers[index]?.example }]),
+          ),
+        },
+      },
+    },
+    ...errorResponses(merged, 'ErrorV2', [
+      'INVALID_REQUEST_TYPE',
+      ...new Set(definitions.flatMap(({ errors = [] }) => errors)),
+    ]),
+  }
+  return merged
+}
+
+/** A parameter of one of the operations only is documented as such, and required of none. */
+function mergeParameters(operations: Operation[], types: string[]): Json[] {
+  const merged = new Map<string, { parameter: Json; types: string[] }>()
+  operations.forEach((operation, index) => {
+    for (const parameter of operation.parameters ?? []) {
+      const name = parameter.name as string
+      const known = merged.get(name)
+      if (known) known.types.push(types[index] as string)
+      else merged.set(name, { parameter, types: [types[index] as string] })
+    }
+  })
+  return [...merged.values()].map(({ parameter, types: usedBy }) =>
+    usedBy.length === types.length
+      ? parameter
+      : {
+          ...parameter,
+          required: false,
+          description: `For ${usedBy.join(', ')}. ${parameter.description ?? ''}`.trim(),
+        },
+  )
+}
+
+/** Gives a request body a name of its own, for the generators of clients. */
+function nameBody(operation: Operation, name: string, schemas: Schemas): void {
+  const json = operation.requestBody?.content['application/json']
+  if (!json) return
+  // v3 refuses unknown keys and v2 ignores them, but neither wants them.
+  schemas[name] = json.schema as Json
+  json.schema = { $ref: `#/components/schemas/${name}` }
+  if (operation.requestBody) operation.requestBody.required = true
+}
+
+function giveExamples(
+  operation: Operation,
+  example: { parameters: Json; body: Json; answer: unknown },
+): void {
+  for (const parameter of operation.parameters ?? []) {
+    const value = example.parameters[parameter.name as string]
+    if (value !== undefined) parameter.example = value
+  }
+  const body = operation.requestBody?.content['application/json']
+  if (body) body.example = example.body
+  const answer = operation.responses[200]
+  if (answer) answer.headers = requestIdHeader
+  const json = answer?.content?.['application/json']
+  if (json && example.answer !== undefined) json.example = example.answer
+}
+
+const requestIdHeader = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } }
+
+/** What any call can meet. */
+const COMMON: readonly ErrorCode[] = ['BAD_REQUEST', 'INTERNAL_SERVER_ERROR', 'SERVICE_UNAVAILABLE']
+const WITH_BODY: readonly ErrorCode[] = [
+  'PARSE_ERROR',
+  'PAYLOAD_TOO_LARGE',
+  'UNSUPPORTED_MEDIA_TYPE',
+]
+
+function errorResponses(
+  operation: Operation,
+  schema: 'Error' | 'ErrorV2',
+  own: readonly ErrorCode[] = [],
+): Operation['responses'] {
+  const codes = [...COMMON, ...(operation.requestBody ? WITH_BODY : []), ...own]
+  const byStatus = Map.groupBy(codes, (code) => errorTable[code].status)
+  const entries = [...byStatus].map(([status, codes]) => [
+    status,
+    {
+      description: [...new Set(codes.map((code) => errorTable[code].text))].join('. '),
+      headers: requestIdHeader,
+      content: {
+        'application/json': {
+          schema: { $ref: `#/components/schemas/${schema}` },
+          examples: Object.fromEntries(
+            codes.map((code) => [code, { value: exampleError(code, schema === 'ErrorV2') }]),
+          ),
+        },
+      },
+    },
+  ])
+  return Object.fromEntries(entries)
+}
+
+function exampleError(code: ErrorCode, v2: boolean): Json {
+  const errors: Partial<Record<ErrorCode, Json>> = {
+    BAD_REQUEST: v2 ? { room_id: ['is required'] } : { roomId: ['is required'] },
+    INVALID_REQUEST_TYPE: { type: ['must be one of create_message, delete_room'] },
+  }
+  return {
+    ...(v2 ? { success: false } : {}),
+    code,
+    message: errorTable[code].text,
+    requestId: '6f1c2a9e-3b57-4c1d-9a55-0e6d0f0a7b21',
+    ...(errors[code] ? { errors: errors[code] } : {}),
+  }
+}
+
+const errorProperties = {
+  code: {
+    type: 'string',
+    enum: Object.keys(errorTable),
+    description: 'What went wrong, for a program to test.',
+  },
+  message: { type: 'string', description: 'What went wrong, for a person to read.' },
+  requestId: { type: 'string', description: 'The same as in the X-Request-Id header.' },
+  errors: {
+    type: 'object',
+    description: 'What is wrong with the input, by field.',
+    additionalProperties: { type: 'array', items: { type: 'string' } },
+  },
+}
+
+const errorSchemas: Schemas = {
+  Error: {
+    type: 'object',
+    required: ['code', 'message', 'requestId'],
+    properties: errorProperties,
+  },
+  ErrorV2: {
+    type: 'object',
+    required: ['success', 'code', 'message', 'requestId'],
+    properties: { success: { type: 'boolean', enum: [false] }, ...errorProperties },
+  },
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
+
+function sortKeys<T>(record: Record<string, T>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)))
+}

@@ -1,0 +1,336 @@
+import { z } from 'zod'
+import type { Context } from '../../context.ts'
+import { AppError, type ErrorCode } from '../../errors.ts'
+import { boolean, clientMessageId, id, messageText, messageType, name } from '../../fields.ts'
+import { createMessage } from '../../messages/createMessage.ts'
+import { messagePage } from '../../messages/getMessages.ts'
+import { side } from '../../messages/schema.ts'
+import { type PageRequest, pageInput, placeOf } from '../../paging.ts'
+import { createRoom } from '../../rooms/createRoom.ts'
+import { deleteRoom } from '../../rooms/deleteRoom.ts'
+import { getRoomById } from '../../rooms/getRoomById.ts'
+import { roomPage } from '../../rooms/listRooms.ts'
+import { readableRoom } from '../../rooms/policy.ts'
+import { roomIdentity, toRoom } from '../../rooms/schema.ts'
+import { fromText } from '../wire.ts'
+import {
+  exampleMessageV2,
+  exampleRoomV2,
+  MessageV2,
+  Paging,
+  RoomV2,
+  toMessageV2,
+  toPaging,
+  toRoomV2,
+} from './schema.ts'
+
+export type V2Method = 'GET' | 'POST' | 'DELETE'
+
+/** One operation of the documented API: where it is called, and how its names map to ours. */
+export interface V2Operation {
+  /** The procedure's name everywhere else. */
+  readonly name: string
+  /** The documented URL, without its trailing slash. */
+  readonly url: string
+  /** What chooses this operation where several share one URL. */
+  readonly type?: string
+  readonly methods: readonly V2Method[]
+  readonly summary: string
+  readonly description?: string
+  readonly input: z.ZodObject
+  readonly output: z.ZodType
+  readonly errors?: ErrorCode[]
+  readonly example: { input: Record<string, unknown>; output: unknown }
+  run(ctx: Context, input: never): Promise<unknown>
+}
+
+function operation<Input extends z.ZodObject, Answer>(
+  definition: Omit<V2Operation, 'input' | 'output' | 'run'> & {
+    input: Input
+    output: z.ZodType<Answer>
+    run(ctx: Context, input: z.output<Input>): Promise<Answer>
+  },
+): V2Operation {
+  return definition
+}
+
+/** What a caller gets who names no limit; a page may have as many. */
+const V2_LIMIT = 1000
+
+const limitText = `must be a whole number from 1 to ${V2_LIMIT}`
+const paging = {
+  limit: fromText(
+    z.int({ error: limitText }).min(1, { error: limitText }).max(V2_LIMIT, { error: limitText }),
+  )
+    .optional()
+    .meta({ description: `The latest ${V2_LIMIT} when left out, which is also the most.` }),
+  before: pageInput.before,
+  after: pageInput.after,
+}
+
+const success = z.literal(true)
+const DETAILS = 'Room deatils based on workspace id'
+const exampleRoomId = '64ed7d75a57293efb539eb19'
+
+export const v2Operations: readonly V2Operation[] = [
+  operation({
+    name: 'createRoom',
+    url: '/api/v2/room-control',
+    methods: ['POST'],
+    summary: 'Create room',
+    description:
+      'Finds the active room of this user, organisation, portfolio and product, or opens it.',
+    input: z.object({
+      user_id: roomIdentity.userId,
+      org_id: roomIdentity.orgId,
+      portfolio_name: roomIdentity.portfolioName,
+      product_name: roomIdentity.productName,
+    }),
+    output: z
+      .object({
+        success,
+        message: z.enum(['Room filter successfully', 'Room created successfully']),
+        inserted_id: z.string(),
+        response: RoomV2,
+      })
+      .meta({ id: 'CreateRoomV2Result', additionalProperties: true }),
+    example: {
+      input: {
+        user_id: 'ABCD12345',
+        org_id: 'DOWELL12345',
+        portfolio_name: 'umair',
+        product_name: 'WIFIQRCODE',
+      },
+      output: {
+        success: true,
+        message: 'Room filter successfully',
+        inserted_id: exampleRoomV2._id,
+        response: exampleRoomV2,
+      },
+    },
+    async run({ deps, actor }, input) {
+      const { room, created } = await createRoom(deps, actor, {
+        userId: input.user_id,
+        orgId: input.org_id,
+        portfolioName: input.portfolio_name,
+        productName: input.product_name,
+      })
+      return {
+        success: true,
+        message: created ? 'Room created successfully' : 'Room filter successfully',
+        inserted_id: room.id,
+        response: toRoomV2(room),
+      }
+    },
+  }),
+
+  operation({
+    name: 'createMessage',
+    url: '/api/v2/room-service',
+    type: 'create_message',
+    methods: ['POST'],
+    summary: 'Send a message',
+    description: 'One of `auther` and `author` is required; if both are given they must agree.',
+    input: z.object({
+      room_id: id,
+      message_data: messageText,
+      side: fromText(side),
+      auther: name.optional(),
+      author: name.optional(),
+      message_type: messageType.default('text'),
+      client_message_id: clientMessageId.optional(),
+    }),
+    output: z
+      .object({
+        success,
+        message: z.literal('Message updated successfully'),
+        response: z.object({ isSuccess: success, inserted_id: z.string(), seq: z.int() }).meta({
+          additionalProperties: true,
+        }),
+      })
+      .meta({ id: 'CreateMessageV2Result', additionalProperties: true }),
+    errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
+    example: {
+      input: {
+        type: 'create_message',
+        room_id: exampleRoomId,
+        message_data: 'message',
+        side: true,
+        auther: 'client',
+        message_type: 'text',
+      },
+      output: {
+        success: true,
+        message: 'Message updated successfully',
+        response: { isSuccess: true, inserted_id: exampleMessageV2._id, seq: 1 },
+      },
+    },
+    async run({ deps, actor }, input) {
+      const { message } = await createMessage(deps, actor, {
+        roomId: input.room_id,
+        messageData: input.message_data,
+        side: input.side,
+        author: authorOf(input),
+        messageType: input.message_type,
+        clientMessageId: input.client_message_id,
+      })
+      return {
+        success: true,
+        message: 'Message updated successfully',
+        response: { isSuccess: true, inserted_id: message.id, seq: message.seq },
+      }
+    },
+  }),
+
+  operation({
+    name: 'getMessages',
+    url: '/api/v2/room-service',
+    type: 'get_messages',
+    methods: ['GET'],
+    summary: "Read a room's messages",
+    description: `Oldest first. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}.`,
+    input: z.object({ room_id: id, ...paging }),
+    output: z
+      .object({
+        success,
+        message: z.literal(DETAILS),
+        response: z.array(MessageV2),
+        paging: Paging,
+      })
+      .meta({ id: 'GetMessagesV2Result', additionalProperties: true }),
+    errors: ['NOT_FOUND'],
+    example: {
+      input: { type: 'get_messages', room_id: exampleRoomId },
+      output: {
+        success: true,
+        message: DETAILS,
+        response: [exampleMessageV2],
+        paging: {
+          limit: V2_LIMIT,
+          before: 'bTow',
+          after: 'bTox',
+          has_before: false,
+          has_after: false,
+        },
+      },
+    },
+    async run({ deps, actor }, { room_id, limit = V2_LIMIT, ...place }) {
+      const where = placeOf('m', place)
+      const row = await readableRoom(deps, actor, room_id)
+      const page = await messagePage(deps, row, limit, where)
+      const room = toRoomV2(toRoom(row))
+      return {
+        success: true,
+        message: DETAILS,
+        response: page.items.map((message) => toMessageV2(message, room)),
+        paging: toPaging(page, limit),
+      }
+    },
+  }),
+
+  operation({
+    name: 'getRoomById',
+    url: '/api/v2/room-service',
+    type: 'get_room_by_id',
+    methods: ['GET'],
+    summary: 'Read a room',
+    input: z.object({ room_id: id }),
+    output: z
+      .object({ success, message: z.literal(DETAILS), response: z.array(RoomV2) })
+      .meta({ id: 'GetRoomByIdV2Result', additionalProperties: true }),
+    errors: ['NOT_FOUND'],
+    example: {
+      input: { type: 'get_room_by_id', room_id: exampleRoomV2._id },
+      output: { success: true, message: DETAILS, response: [exampleRoomV2] },
+    },
+    async run({ deps, actor }, input) {
+      const room = await getRoomById(deps, actor, { roomId: input.room_id })
+      return { success: true, message: DETAILS, response: [toRoomV2(room)] }
+    },
+  }),
+
+  operation({
+    name: 'deleteRoom',
+    url: '/api/v2/room-service',
+    type: 'delete_room',
+    methods: ['GET', 'POST', 'DELETE'],
+    summary: 'Delete or restore a room',
+    description: '`is_active` false, or left out, deletes the room; true restores it.',
+    input: z.object({ room_id: id, is_active: fromText(boolean).optional() }),
+    output: z
+      .object({
+        success,
+        message: z.enum(['Room deleted successfully', 'Room restored successfully']),
+        response: z.object({ isSuccess: success }).meta({ additionalProperties: true }),
+      })
+      .meta({ id: 'DeleteRoomV2Result', additionalProperties: true }),
+    errors: ['NOT_FOUND', 'ROOM_ALREADY_ACTIVE'],
+    example: {
+      input: { type: 'delete_room', room_id: '64edd973bb5e27de179c721c', is_active: false },
+      output: {
+        success: true,
+        message: 'Room deleted successfully',
+        response: { isSuccess: true },
+      },
+    },
+    async run({ deps, actor }, input) {
+      const room = await deleteRoom(deps, actor, {
+        roomId: input.room_id,
+        isActive: input.is_active,
+      })
+      return {
+        success: true,
+        message: room.isActive ? 'Room restored successfully' : 'Room deleted successfully',
+        response: { isSuccess: true },
+      }
+    },
+  }),
+
+  operation({
+    name: 'listRooms',
+    url: '/api/v2/room-list',
+    methods: ['GET'],
+    summary: "List an organisation's rooms",
+    description: `In the order in which they were opened. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}.`,
+    input: z.object({
+      org_id: roomIdentity.orgId,
+      product_name: roomIdentity.productName
+        .optional()
+        .meta({ description: 'Left out: the rooms of all products.' }),
+      ...paging,
+    }),
+    output: z
+      .object({ rooms: z.array(RoomV2), paging: Paging })
+      .meta({ id: 'ListRoomsV2Result', additionalProperties: true }),
+    example: {
+      input: { org_id: 'DOWELL12345', product_name: 'WORKFLOWAI' },
+      output: {
+        rooms: [{ ...exampleRoomV2, product_name: 'WORKFLOWAI', room_room_id: '11-ABCD12345' }],
+        paging: {
+          limit: V2_LIMIT,
+          before: 'cjow',
+          after: 'cjox',
+          has_before: false,
+          has_after: false,
+        },
+      },
+    },
+    async run({ deps }, { org_id, product_name, limit = V2_LIMIT, ...place }) {
+      const listing = { orgId: org_id, productName: product_name }
+      const page = await roomPage(deps, listing, limit, placeOf('r', place satisfies PageRequest))
+      return { rooms: page.items.map(toRoomV2), paging: toPaging(page, limit) }
+    },
+  }),
+]
+
+/** `auther` is a misspelling that became the wire format. */
+function authorOf(input: { auther?: string | undefined; author?: string | undefined }): string {
+  const { auther, author } = input
+  if (auther !== undefined && author !== undefined && auther !== author) {
+    throw new AppError('BAD_REQUEST', { errors: { author: ['must agree with auther'] } })
+  }
+  const given = auther ?? author
+  if (given === undefined)
+    throw new AppError('BAD_REQUEST', { errors: { auther: ['is required'] } })
+  return given
+}

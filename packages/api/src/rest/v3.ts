@@ -1,0 +1,37 @@
+import type { z } from 'zod'
+import { appRouter } from '../router.ts'
+import { procedure as base, createCaller, type Meta, router } from '../trpc.ts'
+import { restInput } from './wire.ts'
+
+/**
+ * REST by resource: each procedure of the app's router that has a path, under the same name, with an input that can be
+ * read from a URL. What it does is the app's procedure and nothing else.
+ */
+export const v3Router = router(
+  Object.fromEntries(
+    Object.entries(appRouter._def.procedures)
+      .filter(([, procedure]) => (procedure._def.meta as Meta | undefined)?.openapi)
+      .map(([name, procedure]) => [name, toRest(name as Name, procedure)]),
+  ),
+)
+
+type Name = keyof typeof appRouter._def.procedures
+
+function toRest(name: Name, procedure: (typeof appRouter._def.procedures)[Name]) {
+  const { meta, inputs, type, output } = procedure._def as unknown as {
+    meta: Meta
+    inputs: [z.ZodObject]
+    type: 'query' | 'mutation'
+    output: z.ZodType
+  }
+  // Our documents name the errors and the security themselves: trpc-to-openapi keeps one text per code for all.
+  const openapi = meta.openapi && { ...meta.openapi, errorResponses: [], protect: false }
+  return base
+    .meta({ ...meta, ...(openapi && { openapi }) })
+    .input(restInput(inputs[0]))
+    .output(output)
+    [type](({ ctx, input }) =>
+      // The REST input only turned text into values: the procedure itself checks them.
+      createCaller(appRouter)(ctx)[name](input as never),
+    )
+}

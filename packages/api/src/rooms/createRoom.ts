@@ -1,0 +1,76 @@
+import { findActiveRoom, insertRoom, nextRoomPosition } from '@dowell-chat/db'
+import { z } from 'zod'
+import type { Actor } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { newEventId, newId, roomRoomId } from '../identifiers.ts'
+import { procedure } from '../trpc.ts'
+import { exampleRoom, Room, roomIdentity, toRoom } from './schema.ts'
+
+const input = z.strictObject(roomIdentity)
+
+const output = z
+  .object({
+    room: Room,
+    created: z.boolean().meta({ description: 'False when the room was there already.' }),
+  })
+  .meta({ id: 'CreateRoomResult', additionalProperties: true })
+
+/**
+ * Finds the active room of a user, organisation, portfolio and product, or opens it. Any number of calls at once make
+ * one room, so a call may be repeated freely.
+ */
+export async function createRoom(
+  deps: Deps,
+  _actor: Actor,
+  identity: z.output<typeof input>,
+): Promise<z.output<typeof output>> {
+  const { db } = deps
+  const found = await findActiveRoom(db.read, identity)
+  if (found) return { room: toRoom(found), created: false }
+  return db.write(async (tx) => {
+    const meanwhile = await findActiveRoom(tx, identity)
+    if (meanwhile) return { room: toRoom(meanwhile), created: false }
+    const now = deps.clock()
+    const row = await insertRoom(tx, {
+      id: newId(deps),
+      org_id: identity.orgId,
+      position: await nextRoomPosition(tx, { orgId: identity.orgId, now }),
+      event_id: newEventId(deps),
+      user_id: identity.userId,
+      portfolio_name: identity.portfolioName,
+      product_name: identity.productName,
+      room_room_id: roomRoomId(identity.productName, identity.userId),
+      is_active: 1,
+      last_seq: 0,
+      last_message: null,
+      created_at: now,
+      updated_at: now,
+    })
+    return { room: toRoom(row), created: true }
+  })
+}
+
+export const createRoomProcedure = procedure
+  .meta({
+    openapi: {
+      method: 'POST',
+      path: '/api/v3/rooms',
+      tags: ['rooms'],
+      summary: 'Find or open a room',
+      description:
+        'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat.',
+    },
+    rest: { created: (answer: z.output<typeof output>) => answer.created },
+    example: {
+      input: {
+        userId: 'ABCD12345',
+        orgId: 'DOWELL12345',
+        portfolioName: 'umair',
+        productName: 'WIFIQRCODE',
+      },
+      output: { room: exampleRoom, created: true },
+    },
+  })
+  .input(input)
+  .output(output)
+  .mutation(({ ctx, input }) => createRoom(ctx.deps, ctx.actor, input))

@@ -1,0 +1,34 @@
+import { z } from 'zod'
+import type { Actor } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { id } from '../fields.ts'
+import { procedure } from '../trpc.ts'
+import { readableRoom } from './policy.ts'
+import { exampleRoom, Room, toRoom } from './schema.ts'
+
+const input = z.strictObject({ roomId: id })
+
+/** Answers a room, deleted ones too. @throws AppError NOT_FOUND */
+export async function getRoomById(
+  deps: Deps,
+  actor: Actor,
+  { roomId }: z.output<typeof input>,
+): Promise<Room> {
+  return toRoom(await readableRoom(deps, actor, roomId))
+}
+
+export const getRoomByIdProcedure = procedure
+  .meta({
+    openapi: {
+      method: 'GET',
+      path: '/api/v3/rooms/{roomId}',
+      tags: ['rooms'],
+      summary: 'Read a room',
+      description: 'Deleted rooms stay readable, with `isActive` false.',
+    },
+    errors: ['NOT_FOUND'],
+    example: { input: { roomId: exampleRoom.id }, output: exampleRoom },
+  })
+  .input(input)
+  .output(Room)
+  .query(({ ctx, input }) => getRoomById(ctx.deps, ctx.actor, input))

@@ -1,0 +1,11 @@
+import { createRoomProcedure } from './createRoom.ts'
+import { deleteRoomProcedure } from './deleteRoom.ts'
+import { getRoomByIdProcedure } from './getRoomById.ts'
+import { listRoomsProcedure } from './listRooms.ts'
+
+export const roomProcedures = {
+  createRoom: createRoomProcedure,
+  getRoomById: getRoomByIdProcedure,
+  deleteRoom: deleteRoomProcedure,
+  listRooms: listRoomsProcedure,
+}

@@ -1,0 +1,69 @@
+import type { RoomRow } from '@dowell-chat/db'
+import { z } from 'zod'
+import { id, name, time } from '../fields.ts'
+
+/** What a room's `messageData` says while nobody has written. */
+export const GREETING = 'How may I help you'
+
+/** What makes two requests mean the same room. */
+export const roomIdentity = {
+  userId: name.meta({
+    description: 'The end user, as the product knows them.',
+    example: 'ABCD12345',
+  }),
+  orgId: name.meta({ description: 'The organisation that supports them.', example: 'DOWELL12345' }),
+  portfolioName: name.meta({ example: 'umair' }),
+  productName: name.meta({ example: 'WIFIQRCODE' }),
+}
+
+export const Room = z
+  .object({
+    id,
+    eventId: z.string().meta({ example: 'FB10100000001693018738#5535526' }),
+    userId: z.string(),
+    orgId: z.string(),
+    portfolioName: z.string(),
+    roomRoomId: z.string().meta({
+      description: "The product's code, or its name where it has none, a hyphen, and the user.",
+      example: '13-ABCD12345',
+    }),
+    productName: z.string(),
+    messageData: z
+      .string()
+      .meta({ description: `The latest message's text; "${GREETING}" while there is none.` }),
+    isActive: z.boolean().meta({ description: 'False once the room is deleted.' }),
+    createdAt: time,
+    updatedAt: time,
+  })
+  .meta({ id: 'Room', additionalProperties: true })
+export type Room = z.output<typeof Room>
+
+export function toRoom(row: RoomRow): Room {
+  return {
+    id: row.id,
+    eventId: row.event_id,
+    userId: row.user_id,
+    orgId: row.org_id,
+    portfolioName: row.portfolio_name,
+    roomRoomId: row.room_room_id,
+    productName: row.product_name,
+    messageData: row.last_message ?? GREETING,
+    isActive: row.is_active === 1,
+    createdAt: new Date(row.created_at),
+    updatedAt: new Date(row.updated_at),
+  }
+}
+
+export const exampleRoom = {
+  id: '64e96a73f59c079a226e1ae9',
+  eventId: 'FB10100000001693018738#5535526',
+  userId: 'ABCD12345',
+  orgId: 'DOWELL12345',
+  portfolioName: 'umair',
+  roomRoomId: '13-ABCD12345',
+  productName: 'WIFIQRCODE',
+  messageData: GREETING,
+  isActive: true,
+  createdAt: '2023-08-26T02:58:58.000Z',
+  updatedAt: '2023-08-26T02:58:58.000Z',
+}

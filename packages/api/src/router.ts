@@ -1,0 +1,8 @@
+import { messageProcedures } from './messages/index.ts'
+import { roomProcedures } from './rooms/index.ts'
+import { router } from './trpc.ts'
+
+/** Every operation, by its one flat name. REST is derived from it. */
+export const appRouter = router({ ...roomProcedures, ...messageProcedures })
+
+export type AppRouter = typeof appRouter

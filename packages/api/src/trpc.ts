@@ -1,0 +1,58 @@
+import { initTRPC, TRPCError } from '@trpc/server'
+import superjson from 'superjson'
+import type { OpenApiMeta } from 'trpc-to-openapi'
+import type { Context } from './context.ts'
+import { AppError, type ErrorCode, errorTable } from './errors.ts'
+import { toPublicError } from './publicError.ts'
+import { currentRequestId } from './requestId.ts'
+
+/** What a procedure says of itself besides its schemas. */
+export type Meta = OpenApiMeta & {
+  /** The failures that are this procedure's own; those that any call can meet are documented for all. */
+  errors?: ErrorCode[]
+  /** One call and its answer, as they look on this procedure's wire. */
+  example?: { input: Record<string, unknown>; output: unknown }
+  rest?: {
+    /** Whether this answer made something new: then the status is 201. */
+    created?: (output: never) => boolean
+  }
+}
+
+const t = initTRPC
+  .context<Context>()
+  .meta<Meta>()
+  .create({
+    transformer: superjson,
+    errorFormatter({ shape, error, ctx }) {
+      const told = toPublicError(error)
+      return {
+        // The JSON-RPC number that tRPC's wire has for every error.
+        code: shape.code,
+        message: told.message,
+        data: {
+          code: told.code,
+          httpStatus: told.status,
+          path: shape.data.path,
+          requestId: ctx?.requestId ?? currentRequestId(),
+          errors: told.errors,
+        },
+      }
+    },
+  })
+
+/** tRPC answers with the status of its own codes: give it the one that our table has for the failure. */
+const withPublicErrors = t.middleware(async ({ next }) => {
+  const result = await next()
+  if (!result.ok && result.error.cause instanceof Error) {
+    const { cause } = result.error
+    const told = toPublicError(cause)
+    if (cause instanceof AppError || told.code === 'SERVICE_UNAVAILABLE') {
+      throw new TRPCError({ code: errorTable[told.code].trpc, message: told.message, cause })
+    }
+  }
+  return result
+})
+
+export const router = t.router
+export const createCaller = t.createCallerFactory
+export const procedure = t.procedure.use(withPublicErrors)

@@ -1,0 +1,56 @@
+import { Kysely, sql } from 'kysely'
+import { openDialect } from './dialect.ts'
+import { migrateDown, migrateToLatest } from './migrate.ts'
+import type { Tables } from './tables.ts'
+import { type Tx, WriteQueue, type WriteQueueOptions } from './transaction.ts'
+
+export interface Database {
+  /** The file, or the server without its password: for an operator to read. */
+  readonly location: string
+  /** For reads outside a write. Sees what was committed before the statement began. */
+  readonly read: Kysely<Tables>
+  /** See {@link WriteQueue.write}. */
+  write<T>(job: (tx: Tx) => Promise<T>): Promise<T>
+  isUniqueViolation(error: unknown): boolean
+  /** Resolves when the database answers a read. */
+  ping(): Promise<void>
+  /** Brings the schema to the newest version, under a lock. @throws DatabaseError `newer-schema` or `busy` */
+  migrateToLatest(): Promise<void>
+  /** Takes the newest migration back, data included. */
+  migrateDown(): Promise<void>
+  /** Finishes waiting writes, folds the write-ahead log into the database file and closes it. */
+  close(): Promise<void>
+}
+
+export interface DatabaseOptions extends Partial<WriteQueueOptions> {
+  /** `sqlite:<path>`; the file and its folder are created. */
+  readonly url: string
+}
+
+/** Opens a database without changing its schema. @throws DatabaseError `bad-url` or `cannot-open` */
+export function openDatabase(options: DatabaseOptions): Database {
+  const dialect = openDialect(options.url)
+  const reader = new Kysely<Tables>({ dialect: dialect.reader })
+  const writer = new Kysely<Tables>({ dialect: dialect.writer })
+  const queue = new WriteQueue(writer, dialect, {
+    maxWaiting: options.maxWaiting ?? 10_000,
+    busyTimeout: options.busyTimeout ?? 5_000,
+  })
+  return {
+    location: dialect.location,
+    read: reader,
+    write: (job) => queue.write(job),
+    isUniqueViolation: dialect.isUniqueViolation,
+    async ping() {
+      await sql`select 1`.execute(reader)
+    },
+    migrateToLatest: () => queue.exclusive(migrateToLatest),
+    migrateDown: () => queue.exclusive(migrateDown),
+    async close() {
+      await queue.close()
+      // The last connection to close checkpoints and removes the log, and that one must be able to write.
+      await reader.destroy()
+      await writer.destroy()
+    },
+  }
+}

@@ -1,0 +1,48 @@
+import { type Kysely, sql } from 'kysely'
+import { type MigrationResultSet, Migrator } from 'kysely/migration'
+import { DatabaseError } from './errors.ts'
+import { migrations } from './migrations/index.ts'
+import type { Tables } from './tables.ts'
+
+const MIGRATION_TABLE = 'schema_migrations'
+
+/** Brings an open write transaction's schema to the newest version. Must hold the write lock. */
+export async function migrateToLatest(locked: Kysely<Tables>): Promise<void> {
+  await refuseNewerSchema(locked)
+  check(await migrator(locked).migrateToLatest())
+}
+
+/** Takes the newest migration back. Must hold the write lock. */
+export async function migrateDown(locked: Kysely<Tables>): Promise<void> {
+  await refuseNewerSchema(locked)
+  check(await migrator(locked).migrateDown())
+}
+
+function migrator(db: Kysely<Tables>): Migrator {
+  return new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+    migrationTableName: MIGRATION_TABLE,
+    migrationLockTableName: `${MIGRATION_TABLE}_lock`,
+  })
+}
+
+/** Writing to a schema that we do not know could lose what the newer version keeps in it. */
+async function refuseNewerSchema(db: Kysely<Tables>): Promise<void> {
+  const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
+  if (!tables.some((table) => table.name === MIGRATION_TABLE)) return
+  const applied = await sql<{
+    name: string
+  }>`select name from ${sql.table(MIGRATION_TABLE)}`.execute(db)
+  const unknown = applied.rows.map((row) => row.name).filter((name) => !(name in migrations))
+  if (unknown.length > 0) {
+    throw new DatabaseError(
+      'newer-schema',
+      `the database was made by a newer version of Dowell Chat (it has the migration ${unknown.sort().at(-1)}); run that version or a later one`,
+    )
+  }
+}
+
+function check(result: MigrationResultSet): void {
+  if (result.error) throw result.error
+}

@@ -1,0 +1,7 @@
+import type { Migration } from 'kysely/migration'
+import * as roomsAndMessages from './001-rooms-and-messages.ts'
+
+/** Every migration, in order. A released one never changes; a new one is a new line. */
+export const migrations: Record<string, Migration> = {
+  '001-rooms-and-messages': roomsAndMessages,
+}

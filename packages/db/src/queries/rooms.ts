@@ -1,0 +1,118 @@
+import type { ExpressionBuilder, Insertable, Kysely } from 'kysely'
+import type { OrgScope } from '../scope.ts'
+import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
+import type { Tx } from '../transaction.ts'
+
+/** What makes two requests for a room mean the same room. */
+export interface RoomIdentity {
+  readonly orgId: string
+  readonly userId: string
+  readonly portfolioName: string
+  readonly productName: string
+}
+
+export async function findActiveRoom(
+  db: Kysely<Tables>,
+  identity: RoomIdentity,
+): Promise<RoomRow | undefined> {
+  return db
+    .selectFrom('rooms')
+    .selectAll()
+    .where('org_id', '=', identity.orgId)
+    .where('user_id', '=', identity.userId)
+    .where('portfolio_name', '=', identity.portfolioName)
+    .where('product_name', '=', identity.productName)
+    .where('is_active', '=', 1)
+    .executeTakeFirst()
+}
+
+export async function insertRoom(tx: Tx, row: Insertable<RoomsTable>): Promise<RoomRow> {
+  return tx.insertInto('rooms').values(row).returningAll().executeTakeFirstOrThrow()
+}
+
+export async function findRoom(
+  db: Kysely<Tables>,
+  where: { orgId: OrgScope; roomId: string },
+): Promise<RoomRow | undefined> {
+  return db
+    .selectFrom('rooms')
+    .selectAll()
+    .where((eb) => inScope(eb, where))
+    .executeTakeFirst()
+}
+
+/**
+ * Takes the next `seq` of an active room and notes its latest message, in one statement.
+ *
+ * @returns the room as it is now, or undefined when there is no such room or it is deleted
+ */
+export async function advanceRoom(
+  tx: Tx,
+  where: { orgId: OrgScope; roomId: string; lastMessage: string; now: number },
+): Promise<RoomRow | undefined> {
+  return tx
+    .updateTable('rooms')
+    .set((eb) => ({
+      last_seq: eb('last_seq', '+', 1),
+      last_message: where.lastMessage,
+      updated_at: where.now,
+    }))
+    .where((eb) => inScope(eb, where))
+    .where('is_active', '=', 1)
+    .returningAll()
+    .executeTakeFirst()
+}
+
+/** Deletes or restores a room. Setting what is set already changes nothing, not even `updated_at`. */
+export async function setRoomActive(
+  tx: Tx,
+  where: { orgId: OrgScope; roomId: string; isActive: boolean; now: number },
+): Promise<RoomRow | undefined> {
+  const wanted = where.isActive ? 1 : 0
+  const changed = await tx
+    .updateTable('rooms')
+    .set({ is_active: wanted, updated_at: where.now })
+    .where((eb) => inScope(eb, where))
+    .where('is_active', '!=', wanted)
+    .returningAll()
+    .executeTakeFirst()
+  return changed ?? findRoom(tx, where)
+}
+
+export interface RoomListing {
+  readonly orgId: string
+  /** Left out: the rooms of all products. */
+  readonly productName?: string | undefined
+}
+
+/**
+ * Up to `limit` rooms next to a boundary between two positions: the last ones at or before it, or the first ones
+ * after it. Ascending by position either way.
+ */
+export async function roomsNextTo(
+  db: Kysely<Tables>,
+  where: RoomListing & {
+    direction: 'before' | 'after'
+    /** A boundary: 7 lies between the rooms at 7 and at 8. */
+    boundary: number
+    limit: number
+  },
+): Promise<RoomRow[]> {
+  const backwards = where.direction === 'before'
+  let query = db.selectFrom('rooms').selectAll().where('org_id', '=', where.orgId)
+  if (where.productName !== undefined) query = query.where('product_name', '=', where.productName)
+  const rows = await query
+    .where('position', backwards ? '<=' : '>', where.boundary)
+    .orderBy('position', backwards ? 'desc' : 'asc')
+    .limit(where.limit)
+    .execute()
+  return backwards ? rows.reverse() : rows
+}
+
+function inScope(
+  eb: ExpressionBuilder<Tables, 'rooms'>,
+  where: { orgId: OrgScope; roomId: string },
+) {
+  const byId = eb('id', '=', where.roomId)
+  return typeof where.orgId === 'string' ? eb.and([byId, eb('org_id', '=', where.orgId)]) : byId
+}

@@ -1,0 +1,103 @@
+// Runs on whatever Node (18 or newer) the machine has: installs the project, its own Node 24 among it, and then runs
+// the command asked for with that. Nothing here may use what the project installs.
+import { spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const windows = process.platform === 'win32'
+
+/** What each command runs, in order. The last one gets the arguments and the signals. */
+const commands = {
+  start: [['node', '--import', 'tsx', 'apps/server/src/main.ts']],
+  test: [['vitest', 'run']],
+  // What CI adds to the tests.
+  check: [
+    ['biome', 'ci', '--error-on-warnings', '.'],
+    ['tsc', '-p', '.'],
+    ['tsx', 'scripts/openapi.ts', 'check'],
+  ],
+}
+
+function install() {
+  const result = spawnSync('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], {
+    cwd: root,
+    encoding: 'utf8',
+    shell: windows,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  if (result.status === 0) return
+  process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`)
+  process.stderr.write(`Installing failed${result.error ? `: ${result.error.message}` : ''}.\n`)
+  process.exit(1)
+}
+
+/**
+ * The shell that npm runs a script in, and what stands between it and this process. Whoever stops npm stops that shell,
+ * which tells nobody; so its end is watched for. Between them is pnpm's wrapper of the project's own Node, once that is
+ * installed.
+ */
+function callersUnderNpm() {
+  if (process.env.npm_lifecycle_event === undefined || windows) return []
+  const wrapped = process.execPath.startsWith(root)
+  const shell = wrapped && Number(spawnSync('ps', ['-o', 'ppid=', '-p', `${process.ppid}`]).stdout)
+  return [process.ppid, shell].filter((pid) => pid > 1)
+}
+
+function isAlive(pid) {
+  if (process.ppid === 1) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
+}
+
+const [name, ...args] = process.argv.slice(2)
+const steps = commands[name]
+if (!steps) {
+  process.stderr.write(`Unknown command ${name}; there are ${Object.keys(commands).join(', ')}.\n`)
+  process.exit(1)
+}
+
+const callers = callersUnderNpm()
+install()
+const bin = join(root, 'node_modules', '.bin')
+// The binary itself: pnpm's wrapper of it would keep signals to itself.
+const nodeFolder = join(root, 'node_modules', 'node', 'bin')
+const node = join(nodeFolder, windows ? 'node.exe' : 'node')
+const pathKey = Object.keys(process.env).find((key) => key.toUpperCase() === 'PATH') ?? 'PATH'
+const path = [nodeFolder, bin, process.env[pathKey] ?? ''].join(windows ? ';' : ':')
+
+for (const [index, [command, ...own]] of steps.entries()) {
+  const last = index === steps.length - 1
+  const child = spawn(
+    command === 'node' ? node : join(bin, command),
+    last ? [...own, ...args] : own,
+    {
+      cwd: root,
+      env: { ...process.env, [pathKey]: path },
+      shell: windows && command !== 'node',
+      stdio: 'inherit',
+    },
+  )
+  // Ctrl+C reaches the whole process group, the child too; a signal sent to this process alone does not.
+  const forward = (signal) => child.kill(signal)
+  process.on('SIGTERM', forward)
+  process.on('SIGINT', process.stdin.isTTY ? () => undefined : forward)
+  const watch = setInterval(() => callers.every(isAlive) || child.kill('SIGTERM'), 250)
+  const status = await new Promise((resolve) => {
+    child.on('error', (error) => {
+      process.stderr.write(`${error.message}\n`)
+      resolve(1)
+    })
+    child.on('exit', (code, signal) => resolve(code ?? (signal ? 1 : 0)))
+  })
+  clearInterval(watch)
+  process.removeAllListeners('SIGTERM')
+  process.removeAllListeners('SIGINT')
+  if (status !== 0) process.exit(status)
+}
