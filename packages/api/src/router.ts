@@ -1,3 +1,4 @@
+import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import { messageProcedures } from './messages/index.ts'
 import { roomProcedures } from './rooms/index.ts'
 import { router } from './trpc.ts'
@@ -6,3 +7,8 @@ import { router } from './trpc.ts'
 export const appRouter = router({ ...roomProcedures, ...messageProcedures })
 
 export type AppRouter = typeof appRouter
+
+/** What each procedure takes, by its name. */
+export type Inputs = inferRouterInputs<AppRouter>
+/** What each procedure answers, by its name. Times are real Dates. */
+export type Outputs = inferRouterOutputs<AppRouter>
