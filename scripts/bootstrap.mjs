@@ -12,6 +12,7 @@ const windows = process.platform === 'win32'
 /** What each command runs, in order. The last one gets the arguments and the signals. */
 const commands = {
   start: [['node', '--import', 'tsx', 'apps/server/src/main.ts']],
+  cli: [['node', '--import', 'tsx', 'apps/server/src/cli.ts']],
   test: [['vitest', 'run']],
   // What CI adds to the tests.
   check: [

@@ -2,22 +2,32 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError, type Context, type Deps } from '@dowell-chat/api'
+import {
+  AppError,
+  createKeyUse,
+  type Deps,
+  fixedSigningKeys,
+  storedSigningKeys,
+} from '@dowell-chat/api'
 import { openDatabase } from '@dowell-chat/db'
-import express, { type Response } from 'express'
+import express from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
-import { lastErrorHandler, notFound, requestIdOf, sendError } from './http/errors.ts'
+import { lastErrorHandler, notFound, sendError } from './http/errors.ts'
+import { crossOrigin, hardening } from './http/headers.ts'
 import { health } from './http/health.ts'
+import { createContextOf } from './http/identity.ts'
+import { createLimits } from './http/limits.ts'
 import { requestLog } from './http/log.ts'
+import { createOpenMode } from './http/openMode.ts'
 import { restV2, restV3 } from './http/rest.ts'
 import { createHttpServer } from './http/server.ts'
 import { trpc } from './http/trpc.ts'
 
 export interface App {
-  /** Migrates the database and listens. @returns where the server is reached */
-  start(): Promise<{ url: string; database: string }>
+  /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
+  start(): Promise<{ url: string; database: string; open: boolean }>
   /** Stops accepting, answers what is in flight, then checkpoints and closes the database. May be called twice. */
   close(): Promise<void>
 }
@@ -25,27 +35,41 @@ export interface App {
 /** What tests put in place of the real thing. */
 export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>>
 
+/** How often the last use of API keys is written down, in milliseconds. */
+const KEY_USE_INTERVAL = 60_000
+
 const MAX_URL = 8_192
 
 /** How long requests in flight have when the server closes, in milliseconds. */
 const GRACE = 8_000
 
+/** What the procedures work with. The command line makes the same. */
+export function createDeps(config: Config, overrides: Overrides = {}): Deps {
+  const db = openDatabase({ url: config.DATABASE_URL })
+  const clock = overrides.clock ?? Date.now
+  const made = {
+    db,
+    clock,
+    randomBytes: overrides.randomBytes ?? randomBytes,
+    limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
+    keyUse: createKeyUse(db, clock),
+  }
+  const given = config.TOKEN_SIGNING_KEYS.map((entry) => {
+    const [id = '', secret = ''] = entry.split(':')
+    return { id, secret: Buffer.from(secret, 'base64') }
+  })
+  const signingKeys = given.length > 0 ? fixedSigningKeys(given) : storedSigningKeys(made)
+  return { ...made, signingKeys }
+}
+
 /** Builds the whole server once, in one visible order. Opens the database; does not listen yet. */
 export function createApp(config: Config, logger: Logger, overrides: Overrides = {}): App {
-  const deps: Deps = {
-    db: openDatabase({ url: config.DATABASE_URL }),
-    clock: Date.now,
-    randomBytes,
-    limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
-    ...overrides,
-  }
+  const deps = createDeps(config, overrides)
+  const openMode = createOpenMode(config, deps.db)
+  const contextOf = createContextOf(deps, createLimits(config), openMode)
   let closing: Promise<void> | undefined
+  let flushing: NodeJS.Timeout | undefined
 
-  const contextOf = (res: Response): Context => ({
-    deps,
-    actor: { kind: 'open' },
-    requestId: requestIdOf(res),
-  })
   // A character takes up to 12 bytes as escaped JSON ("\ud83d\ude00"); the rest is for the other fields.
   const bodyLimit = Math.max(256 * 1024, 12 * config.MESSAGE_MAX_CHARS + 64 * 1024)
 
@@ -53,12 +77,15 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.disable('x-powered-by')
   app.disable('etag')
   app.set('query parser', false)
+  app.set('trust proxy', config.TRUST_PROXY)
   app.use(requestLog(logger))
   app.use((req, res, next) => {
     if (closing) res.setHeader('Connection', 'close')
     if (req.originalUrl.length > MAX_URL) sendError(res, new AppError('URI_TOO_LONG'))
     else next()
   })
+  app.use(hardening())
+  app.use(crossOrigin(openMode))
   app.use(health(deps, () => closing !== undefined))
   app.use(docs())
   app.use('/trpc', trpc({ contextOf, bodyLimit: 8 * bodyLimit }))
@@ -80,7 +107,17 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         else server.closeAllConnections()
       }
     }
+    clearInterval(flushing)
+    await noteKeyUse()
     await deps.db.close()
+  }
+
+  async function noteKeyUse(): Promise<void> {
+    try {
+      await deps.keyUse.flush()
+    } catch (error) {
+      logger.error({ err: error }, 'the last use of API keys was not recorded')
+    }
   }
 
   return {
@@ -93,9 +130,11 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         await deps.db.close()
         throw error
       }
+      flushing = setInterval(noteKeyUse, KEY_USE_INTERVAL)
       const { port } = server.address() as AddressInfo
       const host = config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
-      return { url: `http://${host}:${port}`, database: deps.db.location }
+      const open = await openMode.isOn()
+      return { url: `http://${host}:${port}`, database: deps.db.location, open }
     },
     close() {
       closing ??= close()

@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer'
+import { isIP } from 'node:net'
 import { z } from 'zod'
 
 /** One setting: what the environment may say, and what an operator reads about it. */
@@ -22,6 +24,47 @@ function wholeNumber(min: number, max: number) {
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
+/** A list of comma-separated entries, each checked; empty when nothing is set. */
+function list(isValid: (entry: string) => boolean, error: string) {
+  return z
+    .string()
+    .transform((text) =>
+      text
+        .split(',')
+        .map((entry) => entry.trim())
+        .filter(Boolean),
+    )
+    .refine((entries) => entries.every(isValid), { error })
+}
+
+/** Names of address ranges that the proxy settings of express know. */
+const RANGES = ['loopback', 'linklocal', 'uniquelocal']
+
+function isAddressRange(entry: string): boolean {
+  const [address = '', bits, ...rest] = entry.split('/')
+  const version = isIP(address)
+  if (version === 0) return RANGES.includes(entry)
+  return (
+    rest.length === 0 &&
+    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)))
+  )
+}
+
+function isOrigin(entry: string): boolean {
+  return entry === '*' || (URL.canParse(entry) && new URL(entry).origin === entry)
+}
+
+/** `id:secret` with a secret of 32 bytes or more in base64 or base64url. */
+function isSigningKey(entry: string): boolean {
+  const [id, secret, ...rest] = entry.split(':')
+  return (
+    rest.length === 0 &&
+    /^[\w.-]{1,64}$/.test(id ?? '') &&
+    /^[\w+/-]+={0,2}$/.test(secret ?? '') &&
+    Buffer.from(secret ?? '', 'base64').length >= 32
+  )
+}
+
 const settings = {
   PORT: setting('3000', 'Port to listen on; 0 takes a free one.', wholeNumber(0, 65_535)),
   HOST: setting(
@@ -43,6 +86,46 @@ const settings = {
     '16000',
     'Longest message text, in Unicode characters.',
     wholeNumber(1, 1_000_000),
+  ),
+  AUTH: setting(
+    'keys',
+    'keys: callers need an API key or a user token; until the first key is made, callers on this machine need none. open: nobody needs one.',
+    z.enum(['keys', 'open'], { error: 'must be keys or open' }),
+  ),
+  TOKEN_SIGNING_KEYS: setting(
+    '',
+    'Keys that sign user tokens, id:base64 and comma-separated, the first signs. Empty: kept in the database.',
+    list(
+      isSigningKey,
+      'must be id:secret, with 32 bytes or more in base64, comma-separated',
+    ).refine((keys) => new Set(keys.map((key) => key.split(':')[0])).size === keys.length, {
+      error: 'must not have one id twice',
+    }),
+  ),
+  TRUST_PROXY: setting(
+    '',
+    'Proxies whose X-Forwarded-For counts: addresses, subnets or loopback, linklocal, uniquelocal, comma-separated.',
+    list(isAddressRange, `must be addresses, subnets or ${RANGES.join(', ')}, comma-separated`),
+  ),
+  CORS_ORIGINS: setting(
+    '',
+    'Origins whose pages may call, comma-separated, or *. In open mode also every origin on this machine.',
+    list(isOrigin, 'must be origins such as https://app.example.com, comma-separated, or *'),
+  ),
+  RATE_LIMIT_ACTOR: setting(
+    '60000',
+    'Points a minute for one key, user or open caller; a read costs 1, a write 2, a new key or token 20. 0: no limit.',
+    wholeNumber(0, 100_000_000),
+  ),
+  RATE_LIMIT_ADDRESS: setting(
+    '120000',
+    'Points a minute for one address, whoever calls from it. 0: no limit.',
+    wholeNumber(0, 100_000_000),
+  ),
+  RATE_LIMIT_FAILURES: setting(
+    '60',
+    'Failed authentications a minute from one address before they are answered 429. 0: no limit.',
+    wholeNumber(0, 100_000_000),
   ),
 } as const
 

@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   // Logs go to stderr, so that stdout has the few lines for a person and nothing else.
   const logger = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }))
   const app = createApp(config, logger)
-  const { url, database } = await app.start()
+  const { url, database, open } = await app.start()
   process.stdout.write(`Dowell Chat is running. Stop it with Ctrl+C.
 
   REST            ${url}/api/v3   (documented v2 URLs: ${url}/api/v2)
@@ -32,6 +32,7 @@ async function main(): Promise<void> {
   Database        ${database}
 
 `)
+  if (open) logger.warn(openWarning(config))
   const signal = await new Promise<string>((resolve) => {
     process.on('SIGINT', resolve)
     process.on('SIGTERM', resolve)
@@ -39,6 +40,12 @@ async function main(): Promise<void> {
   logger.info({ signal }, 'closing')
   await app.close()
   logger.info('closed')
+}
+
+function openWarning({ AUTH }: Config): string {
+  return AUTH === 'open'
+    ? 'open mode: AUTH=open lets everyone who reaches this server do everything'
+    : 'open mode: there is no API key yet, so callers on this machine may do everything; make one with: npm run cli -- keys create --org <organisation> --right admin'
 }
 
 /** One sentence for what an operator can mend; undefined for a fault of ours. */

@@ -1,5 +1,8 @@
 import type { Database } from '@dowell-chat/db'
+import type { ProcedureName } from './auth/access.ts'
 import type { Actor } from './auth/actor.ts'
+import type { KeyUse } from './auth/keyUse.ts'
+import type { SigningKeys } from './auth/signingKeys.ts'
 
 /** What the procedures work with; built once, by the composition root. */
 export interface Deps {
@@ -9,6 +12,8 @@ export interface Deps {
   /** Random bytes from a source that nobody can predict. */
   readonly randomBytes: (length: number) => Uint8Array
   readonly limits: Limits
+  readonly signingKeys: SigningKeys
+  readonly keyUse: KeyUse
 }
 
 export interface Limits {
@@ -22,4 +27,6 @@ export interface Context {
   readonly actor: Actor
   /** Also in the response's X-Request-Id header, in the log and in every error body. */
   readonly requestId: string
+  /** Takes a call's cost from the caller's budget. @throws AppError TOO_MANY_REQUESTS when it is used up */
+  readonly spend: (procedure: ProcedureName) => Promise<void>
 }

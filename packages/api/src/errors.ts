@@ -75,14 +75,22 @@ export class AppError extends Error {
   override readonly name = 'AppError'
   readonly code: ErrorCode
   readonly errors: FieldErrors | undefined
+  /** Seconds after which the same request may succeed. */
+  readonly retryAfter: number | undefined
 
   constructor(
     code: ErrorCode,
-    options: { message?: string; errors?: FieldErrors; cause?: unknown } = {},
+    options: {
+      message?: string
+      errors?: FieldErrors
+      retryAfter?: number
+      cause?: unknown
+    } = {},
   ) {
     super(options.message ?? errorTable[code].text, { cause: options.cause })
     this.code = code
     this.errors = options.errors
+    this.retryAfter = options.retryAfter
   }
 }
 

@@ -73,7 +73,7 @@ export type Place =
   | { readonly kind: 'aroundItem'; readonly id: string }
 
 /** The list that a cursor belongs to, in one letter: a cursor of one list is refused by the other. */
-export type ListTag = 'm' | 'r'
+export type ListTag = 'm' | 'r' | 'k' | 'a'
 
 export function encodeCursor(list: ListTag, boundary: number): string {
   return Buffer.from(`${list}:${boundary}`).toString('base64url')

@@ -15,7 +15,10 @@ export interface PublicError {
 
 /** What an outsider may know of anything that was thrown. Never the text of an unexpected error. */
 export function toPublicError(error: unknown): PublicError {
-  if (error instanceof AppError) return publicError(error.code, error.message, error.errors)
+  if (error instanceof AppError) {
+    const { code, message, errors, retryAfter } = error
+    return { ...publicError(code, message, errors), ...(retryAfter ? { retryAfter } : {}) }
+  }
   if (error instanceof DatabaseError) {
     return error.reason === 'busy' || error.reason === 'overloaded' || error.reason === 'closed'
       ? { ...publicError('SERVICE_UNAVAILABLE'), retryAfter: 1 }

@@ -1,6 +1,8 @@
+import { DatabaseError } from '@dowell-chat/db'
 import { initTRPC, TRPCError } from '@trpc/server'
 import superjson from 'superjson'
 import type { OpenApiMeta } from 'trpc-to-openapi'
+import type { ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
 import { AppError, type ErrorCode, errorTable } from './errors.ts'
 import { toPublicError } from './publicError.ts'
@@ -34,25 +36,33 @@ const t = initTRPC
           httpStatus: told.status,
           path: shape.data.path,
           requestId: ctx?.requestId ?? currentRequestId(),
-          errors: told.errors,
+          ...(told.errors ? { errors: told.errors } : {}),
         },
       }
     },
   })
 
+/** One of our failures as tRPC's own; undefined for any other error. */
+export function toTrpcError(error: unknown): TRPCError | undefined {
+  if (!(error instanceof AppError || error instanceof DatabaseError)) return undefined
+  const { code, message } = toPublicError(error)
+  return new TRPCError({ code: errorTable[code].trpc, message, cause: error })
+}
+
 /** tRPC answers with the status of its own codes: give it the one that our table has for the failure. */
 const withPublicErrors = t.middleware(async ({ next }) => {
   const result = await next()
-  if (!result.ok && result.error.cause instanceof Error) {
-    const { cause } = result.error
-    const told = toPublicError(cause)
-    if (cause instanceof AppError || told.code === 'SERVICE_UNAVAILABLE') {
-      throw new TRPCError({ code: errorTable[told.code].trpc, message: told.message, cause })
-    }
-  }
+  if (!result.ok && result.error.cause) throw toTrpcError(result.error.cause) ?? result.error
   return result
 })
 
 export const router = t.router
-export const createCaller = t.createCallerFactory
-export const procedure = t.procedure.use(withPublicErrors)
+export const callerFactory = t.createCallerFactory
+/** For what only leads to a procedure: it spends nothing, because the procedure does. */
+export const wrapper = t.procedure.use(withPublicErrors)
+
+/** For every procedure of the router: each call is paid for, whatever surface and batch it came by. */
+export const procedure = wrapper.use(async ({ ctx, path, next }) => {
+  await ctx.spend(path as ProcedureName)
+  return next()
+})

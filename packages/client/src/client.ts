@@ -65,5 +65,10 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     listRooms: call(client.listRooms.query),
     createMessage: call(client.createMessage.mutate),
     getMessages: call(client.getMessages.query),
+    createUserToken: call(client.createUserToken.mutate),
+    createApiKey: call(client.createApiKey.mutate),
+    listApiKeys: call(client.listApiKeys.query),
+    revokeApiKey: call(client.revokeApiKey.mutate),
+    listAuditEvents: call(client.listAuditEvents.query),
   }
 }

@@ -1,12 +1,21 @@
 export { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 export { DatabaseError, type DatabaseErrorReason } from './errors.ts'
 export {
+  anyApiKeyExists,
+  apiKeysNextTo,
+  findApiKey,
+  insertApiKey,
+  recordApiKeyUse,
+  revokeApiKeyRow,
+} from './queries/apiKeys.ts'
+export { auditEventsNextTo, insertAuditEvent } from './queries/auditEvents.ts'
+export {
   findMessage,
   findMessageByClientId,
   insertMessage,
   messagesInRange,
 } from './queries/messages.ts'
-export { nextRoomPosition } from './queries/organisations.ts'
+export { nextPosition } from './queries/organisations.ts'
 export {
   advanceRoom,
   findActiveRoom,
@@ -17,6 +26,7 @@ export {
   roomsNextTo,
   setRoomActive,
 } from './queries/rooms.ts'
+export { deleteSigningKeys, insertSigningKey, listSigningKeys } from './queries/signingKeys.ts'
 export { anyOrganisation, type OrgScope } from './scope.ts'
-export type { MessageRow, RoomRow } from './tables.ts'
+export type { ApiKeyRow, AuditEventRow, MessageRow, RoomRow, SigningKeyRow } from './tables.ts'
 export type { Tx } from './transaction.ts'

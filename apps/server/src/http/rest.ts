@@ -12,9 +12,10 @@ import type { Request, RequestHandler, Response } from 'express'
 import { createOpenApiNodeHttpHandler } from 'trpc-to-openapi'
 import { createBodyReader, type Fields } from './body.ts'
 import { type Dress, methodNotAllowed, plain, sendError } from './errors.ts'
+import type { ContextOf } from './identity.ts'
 
 export interface RestOptions {
-  readonly contextOf: (res: Response) => Context
+  readonly contextOf: ContextOf
   /** Bytes that a request body may have. */
   readonly bodyLimit: number
 }
@@ -22,9 +23,11 @@ export interface RestOptions {
 /** The documented URLs: fields come from the query and from a body of any documented kind, `type` chooses. */
 export function restV2(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: true })
-  const call = createCaller(v2Router, options.contextOf)
+  const call = createCaller(v2Router)
   return answering(envelope, async (req, res) => {
     const { path, query } = partsOf(req)
+    // Before the body: who is not let in need not be read.
+    const context = await options.contextOf(req, res)
     const fields = { ...query, ...(await readBody(req, res)) }
     // v2 ignores keys that it does not know, and this one must not reach plain objects.
     Reflect.deleteProperty(fields, '__proto__')
@@ -32,7 +35,7 @@ export function restV2(options: RestOptions): RequestHandler {
     const route = routeV2(method, path, fields)
     if (!route) return false
     if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
-    await call(req, res, { method, path: route.path, input: route.input })
+    await call(req, res, { context, method, path: route.path, input: route.input })
     return true
   })
 }
@@ -40,13 +43,14 @@ export function restV2(options: RestOptions): RequestHandler {
 /** REST by resource: a query for what reads and deletes, a JSON body for what writes. */
 export function restV3(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: false })
-  const call = createCaller(v3Router, options.contextOf)
+  const call = createCaller(v3Router)
   return answering(plain, async (req, res) => {
     const { path, query } = partsOf(req)
     const match = matchV3(path)
     if (!match) return false
     const method = methodOf(req)
     if (!match.methods.includes(method)) throw methodNotAllowed(res, match.methods)
+    const context = await options.contextOf(req, res)
     const takesBody = method === 'POST' || method === 'PATCH' || method === 'PUT'
     const body = await readBody(req, res)
     if (!takesBody && body) {
@@ -59,7 +63,7 @@ export function restV3(options: RestOptions): RequestHandler {
       'is taken from the path',
     )
     refuseKeys(Object.hasOwn(input, '__proto__') ? ['__proto__'] : [], 'is not a known key')
-    await call(req, res, { method, path, input })
+    await call(req, res, { context, method, path, input })
     return true
   })
 }
@@ -118,6 +122,7 @@ function decodeUnreserved(path: string): string {
 }
 
 interface Call {
+  readonly context: Context
   readonly method: string
   /** The procedure's own path, with its parameters in place. */
   readonly path: string
@@ -131,12 +136,11 @@ interface Call {
  */
 function createCaller(
   router: typeof v2Router | typeof v3Router,
-  contextOf: (res: Response) => Context,
 ): (req: Request, res: Response, call: Call) => Promise<void> {
   const failures = new WeakMap<Request, unknown>()
   const handler = createOpenApiNodeHttpHandler<typeof router, Request, Response>({
     router,
-    createContext: ({ res }) => Promise.resolve(contextOf(res)),
+    createContext: ({ res }) => Promise.resolve(res.locals.context),
     responseMeta: ({ paths, data, errors }) => {
       const meta = router._def.procedures[paths?.[0] ?? '']?._def.meta as Meta | undefined
       return errors.length === 0 && meta?.rest?.created?.(data[0] as never) ? { status: 201 } : {}
@@ -147,6 +151,7 @@ function createCaller(
   })
   return async (req, res, call) => {
     prepare(req, call)
+    res.locals.context = call.context
     const answer = { statusCode: 200, body: '' }
     await handler(req, collecting(res, answer))
     const failure = failures.get(req)

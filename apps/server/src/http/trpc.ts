@@ -1,13 +1,14 @@
-import { appRouter, type Context, toPublicError, withRequestId } from '@dowell-chat/api'
+import { appRouter, toPublicError, toTrpcError, withRequestId } from '@dowell-chat/api'
 import { createExpressMiddleware } from '@trpc/server/adapters/express'
-import type { RequestHandler, Response } from 'express'
+import type { RequestHandler } from 'express'
 import { requestIdOf } from './errors.ts'
+import type { ContextOf } from './identity.ts'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
 
 export interface TrpcOptions {
-  readonly contextOf: (res: Response) => Context
+  readonly contextOf: ContextOf
   /** Bytes that a request body may have. */
   readonly bodyLimit: number
 }
@@ -16,7 +17,10 @@ export interface TrpcOptions {
 export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
   const middleware = createExpressMiddleware({
     router: appRouter,
-    createContext: ({ res }) => contextOf(res),
+    createContext: ({ req, res }) =>
+      contextOf(req, res).catch((error: unknown) => {
+        throw toTrpcError(error) ?? error
+      }),
     maxBodySize: bodyLimit,
     maxBatchSize: MAX_BATCH_SIZE,
     responseMeta({ data, errors }) {

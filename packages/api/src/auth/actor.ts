@@ -1,14 +1,45 @@
-import { anyOrganisation, type OrgScope } from '@dowell-chat/db'
+import type { ApiKeyRow } from '@dowell-chat/db'
 
 /** Who is calling. */
-export type Actor = OpenActor
+export type Actor = OpenActor | KeyActor | UserActor
 
-/** The caller of a server in open mode, where the documented requests carry no credentials: may do everything. */
+/** A caller who needs no credential: of a server in open mode, or the operator at the command line. */
 export interface OpenActor {
   readonly kind: 'open'
+  readonly via: 'http' | 'cli'
 }
 
-/** The organisations whose rows this caller may meet. */
-export function scopeOf(_actor: Actor): OrgScope {
-  return anyOrganisation
+/** A server of the organisation's, with an API key. */
+export interface KeyActor {
+  readonly kind: 'key'
+  readonly orgId: string
+  readonly keyId: string
+  readonly right: Right
+}
+
+export type Right = ApiKeyRow['access']
+
+/** One person, with a token that was made for them. */
+export interface UserActor {
+  readonly kind: 'user'
+  readonly orgId: string
+  readonly userId: string
+  /** False: a customer. True: one of the support team. */
+  readonly side: boolean
+  /** The only rooms that the token is for; undefined when it is not limited to any. */
+  readonly rooms: ReadonlySet<string> | undefined
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAt: number
+}
+
+/** An actor as the audit log names it. */
+export function nameOf(actor: Actor): string {
+  switch (actor.kind) {
+    case 'open':
+      return actor.via === 'cli' ? 'cli' : 'open'
+    case 'key':
+      return `key:${actor.keyId}`
+    case 'user':
+      return `user:${actor.userId}`
+  }
 }

@@ -7,7 +7,8 @@ import {
   type Tx,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import { type Actor, scopeOf } from '../auth/actor.ts'
+import { authorise, type Scope, sees } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError, badField } from '../errors.ts'
 import { clientMessageId, id, isLongerThan, messageText, messageType, name } from '../fields.ts'
@@ -43,27 +44,32 @@ type Output = z.output<typeof output>
 /**
  * Stores a message as the next of its room. The answer means that it is durable.
  *
- * @throws AppError BAD_REQUEST, NOT_FOUND, ROOM_CLOSED, IDEMPOTENCY_CONFLICT
+ * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND, ROOM_CLOSED, IDEMPOTENCY_CONFLICT
  */
 export async function createMessage(deps: Deps, actor: Actor, input: Input): Promise<Output> {
+  const scope = authorise(actor, 'createMessage')
+  requireOwnVoice(actor, input)
   const { messageMaxChars } = deps.limits
   if (isLongerThan(input.messageData, messageMaxChars)) {
     throw badField('messageData', `must have at most ${messageMaxChars} characters`)
   }
   return deps.db.write(async (tx) => {
     if (input.clientMessageId !== undefined) {
-      const earlier = await findEarlier(tx, actor, {
+      const earlier = await findEarlier(tx, scope, {
         ...input,
         clientMessageId: input.clientMessageId,
       })
       if (earlier) return { message: toMessage(earlier), replayed: true }
     }
     const now = deps.clock()
-    const where = { orgId: scopeOf(actor), roomId: input.roomId }
+    const where = { orgId: scope.orgId, roomId: input.roomId }
     const room = await advanceRoom(tx, { ...where, lastMessage: input.messageData, now })
     if (!room) {
-      throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
+      const closed = await findRoom(tx, where)
+      throw closed && sees(scope, closed) ? new AppError('ROOM_CLOSED') : roomNotFound()
     }
+    // Throwing takes the advance back.
+    if (!sees(scope, room)) throw roomNotFound()
     const row: MessageRow = {
       org_id: room.org_id,
       room_id: room.id,
@@ -82,14 +88,24 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
   })
 }
 
+/** A token speaks for one person on one side: not as the other side, nor as someone else. */
+function requireOwnVoice(actor: Actor, { side, author }: Input): void {
+  if (actor.kind !== 'user') return
+  const errors = {
+    ...(side === actor.side ? {} : { side: [`must be ${actor.side}, the side of the token`] }),
+    ...(author === actor.userId ? {} : { author: ['must be the user of the token'] }),
+  }
+  if (Object.keys(errors).length > 0) throw new AppError('FORBIDDEN', { errors })
+}
+
 /** The message that this sender stored under this id; a retry is answered even after the room was deleted. */
 async function findEarlier(
   tx: Tx,
-  actor: Actor,
+  scope: Scope,
   input: Input & { clientMessageId: string },
 ): Promise<MessageRow | undefined> {
-  const room = await findRoom(tx, { orgId: scopeOf(actor), roomId: input.roomId })
-  if (!room) throw roomNotFound()
+  const room = await findRoom(tx, { orgId: scope.orgId, roomId: input.roomId })
+  if (!room || !sees(scope, room)) throw roomNotFound()
   const earlier = await findMessageByClientId(tx, { ...input, orgId: room.org_id })
   if (!earlier) return undefined
   const same =

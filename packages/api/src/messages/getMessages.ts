@@ -32,14 +32,15 @@ export async function getMessages(
   { roomId, limit = DEFAULT_LIMIT, ...place }: z.output<typeof input>,
 ): Promise<Page<Message>> {
   const where = placeOf('m', place)
-  return messagePage(deps, await readableRoom(deps, actor, roomId), limit, where)
+  const room = await readableRoom(deps, actor, 'getMessages', roomId)
+  return messagePage(deps, room, limit, where)
 }
 
 /**
  * The page of a room at a place. `seq` has no gaps and no message is ever removed, so a page is a range of positions:
  * one indexed read, however long the room is, and `room` alone says what lies on either side.
  */
-export async function messagePage(
+async function messagePage(
   deps: Deps,
   room: RoomRow,
   limit: number,

@@ -36,7 +36,13 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     baseUrl: '/',
     openApiVersion: version,
     license: { name: 'MIT', identifier: 'MIT' },
-    securitySchemes: {},
+    securitySchemes: {
+      bearer: {
+        type: 'http',
+        scheme: 'bearer',
+        description: 'An API key (`dck_…`) for servers, or a user token for one person.',
+      },
+    },
   } as const
   const v3 = generateOpenApiDocument(v3Router, options)
   const v2 = generateOpenApiDocument(v2Router, options)
@@ -53,14 +59,17 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     tags: [
       { name: 'rooms', description: 'Conversations of one user with one organisation.' },
       { name: 'messages', description: 'What the two sides write in a room.' },
+      { name: 'access', description: 'API keys, user tokens and the audit log.' },
       { name: 'v2', description: 'The documented DowellChat v2 API.' },
     ],
-    security: [],
+    // In open mode a caller on the server's own machine needs none.
+    security: [{ bearer: [] }, {}],
     paths: {
       ...v3Paths(v3.paths as Paths, schemas),
       ...v2Paths(v2.paths as Paths, schemas),
     } as NonNullable<OpenAPIObject['paths']>,
     components: {
+      securitySchemes: options.securitySchemes,
       schemas: sortKeys(schemas) as never,
       headers: {
         RequestId: {
@@ -298,7 +307,14 @@ function giveExamples(
 const requestIdHeader = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } }
 
 /** What any call can meet. */
-const COMMON: readonly ErrorCode[] = ['BAD_REQUEST', 'INTERNAL_SERVER_ERROR', 'SERVICE_UNAVAILABLE']
+const COMMON: readonly ErrorCode[] = [
+  'BAD_REQUEST',
+  'UNAUTHORIZED',
+  'FORBIDDEN',
+  'TOO_MANY_REQUESTS',
+  'INTERNAL_SERVER_ERROR',
+  'SERVICE_UNAVAILABLE',
+]
 const WITH_BODY: readonly ErrorCode[] = [
   'PARSE_ERROR',
   'PAYLOAD_TOO_LARGE',

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
-import { appRouter } from '../router.ts'
-import { procedure as base, createCaller, type Meta, router } from '../trpc.ts'
+import { appRouter, createCaller } from '../router.ts'
+import { type Meta, router, wrapper } from '../trpc.ts'
 import { restInput } from './wire.ts'
 
 /**
@@ -26,12 +26,12 @@ function toRest(name: Name, procedure: (typeof appRouter._def.procedures)[Name])
   }
   // Our documents name the errors and the security themselves: trpc-to-openapi keeps one text per code for all.
   const openapi = meta.openapi && { ...meta.openapi, errorResponses: [], protect: false }
-  return base
+  return wrapper
     .meta({ ...meta, ...(openapi && { openapi }) })
     .input(restInput(inputs[0]))
     .output(output)
     [type](({ ctx, input }) =>
       // The REST input only turned text into values: the procedure itself checks them.
-      createCaller(appRouter)(ctx)[name](input as never),
+      createCaller(ctx)[name](input as never),
     )
 }

@@ -1,7 +1,9 @@
-import { findActiveRoom, insertRoom, nextRoomPosition } from '@dowell-chat/db'
+import { findActiveRoom, insertRoom, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
+import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
+import { AppError } from '../errors.ts'
 import { newEventId, newId, roomRoomId } from '../identifiers.ts'
 import { procedure } from '../trpc.ts'
 import { exampleRoom, Room, roomIdentity, toRoom } from './schema.ts'
@@ -18,12 +20,22 @@ const output = z
 /**
  * Finds the active room of a user, organisation, portfolio and product, or opens it. Any number of calls at once make
  * one room, so a call may be repeated freely.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation
  */
 export async function createRoom(
   deps: Deps,
-  _actor: Actor,
+  actor: Actor,
   identity: z.output<typeof input>,
 ): Promise<z.output<typeof output>> {
+  const scope = authorise(actor, 'createRoom')
+  requireOrganisation(scope, identity.orgId)
+  if (scope.userId !== undefined && scope.userId !== identity.userId) {
+    throw new AppError('FORBIDDEN', { errors: { userId: ['must be the user of the token'] } })
+  }
+  if (scope.rooms) {
+    throw new AppError('FORBIDDEN', { message: 'The token is limited to some rooms' })
+  }
   const { db } = deps
   const found = await findActiveRoom(db.read, identity)
   if (found) return { room: toRoom(found), created: false }
@@ -34,7 +46,7 @@ export async function createRoom(
     const row = await insertRoom(tx, {
       id: newId(deps),
       org_id: identity.orgId,
-      position: await nextRoomPosition(tx, { orgId: identity.orgId, now }),
+      position: await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now }),
       event_id: newEventId(deps),
       user_id: identity.userId,
       portfolio_name: identity.portfolioName,
@@ -60,6 +72,7 @@ export const createRoomProcedure = procedure
       description:
         'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat.',
     },
+    errors: ['NOT_FOUND'],
     rest: { created: (answer: z.output<typeof output>) => answer.created },
     example: {
       input: {

@@ -1,6 +1,8 @@
-import { setRoomActive } from '@dowell-chat/db'
+import { findRoom, setRoomActive } from '@dowell-chat/db'
 import { z } from 'zod'
-import { type Actor, scopeOf } from '../auth/actor.ts'
+import { appendAuditEvent } from '../audit/append.ts'
+import { authorise, sees } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { boolean, id } from '../fields.ts'
@@ -19,19 +21,25 @@ const input = z.strictObject({
  * Deletes a room, or restores it. Nothing of it is lost: it stays listed and readable, and takes no new messages.
  * Deleting a deleted room changes nothing.
  *
- * @throws AppError NOT_FOUND; ROOM_ALREADY_ACTIVE when a restored room would be a second active one
+ * @throws AppError FORBIDDEN; NOT_FOUND; ROOM_ALREADY_ACTIVE when a restored room would be a second active one
  */
 export async function deleteRoom(
   deps: Deps,
   actor: Actor,
   { roomId, isActive = false }: z.output<typeof input>,
 ): Promise<Room> {
+  const scope = authorise(actor, 'deleteRoom')
   try {
-    const row = await deps.db.write((tx) =>
-      setRoomActive(tx, { orgId: scopeOf(actor), roomId, isActive, now: deps.clock() }),
-    )
-    if (!row) throw roomNotFound()
-    return toRoom(row)
+    return await deps.db.write(async (tx) => {
+      const before = await findRoom(tx, { orgId: scope.orgId, roomId })
+      if (!before || !sees(scope, before)) throw roomNotFound()
+      if ((before.is_active === 1) === isActive) return toRoom(before)
+      const { org_id: orgId } = before
+      const row = await setRoomActive(tx, { orgId, roomId, isActive, now: deps.clock() })
+      const action = isActive ? 'room.restored' : 'room.deleted'
+      await appendAuditEvent(deps, tx, { actor, orgId, action, target: roomId })
+      return toRoom(row ?? before)
+    })
   } catch (error) {
     if (deps.db.isUniqueViolation(error)) {
       throw new AppError('ROOM_ALREADY_ACTIVE', { cause: error })

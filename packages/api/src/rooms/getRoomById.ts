@@ -14,7 +14,7 @@ export async function getRoomById(
   actor: Actor,
   { roomId }: z.output<typeof input>,
 ): Promise<Room> {
-  return toRoom(await readableRoom(deps, actor, roomId))
+  return toRoom(await readableRoom(deps, actor, 'getRoomById', roomId))
 }
 
 export const getRoomByIdProcedure = procedure

@@ -1,5 +1,6 @@
 import { findRoom, type RoomRow } from '@dowell-chat/db'
-import { type Actor, scopeOf } from '../auth/actor.ts'
+import { authorise, type ProcedureName, sees } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
 
@@ -7,9 +8,19 @@ export function roomNotFound(): AppError {
   return new AppError('NOT_FOUND', { message: 'There is no such room' })
 }
 
-/** The room, if this caller may see it. @throws AppError NOT_FOUND, also for another organisation's room */
-export async function readableRoom(deps: Deps, actor: Actor, roomId: string): Promise<RoomRow> {
-  const room = await findRoom(deps.db.read, { orgId: scopeOf(actor), roomId })
-  if (!room) throw roomNotFound()
+/**
+ * The room, if it exists for this caller.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND, in the same words for another organisation's room and for none
+ */
+export async function readableRoom(
+  deps: Deps,
+  actor: Actor,
+  procedure: ProcedureName,
+  roomId: string,
+): Promise<RoomRow> {
+  const scope = authorise(actor, procedure)
+  const room = await findRoom(deps.db.read, { orgId: scope.orgId, roomId })
+  if (!room || !sees(scope, room)) throw roomNotFound()
   return room
 }

@@ -2,6 +2,7 @@ import type { ExpressionBuilder, Insertable, Kysely } from 'kysely'
 import type { OrgScope } from '../scope.ts'
 import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
+import { type NextTo, nearest } from './nextTo.ts'
 
 /** What makes two requests for a room mean the same room. */
 export interface RoomIdentity {
@@ -83,6 +84,10 @@ export interface RoomListing {
   readonly orgId: string
   /** Left out: the rooms of all products. */
   readonly productName?: string | undefined
+  /** Left out: the rooms of all users. */
+  readonly userId?: string | undefined
+  /** Left out: any room. */
+  readonly roomIds?: readonly string[] | undefined
 }
 
 /**
@@ -91,22 +96,19 @@ export interface RoomListing {
  */
 export async function roomsNextTo(
   db: Kysely<Tables>,
-  where: RoomListing & {
-    direction: 'before' | 'after'
-    /** A boundary: 7 lies between the rooms at 7 and at 8. */
-    boundary: number
-    limit: number
-  },
+  where: RoomListing & NextTo,
 ): Promise<RoomRow[]> {
-  const backwards = where.direction === 'before'
+  const { comparison, order, reversed } = nearest(where)
   let query = db.selectFrom('rooms').selectAll().where('org_id', '=', where.orgId)
   if (where.productName !== undefined) query = query.where('product_name', '=', where.productName)
+  if (where.userId !== undefined) query = query.where('user_id', '=', where.userId)
+  if (where.roomIds !== undefined) query = query.where('id', 'in', where.roomIds)
   const rows = await query
-    .where('position', backwards ? '<=' : '>', where.boundary)
-    .orderBy('position', backwards ? 'desc' : 'asc')
+    .where('position', comparison, where.boundary)
+    .orderBy('position', order)
     .limit(where.limit)
     .execute()
-  return backwards ? rows.reverse() : rows
+  return reversed ? rows.reverse() : rows
 }
 
 function inScope(

@@ -1,17 +1,17 @@
 import { z } from 'zod'
+import type { ProcedureName } from '../../auth/access.ts'
 import type { Context } from '../../context.ts'
 import { AppError, type ErrorCode } from '../../errors.ts'
 import { boolean, clientMessageId, id, messageText, messageType, name } from '../../fields.ts'
 import { createMessage } from '../../messages/createMessage.ts'
-import { messagePage } from '../../messages/getMessages.ts'
+import { getMessages } from '../../messages/getMessages.ts'
 import { side } from '../../messages/schema.ts'
-import { type PageRequest, pageInput, placeOf } from '../../paging.ts'
+import { pageInput } from '../../paging.ts'
 import { createRoom } from '../../rooms/createRoom.ts'
 import { deleteRoom } from '../../rooms/deleteRoom.ts'
 import { getRoomById } from '../../rooms/getRoomById.ts'
-import { roomPage } from '../../rooms/listRooms.ts'
-import { readableRoom } from '../../rooms/policy.ts'
-import { roomIdentity, toRoom } from '../../rooms/schema.ts'
+import { listRooms } from '../../rooms/listRooms.ts'
+import { roomIdentity } from '../../rooms/schema.ts'
 import { fromText } from '../wire.ts'
 import {
   exampleMessageV2,
@@ -29,7 +29,7 @@ export type V2Method = 'GET' | 'POST' | 'DELETE'
 /** One operation of the documented API: where it is called, and how its names map to ours. */
 export interface V2Operation {
   /** The procedure's name everywhere else. */
-  readonly name: string
+  readonly name: ProcedureName
   /** The documented URL, without its trailing slash. */
   readonly url: string
   /** What chooses this operation where several share one URL. */
@@ -215,10 +215,8 @@ export const v2Operations: readonly V2Operation[] = [
       },
     },
     async run({ deps, actor }, { room_id, limit = V2_LIMIT, ...place }) {
-      const where = placeOf('m', place)
-      const row = await readableRoom(deps, actor, room_id)
-      const page = await messagePage(deps, row, limit, where)
-      const room = toRoomV2(toRoom(row))
+      const page = await getMessages(deps, actor, { roomId: room_id, limit, ...place })
+      const room = toRoomV2(await getRoomById(deps, actor, { roomId: room_id }))
       return {
         success: true,
         message: DETAILS,
@@ -315,9 +313,9 @@ export const v2Operations: readonly V2Operation[] = [
         },
       },
     },
-    async run({ deps }, { org_id, product_name, limit = V2_LIMIT, ...place }) {
+    async run({ deps, actor }, { org_id, product_name, limit = V2_LIMIT, ...place }) {
       const listing = { orgId: org_id, productName: product_name }
-      const page = await roomPage(deps, listing, limit, placeOf('r', place satisfies PageRequest))
+      const page = await listRooms(deps, actor, { ...listing, limit, ...place })
       return { rooms: page.items.map(toRoomV2), paging: toPaging(page, limit) }
     },
   }),

@@ -1,4 +1,4 @@
-import { procedure as base, type Meta, router } from '../../trpc.ts'
+import { type Meta, router, wrapper } from '../../trpc.ts'
 import { type V2Method, type V2Operation, v2Operations } from './operations.ts'
 
 /**
@@ -11,12 +11,15 @@ export const v2Router = router(
     v2Operations.flatMap((operation) =>
       operation.methods.map((method) => [
         `${operation.name}${method}`,
-        base
+        wrapper
           .meta(metaOf(operation, method))
           .input(operation.input)
           .output(operation.output)
           [method === 'GET' && operation.name !== 'deleteRoom' ? 'query' : 'mutation'](
-            ({ ctx, input }) => operation.run(ctx, input as never),
+            async ({ ctx, input }) => {
+              await ctx.spend(operation.name)
+              return operation.run(ctx, input as never)
+            },
           ),
       ]),
     ),

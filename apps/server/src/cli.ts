@@ -1,0 +1,131 @@
+import { parseArgs } from 'node:util'
+import { createCaller, type Deps, rights, rotateSigningKeys, toPublicError } from '@dowell-chat/api'
+import { DatabaseError } from '@dowell-chat/db'
+import { createDeps } from './app.ts'
+import { ConfigError, readConfig } from './config.ts'
+
+const HELP = `Dowell Chat, at the command line. Works on the database that DATABASE_URL names, whether or not the server runs.
+
+  npm run cli -- keys create --org ORG --right ${rights.join('|')} [--name NAME]
+      makes an API key and shows it this once
+  npm run cli -- keys list --org ORG
+      lists an organisation's keys
+  npm run cli -- keys revoke --id ID
+      revokes a key, and the user tokens that it asked for
+  npm run cli -- signing-keys rotate
+      signs user tokens with a new key; tokens that are out live on
+`
+
+/** A command that was typed wrongly. */
+class UsageError extends Error {}
+
+type Options = Record<'org' | 'right' | 'name' | 'id', string | undefined>
+
+type Caller = ReturnType<typeof callerOf>
+
+/** The procedures, called by whoever may read the database anyway. */
+function callerOf(deps: Deps) {
+  return createCaller({
+    deps,
+    actor: { kind: 'open', via: 'cli' },
+    requestId: 'cli',
+    spend: async () => undefined,
+  })
+}
+
+const commands: Record<string, (call: Caller, options: Options, deps: Deps) => Promise<string>> = {
+  async 'keys create'(call, { org, right, name }) {
+    const { secret } = await call.createApiKey({
+      orgId: required(org, '--org'),
+      right: required(right, '--right') as (typeof rights)[number],
+      ...(name === undefined ? {} : { name }),
+    })
+    return `${secret}\n`
+  },
+
+  async 'keys list'(call, { org }) {
+    const lines: string[] = []
+    let before: string | undefined
+    for (;;) {
+      const page = await call.listApiKeys({ orgId: required(org, '--org'), limit: 200, before })
+      lines.unshift(...page.items.map(describeKey))
+      if (!page.hasBefore) return lines.join('')
+      before = page.before
+    }
+  },
+
+  async 'keys revoke'(call, { id }) {
+    const key = await call.revokeApiKey({ keyId: required(id, '--id') })
+    return `${key.id} is revoked\n`
+  },
+
+  async 'signing-keys rotate'(_call, _options, deps) {
+    return `${await rotateSigningKeys(deps)} signs from now on\n`
+  },
+}
+
+function describeKey(key: Awaited<ReturnType<Caller['revokeApiKey']>>): string {
+  const state = key.revokedAt
+    ? `revoked ${key.revokedAt.toISOString()}`
+    : `last used ${key.lastUsedAt?.toISOString() ?? 'never'}`
+  return `${key.id}  ${key.right.padEnd(7)}  ${state}  ${key.name}\n`
+}
+
+function required(value: string | undefined, option: string): string {
+  if (!value) throw new UsageError(`${option} is missing`)
+  return value
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parse()
+  const command = commands[positionals.join(' ')]
+  if (values.help || positionals.length === 0) {
+    process.stdout.write(HELP)
+    return
+  }
+  if (!command) throw new UsageError(`there is no command "${positionals.join(' ')}"`)
+  const config = readConfig(process.env)
+  const deps = createDeps(config)
+  try {
+    await deps.db.migrateToLatest()
+    process.stdout.write(await command(callerOf(deps), values as Options, deps))
+  } finally {
+    await deps.db.close()
+  }
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        org: { type: 'string' },
+        right: { type: 'string' },
+        name: { type: 'string' },
+        id: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    })
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+/** What a person can mend, in words; undefined for a fault of ours. */
+function explain(error: unknown): string | undefined {
+  if (error instanceof UsageError) return `${error.message}\n\n${HELP}`
+  if (error instanceof ConfigError || error instanceof DatabaseError) return error.message
+  const { status, message, errors = {} } = toPublicError(error)
+  if (status >= 500) return undefined
+  return [message, ...Object.entries(errors).map(([field, texts]) => `${field} ${texts[0]}`)].join(
+    ': ',
+  )
+}
+
+try {
+  await main()
+} catch (error) {
+  const text = explain(error) ?? (error instanceof Error ? error.stack : String(error))
+  process.stderr.write(`${text}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,57 @@
+import { isIP } from 'node:net'
+import {
+  type Actor,
+  AppError,
+  authenticate,
+  type Context,
+  costOf,
+  type Deps,
+  nameOf,
+} from '@dowell-chat/api'
+import type { Request, Response } from 'express'
+import { requestIdOf } from './errors.ts'
+import type { Limits } from './limits.ts'
+import type { OpenMode } from './openMode.ts'
+
+/** Finds out who is calling and makes what the procedures know of the request. The one place for every surface. */
+export type ContextOf = (req: Request, res: Response) => Promise<Context>
+
+export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode): ContextOf {
+  async function identify(req: Request, res: Response): Promise<Actor> {
+    const { authorization } = req.headers
+    try {
+      if (authorization !== undefined) return await authenticate(deps, authorization)
+      await openMode.admit(req)
+      return { kind: 'open', via: 'http' }
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
+        res.setHeader('WWW-Authenticate', 'Bearer realm="dowell-chat"')
+        await limits.failed(res, addressOf(req))
+      }
+      throw error
+    }
+  }
+
+  return async (req, res) => {
+    const actor = await identify(req, res)
+    const address = addressOf(req)
+    const caller = actor.kind === 'open' ? address : `${nameOf(actor)}@${actor.orgId}`
+    return {
+      deps,
+      actor,
+      requestId: requestIdOf(res),
+      spend: (procedure) => limits.spend(res, caller, address, costOf(procedure)),
+    }
+  }
+}
+
+/** Whom a budget by address belongs to. Of an IPv6 address the first 64 bits: one customer has all the rest. */
+function addressOf(req: Request): string {
+  const address = req.ip ?? 'unknown'
+  if (isIP(address) !== 6 || address.startsWith('::ffff:')) return address
+  const [head = '', tail] = address.split('::')
+  const groups = head.split(':').filter(Boolean)
+  const last = tail?.split(':').filter(Boolean) ?? []
+  const zeros = Array.from({ length: 8 - groups.length - last.length }, () => '0')
+  return [...groups, ...zeros, ...last].slice(0, 4).join(':')
+}

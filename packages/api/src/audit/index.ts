@@ -1,0 +1,5 @@
+import { listAuditEventsProcedure } from './listAuditEvents.ts'
+
+export const auditProcedures = {
+  listAuditEvents: listAuditEventsProcedure,
+}

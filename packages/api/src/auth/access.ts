@@ -1,0 +1,108 @@
+import { anyOrganisation, type OrgScope, type RoomRow } from '@dowell-chat/db'
+import { AppError } from '../errors.ts'
+import type { Actor } from './actor.ts'
+
+/**
+ * What an actor may do with a procedure.
+ *
+ * - `all`: with the rows of every organisation
+ * - `org`: with the rows of its organisation; every other row does not exist for it (404)
+ * - `own`: with the rooms of its own user in its organisation; every other room does not exist for it (404)
+ * - `no`: nothing (403)
+ *
+ * A token that is limited to some rooms has less: every other room does not exist for it either.
+ */
+export type Access = 'all' | 'org' | 'own' | 'no'
+
+/** The kinds of callers, in the order of the table's columns. */
+export const columns = [
+  'open',
+  'admin',
+  'support',
+  'read',
+  'supportToken',
+  'customerToken',
+] as const
+export type Column = (typeof columns)[number]
+
+/** What a call costs of a caller's budget: see `weights`. */
+export type Cost = 'read' | 'write' | 'mint'
+
+export type Row = readonly [Access, Access, Access, Access, Access, Access, Cost]
+
+/** Who may do what. A procedure without a row does not compile. */
+// biome-ignore format: a table is read by its columns
+export const accessTable = {
+  //                open   admin  support read   support customer
+  //                       key    key     key    token   token    cost
+  createRoom:      ['all', 'org', 'org',  'no',  'org',  'own',   'write'],
+  getRoomById:     ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  deleteRoom:      ['all', 'org', 'org',  'no',  'org',  'no',    'write'],
+  listRooms:       ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  createMessage:   ['all', 'org', 'org',  'no',  'org',  'own',   'write'],
+  getMessages:     ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  createUserToken: ['all', 'org', 'org',  'no',  'no',   'no',    'mint'],
+  createApiKey:    ['all', 'org', 'no',   'no',  'no',   'no',    'mint'],
+  listApiKeys:     ['all', 'org', 'no',   'no',  'no',   'no',    'read'],
+  revokeApiKey:    ['all', 'org', 'no',   'no',  'no',   'no',    'write'],
+  listAuditEvents: ['all', 'org', 'no',   'no',  'no',   'no',    'read'],
+} as const satisfies Record<string, Row>
+
+export type ProcedureName = keyof typeof accessTable
+
+/** The rows that a call may meet. */
+export interface Scope {
+  readonly orgId: OrgScope
+  /** Set: only the rooms of this user. */
+  readonly userId?: string | undefined
+  /** Set: only these rooms. */
+  readonly rooms?: ReadonlySet<string> | undefined
+}
+
+function columnOf(actor: Actor): Column {
+  switch (actor.kind) {
+    case 'open':
+      return 'open'
+    case 'key':
+      return actor.right
+    case 'user':
+      return actor.side ? 'supportToken' : 'customerToken'
+  }
+}
+
+/** The rows that this caller may meet in this procedure. @throws AppError FORBIDDEN when it may not call it at all */
+export function authorise(actor: Actor, procedure: ProcedureName): Scope {
+  const row: Row = accessTable[procedure]
+  const access = row[columns.indexOf(columnOf(actor))] as Access
+  if (access === 'no') throw new AppError('FORBIDDEN')
+  if (actor.kind === 'open') return { orgId: anyOrganisation }
+  if (actor.kind === 'key') return { orgId: actor.orgId }
+  return {
+    orgId: actor.orgId,
+    userId: access === 'own' ? actor.userId : undefined,
+    rooms: actor.rooms,
+  }
+}
+
+/** @throws AppError NOT_FOUND for another organisation than the caller's, whether it exists or not */
+export function requireOrganisation(scope: Scope, orgId: string): void {
+  if (typeof scope.orgId === 'string' && scope.orgId !== orgId) {
+    throw new AppError('NOT_FOUND', { message: 'There is no such organisation' })
+  }
+}
+
+/** Whether a room exists for this caller. */
+export function sees(scope: Scope, room: RoomRow): boolean {
+  return (
+    (typeof scope.orgId !== 'string' || scope.orgId === room.org_id) &&
+    (scope.userId === undefined || scope.userId === room.user_id) &&
+    (scope.rooms === undefined || scope.rooms.has(room.id))
+  )
+}
+
+/** What a call costs, in points of a caller's budget. */
+const weights: Record<Cost, number> = { read: 1, write: 2, mint: 20 }
+
+export function costOf(procedure: ProcedureName): number {
+  return weights[accessTable[procedure][columns.length] as Cost]
+}

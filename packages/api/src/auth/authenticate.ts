@@ -1,0 +1,44 @@
+import { anyOrganisation, findApiKey } from '@dowell-chat/db'
+import type { Deps } from '../context.ts'
+import { AppError } from '../errors.ts'
+import type { Actor } from './actor.ts'
+import { parseApiKey, sameHash } from './apiKeySecret.ts'
+import { verifyUserToken } from './userToken.ts'
+
+/**
+ * Who holds the credential of an Authorization header: an API key or a user token.
+ *
+ * @throws AppError UNAUTHORIZED for one that is malformed, unknown, wrongly signed, expired or revoked
+ */
+export async function authenticate(deps: Deps, authorization: string): Promise<Actor> {
+  const [, credential] = /^Bearer +([^\s,]{1,4096})$/i.exec(authorization.trim()) ?? []
+  if (credential === undefined) {
+    throw new AppError('UNAUTHORIZED', {
+      message: 'The Authorization header must be "Bearer" and an API key or a user token',
+    })
+  }
+  return credential.startsWith('dck_') ? keyActor(deps, credential) : userActor(deps, credential)
+}
+
+async function keyActor(deps: Deps, credential: string): Promise<Actor> {
+  const refused = new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
+  const parsed = parseApiKey(credential)
+  if (!parsed) throw refused
+  const row = await findApiKey(deps.db.read, { orgId: anyOrganisation, keyId: parsed.keyId })
+  // Compared with itself where there is no such key, so that this takes as long.
+  const same = sameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
+  if (!row || !same || row.revoked_at !== null) throw refused
+  deps.keyUse.note(row)
+  return { kind: 'key', orgId: row.org_id, keyId: row.id, right: row.access }
+}
+
+async function userActor(deps: Deps, credential: string): Promise<Actor> {
+  const { actor, keyId } = await verifyUserToken(deps, credential)
+  if (keyId !== undefined) {
+    const key = await findApiKey(deps.db.read, { orgId: actor.orgId, keyId })
+    if (!key || key.revoked_at !== null) {
+      throw new AppError('UNAUTHORIZED', { message: 'The token was revoked' })
+    }
+  }
+  return actor
+}

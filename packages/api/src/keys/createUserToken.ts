@@ -1,0 +1,89 @@
+import { z } from 'zod'
+import { appendAuditEvent } from '../audit/append.ts'
+import { authorise, requireOrganisation } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
+import { MAX_TOKEN_SECONDS } from '../auth/signingKeys.ts'
+import { signUserToken } from '../auth/userToken.ts'
+import type { Deps } from '../context.ts'
+import { boolean, id, name, time } from '../fields.ts'
+import { procedure } from '../trpc.ts'
+import { orgId } from './schema.ts'
+
+const DEFAULT_SECONDS = 60 * 60
+const MIN_SECONDS = 60
+const MAX_ROOMS = 50
+
+const secondsText = `must be a whole number of seconds from ${MIN_SECONDS} to ${MAX_TOKEN_SECONDS}`
+
+const input = z.strictObject({
+  orgId,
+  userId: name.meta({ description: 'Whom the token is for.', example: 'ABCD12345' }),
+  side: boolean.meta({ description: 'False: a customer. True: one of the support team.' }),
+  rooms: z
+    .array(id, { error: 'must be a list of room ids' })
+    .min(1, { error: 'must name at least one room' })
+    .max(MAX_ROOMS, { error: `must name at most ${MAX_ROOMS} rooms` })
+    .meta({ description: 'The only rooms that the token is for. Left out: no such limit.' })
+    .optional(),
+  expiresIn: z
+    .int({ error: secondsText })
+    .min(MIN_SECONDS, { error: secondsText })
+    .max(MAX_TOKEN_SECONDS, { error: secondsText })
+    .default(DEFAULT_SECONDS)
+    .meta({ description: 'Seconds that the token lives.', example: DEFAULT_SECONDS }),
+})
+
+const output = z
+  .object({
+    token: z.string().meta({ description: 'A JWT, to be sent as `Authorization: Bearer …`.' }),
+    expiresAt: time,
+  })
+  .meta({ id: 'CreateUserTokenResult', additionalProperties: true })
+
+/**
+ * Makes a short-lived token for one person: a customer, who sees their own rooms, or one of the support team.
+ *
+ * @throws AppError FORBIDDEN, NOT_FOUND
+ */
+export async function createUserToken(
+  deps: Deps,
+  actor: Actor,
+  { orgId, userId, side, rooms, expiresIn }: z.output<typeof input>,
+): Promise<z.output<typeof output>> {
+  requireOrganisation(authorise(actor, 'createUserToken'), orgId)
+  const expiresAt = Math.floor(deps.clock() / 1000) + expiresIn
+  const keyId = actor.kind === 'key' ? actor.keyId : undefined
+  const token = await signUserToken(deps, { orgId, userId, side, rooms, keyId, expiresAt })
+  const details = { side, expiresIn, ...(rooms ? { rooms } : {}) }
+  await deps.db.write((tx) =>
+    appendAuditEvent(deps, tx, {
+      actor,
+      orgId,
+      action: 'userToken.created',
+      target: userId,
+      details,
+    }),
+  )
+  return { token, expiresAt: new Date(expiresAt * 1000) }
+}
+
+export const createUserTokenProcedure = procedure
+  .meta({
+    openapi: {
+      method: 'POST',
+      path: '/api/v3/user-tokens',
+      tags: ['access'],
+      summary: 'Make a user token',
+      description:
+        'Needs an admin or support key. The token is for one person and short-lived: give it to their browser, never the key.',
+    },
+    errors: ['NOT_FOUND'],
+    rest: { created: () => true },
+    example: {
+      input: { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false, expiresIn: 3600 },
+      output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T06:10:21.000Z' },
+    },
+  })
+  .input(input)
+  .output(output)
+  .mutation(({ ctx, input }) => createUserToken(ctx.deps, ctx.actor, input))

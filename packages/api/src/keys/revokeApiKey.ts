@@ -1,0 +1,56 @@
+import { findApiKey, revokeApiKeyRow } from '@dowell-chat/db'
+import { z } from 'zod'
+import { appendAuditEvent } from '../audit/append.ts'
+import { authorise } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { AppError } from '../errors.ts'
+import { id } from '../fields.ts'
+import { procedure } from '../trpc.ts'
+import { ApiKey, exampleApiKey, toApiKey } from './schema.ts'
+
+const input = z.strictObject({ keyId: id })
+
+/**
+ * Revokes an API key, and with it every user token that it asked for, from the next request on. Revoking a revoked key
+ * changes nothing.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND, also for another organisation's key
+ */
+export async function revokeApiKey(
+  deps: Deps,
+  actor: Actor,
+  { keyId }: z.output<typeof input>,
+): Promise<ApiKey> {
+  const { orgId } = authorise(actor, 'revokeApiKey')
+  return deps.db.write(async (tx) => {
+    const revoked = await revokeApiKeyRow(tx, { orgId, keyId, now: deps.clock() })
+    if (revoked) {
+      const event = { actor, orgId: revoked.org_id, target: keyId }
+      await appendAuditEvent(deps, tx, { ...event, action: 'apiKey.revoked' })
+      return toApiKey(revoked)
+    }
+    const before = await findApiKey(tx, { orgId, keyId })
+    if (!before) throw new AppError('NOT_FOUND', { message: 'There is no such API key' })
+    return toApiKey(before)
+  })
+}
+
+export const revokeApiKeyProcedure = procedure
+  .meta({
+    openapi: {
+      method: 'DELETE',
+      path: '/api/v3/api-keys/{keyId}',
+      tags: ['access'],
+      summary: 'Revoke an API key',
+      description: 'Needs an admin key. The user tokens that the key asked for die with it.',
+    },
+    errors: ['NOT_FOUND'],
+    example: {
+      input: { keyId: exampleApiKey.id },
+      output: { ...exampleApiKey, revokedAt: '2023-08-30T08:00:00.000Z' },
+    },
+  })
+  .input(input)
+  .output(ApiKey)
+  .mutation(({ ctx, input }) => revokeApiKey(ctx.deps, ctx.actor, input))

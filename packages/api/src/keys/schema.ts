@@ -1,0 +1,52 @@
+import type { ApiKeyRow } from '@dowell-chat/db'
+import { z } from 'zod'
+import { id, name, time } from '../fields.ts'
+
+export const rights = ['admin', 'support', 'read'] as const
+
+export const right = z.enum(rights, { error: `must be one of ${rights.join(', ')}` }).meta({
+  description:
+    'admin: everything, keys and the audit log included. support: rooms, messages and user tokens. read: reading only.',
+  example: 'support',
+})
+
+export const orgId = name.meta({
+  description: 'The organisation that the key acts for.',
+  example: 'DOWELL12345',
+})
+
+/** A key without its secret, which is kept nowhere. */
+export const ApiKey = z
+  .object({
+    id,
+    orgId: z.string(),
+    right: z.enum(rights),
+    name: z.string(),
+    createdAt: time,
+    lastUsedAt: time.nullable().meta({ description: 'Exact to about a minute.' }),
+    revokedAt: time.nullable(),
+  })
+  .meta({ id: 'ApiKey', additionalProperties: true })
+export type ApiKey = z.output<typeof ApiKey>
+
+export function toApiKey(row: ApiKeyRow): ApiKey {
+  return {
+    id: row.id,
+    orgId: row.org_id,
+    right: row.access,
+    name: row.name,
+    createdAt: new Date(row.created_at),
+    lastUsedAt: row.last_used_at === null ? null : new Date(row.last_used_at),
+    revokedAt: row.revoked_at === null ? null : new Date(row.revoked_at),
+  }
+}
+
+export const exampleApiKey = {
+  id: '64ed7d9da57293efb539eb1b',
+  orgId: 'DOWELL12345',
+  right: 'support',
+  name: 'help desk',
+  createdAt: '2023-08-29T05:00:00.000Z',
+  lastUsedAt: null,
+  revokedAt: null,
+}

@@ -1,0 +1,14 @@
+/** Which rows of a list are asked for: those on one side of a boundary between two positions. */
+export interface NextTo {
+  readonly direction: 'before' | 'after'
+  /** 7 lies between the rows at 7 and at 8. */
+  readonly boundary: number
+  readonly limit: number
+}
+
+/** The comparison and the order that find the rows nearest to the boundary, and whether they come reversed. */
+export function nearest({ direction }: NextTo) {
+  return direction === 'before'
+    ? ({ comparison: '<=', order: 'desc', reversed: true } as const)
+    : ({ comparison: '>', order: 'asc', reversed: false } as const)
+}
