@@ -2,19 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  AppError,
-  createKeyUse,
-  type Deps,
-  fixedSigningKeys,
-  storedSigningKeys,
-} from '@dowell-chat/api'
+import { createKeyUse, type Deps, fixedSigningKeys, storedSigningKeys } from '@dowell-chat/api'
 import { openDatabase } from '@dowell-chat/db'
 import express from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
-import { lastErrorHandler, notFound, sendError } from './http/errors.ts'
+import { lastErrorHandler, notFound } from './http/errors.ts'
 import { crossOrigin, hardening } from './http/headers.ts'
 import { health } from './http/health.ts'
 import { createContextOf } from './http/identity.ts'
@@ -24,6 +18,7 @@ import { createOpenMode } from './http/openMode.ts'
 import { restV2, restV3 } from './http/rest.ts'
 import { createHttpServer } from './http/server.ts'
 import { trpc } from './http/trpc.ts'
+import { originForm, wellFormed } from './http/wellFormed.ts'
 
 export interface App {
   /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
@@ -37,8 +32,6 @@ export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>>
 
 /** How often the last use of API keys is written down, in milliseconds. */
 const KEY_USE_INTERVAL = 60_000
-
-const MAX_URL = 8_192
 
 /** How long requests in flight have when the server closes, in milliseconds. */
 const GRACE = 8_000
@@ -78,14 +71,15 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.disable('etag')
   app.set('query parser', false)
   app.set('trust proxy', config.TRUST_PROXY)
+  app.use(originForm)
   app.use(requestLog(logger))
-  app.use((req, res, next) => {
+  app.use((_req, res, next) => {
     if (closing) res.setHeader('Connection', 'close')
-    if (req.originalUrl.length > MAX_URL) sendError(res, new AppError('URI_TOO_LONG'))
-    else next()
+    next()
   })
   app.use(hardening())
   app.use(crossOrigin(openMode))
+  app.use(wellFormed)
   app.use(health(deps, () => closing !== undefined))
   app.use(docs())
   app.use('/trpc', trpc({ contextOf, bodyLimit: 8 * bodyLimit }))
@@ -94,7 +88,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.use(notFound)
   app.use(lastErrorHandler)
 
-  const server = createHttpServer(app)
+  const server = createHttpServer(app, logger)
 
   async function close(): Promise<void> {
     if (server.listening) {
@@ -132,13 +126,19 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       }
       flushing = setInterval(noteKeyUse, KEY_USE_INTERVAL)
       const { port } = server.address() as AddressInfo
-      const host = config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
       const open = await openMode.isOn()
-      return { url: `http://${host}:${port}`, database: deps.db.location, open }
+      return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, open }
     },
     close() {
       closing ??= close()
       return closing
     },
   }
+}
+
+/** The name in a URL by which a caller on this machine reaches the server: every address (`0.0.0.0`, `::`) is none to call. */
+function callable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
 }

@@ -13,6 +13,8 @@ export const plain: Dress = ({ code, message, errors }, requestId) => ({
 
 /** Answers with a failure. The only place that does, outside tRPC's own wire. */
 export function sendError(res: Response, error: unknown, dress: Dress = plain): void {
+  // Already answered, because it took too long to arrive.
+  if (res.headersSent) return
   const told = fromHttp(error) ?? toPublicError(error)
   if (told.status >= 500) res.locals.failure = error
   if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)

@@ -1,27 +1,81 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type Server, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type ErrorCode, errorTable } from '@dowell-chat/api'
+import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
+import type { Express, Response } from 'express'
+import type { Logger } from 'pino'
+import { sendError } from './errors.ts'
+import { hardeningHeaders } from './headers.ts'
+
+/** How long a client may take, in milliseconds. */
+export const standardPatience = {
+  /** For all headers, and for the whole request: a client that dribbles holds a socket no longer. */
+  headers: 10_000,
+  request: 30_000,
+  /** How often those two are looked at. */
+  check: 1_000,
+  /** Without a byte in either direction while a request is served: a client that does not read its answer is cut. */
+  stall: 60_000,
+  /** Between requests. Longer than the 60 s that load balancers commonly keep a connection, so that they close it. */
+  idle: 65_000,
+  /** To read why its request was refused, before the connection is cut. */
+  farewell: 1_000,
+}
 
 /** An HTTP server that tells even a client whose request cannot be parsed what is wrong, in the usual shape. */
-export function createHttpServer(listener: RequestListener): Server {
+export function createHttpServer(
+  app: Express,
+  logger: Logger,
+  patience = standardPatience,
+): Server {
   const server = createServer(
     {
-      // Time for all headers, and for the whole request: a client that dribbles holds a socket no longer.
-      headersTimeout: 10_000,
-      requestTimeout: 30_000,
-      // Longer than the 60 s that load balancers commonly keep a connection, so that it is they who close it.
-      keepAliveTimeout: 65_000,
+      headersTimeout: patience.headers,
+      requestTimeout: patience.request,
+      connectionsCheckingInterval: patience.check,
+      keepAliveTimeout: patience.idle,
+      maxHeaderSize: 16 * 1024,
+      // The app refuses those without a Host, in the usual shape.
+      requireHostHeader: false,
     },
-    listener,
+    app,
   )
+  server.timeout = patience.stall
+  // Node would pass over what comes after the thousandth header, and a proxy's X-Forwarded-For comes last. The size is
+  // limit enough.
+  server.maxHeadersCount = 0
+  // Node would answer 417 itself; RFC 9110 (10.1.1) lets a server pass over an expectation that it does not know.
+  server.on('checkExpectation', app)
+
+  // The last request of each connection that could be parsed, at least as far as its headers.
+  const last = new WeakMap<Duplex, Response>()
+  server.prependListener('request', (req, res) => last.set(req.socket, res as Response))
+  const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    // What still arrives after a refusal fails as well.
+    if (refused.has(socket)) return
+    refused.add(socket)
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy()
       return
     }
-    socket.end(rawError(codeOf(error)))
+    const code = codeOf(error)
+    const res = last.get(socket)
+    if (!res || (res.writableFinished && res.req.complete)) refuse(socket, code)
+    // Pipelined: the answers before this one must come first, and none may be taken for this one.
+    else if (res.req.complete) res.once('close', () => refuse(socket, code))
+    // The body of a request that the app has begun to serve: it is answered as such, in its turn.
+    else if (!res.headersSent) sendError(res, new AppError(code))
+    else socket.destroy()
   })
+
+  function refuse(socket: Duplex, code: ErrorCode): void {
+    const requestId = randomUUID()
+    logger.warn({ requestId, code }, 'refused what is not a whole HTTP request')
+    socket.end(rawError(code, requestId))
+    // Not at once: a reset would take the answer from a client that is still sending.
+    setTimeout(() => socket.destroy(), patience.farewell).unref()
+  }
   return server
 }
 
@@ -29,25 +83,27 @@ function codeOf(error: NodeJS.ErrnoException): ErrorCode {
   switch (error.code) {
     case 'HPE_HEADER_OVERFLOW':
       return 'HEADERS_TOO_LARGE'
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return 'PAYLOAD_TOO_LARGE'
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 'TIMEOUT'
     default:
-      return 'BAD_REQUEST'
+      return 'PARSE_ERROR'
   }
 }
 
-function rawError(code: ErrorCode): string {
-  const { status } = errorTable[code]
-  const requestId = randomUUID()
-  const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : errorTable[code].text
+function rawError(code: ErrorCode, requestId: string): string {
+  const { status, text } = errorTable[code]
+  const message = code === 'PARSE_ERROR' ? 'This is not an HTTP request' : text
   const body = JSON.stringify({ code, message, requestId })
-  return [
-    `HTTP/1.1 ${status} ${code}`,
-    'Connection: close',
-    'Content-Type: application/json; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `X-Request-Id: ${requestId}`,
-    '',
-    body,
-  ].join('\r\n')
+  const headers = {
+    ...hardeningHeaders(),
+    'Cache-Control': 'no-store',
+    Connection: 'close',
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    'X-Request-Id': requestId,
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', body].join('\r\n')
 }
