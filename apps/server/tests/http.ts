@@ -36,11 +36,16 @@ export async function converse(url: string, bytes: string | Buffer): Promise<str
   socket.on('data', (chunk) => {
     text += chunk
   })
-  // A reset after the answer is the server's good right.
-  socket.on('error', () => undefined)
+  const closed = closeOf(socket)
   socket.write(bytes)
-  await once(socket, 'close')
+  await closed
   return text
+}
+
+/** Waits for the end of a connection, however it comes: a reset is the server's good right. */
+export function closeOf(socket: net.Socket): Promise<void> {
+  socket.on('error', () => undefined)
+  return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
 /** The answers in what `converse` heard. */

@@ -30,6 +30,9 @@ const SCRIPT = `SwaggerUIBundle({
 })
 `
 
+/** Of Swagger UI's package what the page uses. */
+const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
+
 /** Everything comes from this server. Swagger UI writes style attributes and draws its icons from data: URLs. */
 const POLICY = [
   "default-src 'none'",
@@ -65,6 +68,10 @@ export function docs(): Router {
   router.get('/docs/page.js', (_req, res) => {
     res.type('text/javascript').send(SCRIPT)
   })
-  router.use('/docs/assets', express.static(absolutePath(), { index: false, maxAge: '1d' }))
+  for (const file of ASSETS) {
+    router.get(`/docs/assets/${file}`, (_req, res) => {
+      res.sendFile(file, { root: absolutePath(), maxAge: '1d', acceptRanges: false })
+    })
+  }
   return router
 }

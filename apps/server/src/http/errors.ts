@@ -18,8 +18,8 @@ export function sendError(res: Response, error: unknown, dress: Dress = plain): 
   const told = fromHttp(error) ?? toPublicError(error)
   if (told.status >= 500) res.locals.failure = error
   if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)
-  // What was not read of a refused body must not be taken for the next request.
-  if (!res.req.complete) res.setHeader('Connection', 'close')
+  // What was not read of a refused body is read and dropped: who is cut while sending does not hear why.
+  res.req.resume()
   res.setHeader('Cache-Control', 'no-store')
   res.status(told.status).json(dress(told, requestIdOf(res)))
 }

@@ -65,7 +65,7 @@ export function createHttpServer(
     // Pipelined: the answers before this one must come first, and none may be taken for this one.
     else if (res.req.complete) res.once('close', () => refuse(socket, code))
     // The body of a request that the app has begun to serve: it is answered as such, in its turn.
-    else if (!res.headersSent) sendError(res, new AppError(code))
+    else if (!res.headersSent) sendError(res.set('Connection', 'close'), new AppError(code))
     else socket.destroy()
   })
 

@@ -30,6 +30,8 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
       return {
         headers: {
           'Cache-Control': 'no-store',
+          // tRPC's own, which would replace what CORS has set, and that.
+          Vary: 'Origin, trpc-accept, accept',
           ...(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }),
         },
         // A batch whose calls fared differently keeps tRPC's 207; one failure has the status of our table.
