@@ -50,8 +50,10 @@ export function methodNotAllowed(res: Response, allowed: readonly string[]): App
   return new AppError('METHOD_NOT_ALLOWED', { message: `This URL takes ${allow}` })
 }
 
+export const NOTHING_HERE = 'There is nothing at this URL'
+
 export const notFound: RequestHandler = (_req, res) => {
-  sendError(res, new AppError('NOT_FOUND', { message: 'There is nothing at this URL' }))
+  sendError(res, new AppError('NOT_FOUND', { message: NOTHING_HERE }))
 }
 
 export const lastErrorHandler: ErrorRequestHandler = (error, _req: Request, res, next) => {

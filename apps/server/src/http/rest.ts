@@ -11,7 +11,7 @@ import {
 import type { Request, RequestHandler, Response } from 'express'
 import { createOpenApiNodeHttpHandler } from 'trpc-to-openapi'
 import { createBodyReader, type Fields } from './body.ts'
-import { type Dress, methodNotAllowed, plain, sendError } from './errors.ts'
+import { type Dress, methodNotAllowed, NOTHING_HERE, plain, sendError } from './errors.ts'
 import type { ContextOf } from './identity.ts'
 
 export interface RestOptions {
@@ -33,7 +33,7 @@ export function restV2(options: RestOptions): RequestHandler {
     Reflect.deleteProperty(fields, '__proto__')
     const method = methodOf(req)
     const route = routeV2(method, path, fields)
-    if (!route) return false
+    if (!route) throw new AppError('NOT_FOUND', { message: NOTHING_HERE })
     if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
     await call(req, res, { context, method, path: route.path, input: route.input })
     return true
