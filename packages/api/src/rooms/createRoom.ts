@@ -60,7 +60,10 @@ export const createRoomProcedure = procedure
       description:
         'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat.',
     },
-    rest: { created: (answer: z.output<typeof output>) => answer.created },
+    rest: {
+      created: (answer: z.output<typeof output>) => answer.created,
+      repeated: { room: exampleRoom, created: false },
+    },
     example: {
       input: {
         userId: 'ABCD12345',
