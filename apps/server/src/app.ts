@@ -3,12 +3,19 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, type Context, type Deps } from '@dowell-chat/api'
-import { openDatabase } from '@dowell-chat/db'
+import { type DatabaseOptions, openDatabase } from '@dowell-chat/db'
 import express, { type Response } from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
-import { lastErrorHandler, notFound, requestIdOf, sendError } from './http/errors.ts'
+import {
+  envelope,
+  lastErrorHandler,
+  notFound,
+  requestIdOf,
+  sendError,
+  wordedAs,
+} from './http/errors.ts'
 import { health } from './http/health.ts'
 import { requestLog } from './http/log.ts'
 import { restV2, restV3 } from './http/rest.ts'
@@ -23,7 +30,8 @@ export interface App {
 }
 
 /** What tests put in place of the real thing. */
-export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>>
+export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
+  Pick<DatabaseOptions, 'busyTimeout'>
 
 const MAX_URL = 8_192
 
@@ -32,12 +40,16 @@ const GRACE = 8_000
 
 /** Builds the whole server once, in one visible order. Opens the database; does not listen yet. */
 export function createApp(config: Config, logger: Logger, overrides: Overrides = {}): App {
+  const { busyTimeout, ...replaced } = overrides
   const deps: Deps = {
-    db: openDatabase({ url: config.DATABASE_URL }),
+    db: openDatabase({
+      url: config.DATABASE_URL,
+      ...(busyTimeout === undefined ? {} : { busyTimeout }),
+    }),
     clock: Date.now,
     randomBytes,
     limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
-    ...overrides,
+    ...replaced,
   }
   let closing: Promise<void> | undefined
 
@@ -54,6 +66,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.disable('etag')
   app.set('query parser', false)
   app.use(requestLog(logger))
+  app.use('/api/v2', wordedAs(envelope))
   app.use((req, res, next) => {
     if (closing) res.setHeader('Connection', 'close')
     if (req.originalUrl.length > MAX_URL) sendError(res, new AppError('URI_TOO_LONG'))

@@ -3,7 +3,6 @@ import {
   type Context,
   type Meta,
   matchV3,
-  type PublicError,
   routeV2,
   v2Router,
   v3Router,
@@ -11,7 +10,7 @@ import {
 import type { Request, RequestHandler, Response } from 'express'
 import { createOpenApiNodeHttpHandler } from 'trpc-to-openapi'
 import { createBodyReader, type Fields } from './body.ts'
-import { type Dress, methodNotAllowed, plain, sendError } from './errors.ts'
+import { methodNotAllowed, sendError } from './errors.ts'
 
 export interface RestOptions {
   readonly contextOf: (res: Response) => Context
@@ -23,7 +22,7 @@ export interface RestOptions {
 export function restV2(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: true })
   const call = createCaller(v2Router, options.contextOf)
-  return answering(envelope, async (req, res) => {
+  return answering(async (req, res) => {
     const { path, query } = partsOf(req)
     const fields = { ...query, ...(await readBody(req, res)) }
     // v2 ignores keys that it does not know, and this one must not reach plain objects.
@@ -41,7 +40,7 @@ export function restV2(options: RestOptions): RequestHandler {
 export function restV3(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: false })
   const call = createCaller(v3Router, options.contextOf)
-  return answering(plain, async (req, res) => {
+  return answering(async (req, res) => {
     const { path, query } = partsOf(req)
     const match = matchV3(path)
     if (!match) return false
@@ -70,27 +69,13 @@ function refuseKeys(keys: string[], text: string): void {
   throw new AppError('BAD_REQUEST', { errors })
 }
 
-/** `{success: false, message, code, errors}`, with the documented names of the fields. */
-const envelope: Dress = (error: PublicError, requestId) => {
-  const { errors, ...rest } = plain(error, requestId) as { errors?: Record<string, string[]> }
-  const named = errors && Object.entries(errors).map(([key, texts]) => [snakeCase(key), texts])
-  return { success: false, ...rest, ...(named ? { errors: Object.fromEntries(named) } : {}) }
-}
-
-function snakeCase(name: string): string {
-  return name.replace(/[a-z][A-Z]/g, ([a, b]) => `${a}_${b?.toLowerCase()}`)
-}
-
-function answering(
-  dress: Dress,
-  handle: (req: Request, res: Response) => Promise<boolean>,
-): RequestHandler {
+function answering(handle: (req: Request, res: Response) => Promise<boolean>): RequestHandler {
   return async (req, res, next) => {
     try {
       if (!(await handle(req, res))) next()
     } catch (error) {
       if (req.method === 'OPTIONS' && res.hasHeader('Allow')) res.status(204).end()
-      else sendError(res, error, dress)
+      else sendError(res, error)
     }
   }
 }
