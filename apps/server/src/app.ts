@@ -9,12 +9,12 @@ import {
   fixedSigningKeys,
   storedSigningKeys,
 } from '@dowell-chat/api'
-import { openDatabase } from '@dowell-chat/db'
+import { type DatabaseOptions, openDatabase } from '@dowell-chat/db'
 import express from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
-import { lastErrorHandler, notFound, sendError } from './http/errors.ts'
+import { envelope, lastErrorHandler, notFound, sendError, wordedAs } from './http/errors.ts'
 import { crossOrigin, hardening } from './http/headers.ts'
 import { health } from './http/health.ts'
 import { createContextOf } from './http/identity.ts'
@@ -33,7 +33,8 @@ export interface App {
 }
 
 /** What tests put in place of the real thing. */
-export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>>
+export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
+  Pick<DatabaseOptions, 'busyTimeout'>
 
 /** How often the last use of API keys is written down, in milliseconds. */
 const KEY_USE_INTERVAL = 60_000
@@ -45,7 +46,11 @@ const GRACE = 8_000
 
 /** What the procedures work with. The command line makes the same. */
 export function createDeps(config: Config, overrides: Overrides = {}): Deps {
-  const db = openDatabase({ url: config.DATABASE_URL })
+  const { busyTimeout } = overrides
+  const db = openDatabase({
+    url: config.DATABASE_URL,
+    ...(busyTimeout === undefined ? {} : { busyTimeout }),
+  })
   const clock = overrides.clock ?? Date.now
   const made = {
     db,
@@ -79,6 +84,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.set('query parser', false)
   app.set('trust proxy', config.TRUST_PROXY)
   app.use(requestLog(logger))
+  app.use('/api/v2', wordedAs(envelope))
   app.use((req, res, next) => {
     if (closing) res.setHeader('Connection', 'close')
     if (req.originalUrl.length > MAX_URL) sendError(res, new AppError('URI_TOO_LONG'))

@@ -17,6 +17,8 @@ export type Meta = OpenApiMeta & {
   rest?: {
     /** Whether this answer made something new: then the status is 201. */
     created?: (output: never) => boolean
+    /** What is answered, with 200, when nothing new was made: an example. */
+    repeated?: unknown
   }
 }
 

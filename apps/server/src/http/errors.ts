@@ -11,14 +11,34 @@ export const plain: Dress = ({ code, message, errors }, requestId) => ({
   ...(errors ? { errors } : {}),
 })
 
+/** `{success: false, message, code, errors}`, with the documented names of the fields. */
+export const envelope: Dress = (error, requestId) => {
+  const { errors, ...rest } = plain(error, requestId) as { errors?: Record<string, string[]> }
+  const named = errors && Object.entries(errors).map(([key, texts]) => [snakeCase(key), texts])
+  return { success: false, ...rest, ...(named ? { errors: Object.fromEntries(named) } : {}) }
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[a-z][A-Z]/g, ([a, b]) => `${a}_${b?.toLowerCase()}`)
+}
+
+/** Words every failure of the requests that it sees, whatever it is that fails: an unknown URL too. */
+export function wordedAs(dress: Dress): RequestHandler {
+  return (_req, res, next) => {
+    res.locals.dress = dress
+    next()
+  }
+}
+
 /** Answers with a failure. The only place that does, outside tRPC's own wire. */
-export function sendError(res: Response, error: unknown, dress: Dress = plain): void {
+export function sendError(res: Response, error: unknown): void {
   const told = fromHttp(error) ?? toPublicError(error)
   if (told.status >= 500) res.locals.failure = error
   if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)
   // What was not read of a refused body must not be taken for the next request.
   if (!res.req.complete) res.setHeader('Connection', 'close')
   res.setHeader('Cache-Control', 'no-store')
+  const dress: Dress = res.locals.dress ?? plain
   res.status(told.status).json(dress(told, requestIdOf(res)))
 }
 
@@ -50,10 +70,8 @@ export function methodNotAllowed(res: Response, allowed: readonly string[]): App
   return new AppError('METHOD_NOT_ALLOWED', { message: `This URL takes ${allow}` })
 }
 
-export const NOTHING_HERE = 'There is nothing at this URL'
-
 export const notFound: RequestHandler = (_req, res) => {
-  sendError(res, new AppError('NOT_FOUND', { message: NOTHING_HERE }))
+  sendError(res, new AppError('NOT_FOUND', { message: 'There is nothing at this URL' }))
 }
 
 export const lastErrorHandler: ErrorRequestHandler = (error, _req: Request, res, next) => {

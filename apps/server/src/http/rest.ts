@@ -3,7 +3,6 @@ import {
   type Context,
   type Meta,
   matchV3,
-  type PublicError,
   routeV2,
   v2Router,
   v3Router,
@@ -11,7 +10,7 @@ import {
 import type { Request, RequestHandler, Response } from 'express'
 import { createOpenApiNodeHttpHandler } from 'trpc-to-openapi'
 import { createBodyReader, type Fields } from './body.ts'
-import { type Dress, methodNotAllowed, NOTHING_HERE, plain, sendError } from './errors.ts'
+import { methodNotAllowed, sendError } from './errors.ts'
 import type { ContextOf } from './identity.ts'
 
 export interface RestOptions {
@@ -24,7 +23,7 @@ export interface RestOptions {
 export function restV2(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: true })
   const call = createCaller(v2Router)
-  return answering(envelope, async (req, res) => {
+  return answering(async (req, res) => {
     const { path, query } = partsOf(req)
     // Before the body: who is not let in need not be read.
     const context = await options.contextOf(req, res)
@@ -33,7 +32,7 @@ export function restV2(options: RestOptions): RequestHandler {
     Reflect.deleteProperty(fields, '__proto__')
     const method = methodOf(req)
     const route = routeV2(method, path, fields)
-    if (!route) throw new AppError('NOT_FOUND', { message: NOTHING_HERE })
+    if (!route) return false
     if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
     await call(req, res, { context, method, path: route.path, input: route.input })
     return true
@@ -44,7 +43,7 @@ export function restV2(options: RestOptions): RequestHandler {
 export function restV3(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: false })
   const call = createCaller(v3Router)
-  return answering(plain, async (req, res) => {
+  return answering(async (req, res) => {
     const { path, query } = partsOf(req)
     const match = matchV3(path)
     if (!match) return false
@@ -74,27 +73,13 @@ function refuseKeys(keys: string[], text: string): void {
   throw new AppError('BAD_REQUEST', { errors })
 }
 
-/** `{success: false, message, code, errors}`, with the documented names of the fields. */
-const envelope: Dress = (error: PublicError, requestId) => {
-  const { errors, ...rest } = plain(error, requestId) as { errors?: Record<string, string[]> }
-  const named = errors && Object.entries(errors).map(([key, texts]) => [snakeCase(key), texts])
-  return { success: false, ...rest, ...(named ? { errors: Object.fromEntries(named) } : {}) }
-}
-
-function snakeCase(name: string): string {
-  return name.replace(/[a-z][A-Z]/g, ([a, b]) => `${a}_${b?.toLowerCase()}`)
-}
-
-function answering(
-  dress: Dress,
-  handle: (req: Request, res: Response) => Promise<boolean>,
-): RequestHandler {
+function answering(handle: (req: Request, res: Response) => Promise<boolean>): RequestHandler {
   return async (req, res, next) => {
     try {
       if (!(await handle(req, res))) next()
     } catch (error) {
       if (req.method === 'OPTIONS' && res.hasHeader('Allow')) res.status(204).end()
-      else sendError(res, error, dress)
+      else sendError(res, error)
     }
   }
 }
@@ -166,11 +151,8 @@ function prepare(req: Request, { method, path, input }: Call): void {
   req.url = path
   req.headers['content-type'] = 'application/json'
   req.body = input
-  // The handler drops what is false in a query; as text nothing is. (Such values come from a GET with a JSON body.)
-  const query = Object.entries(input).map(([key, value]) => [
-    key,
-    typeof value === 'boolean' || typeof value === 'number' ? String(value) : value,
-  ])
+  // The handler drops empty text and whatever else is falsy from a query, but takes a list of one for its item.
+  const query = Object.entries(input).map(([key, value]) => [key, [value]])
   Object.defineProperty(req, 'query', { value: Object.fromEntries(query), configurable: true })
 }
 

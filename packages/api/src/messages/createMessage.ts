@@ -11,24 +11,14 @@ import { authorise, type Scope, sees } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError, badField } from '../errors.ts'
-import { clientMessageId, id, isLongerThan, messageText, messageType, name } from '../fields.ts'
+import { isLongerThan } from '../fields.ts'
 import { newId } from '../identifiers.ts'
 import { roomNotFound } from '../rooms/policy.ts'
+import { roomId } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
-import { exampleMessage, Message, side, toMessage } from './schema.ts'
+import { exampleMessage, Message, messageInput, toMessage } from './schema.ts'
 
-const input = z.strictObject({
-  roomId: id,
-  messageData: messageText.meta({ example: 'message' }),
-  side,
-  author: name.meta({ example: 'client' }),
-  messageType: messageType.default('text'),
-  clientMessageId: clientMessageId.optional().meta({
-    description:
-      'Makes the send exactly-once: the same id with the same content answers the message that was stored before.',
-    example: '0192f3a1-7c1e-4d3b',
-  }),
-})
+const input = z.strictObject({ roomId, ...messageInput })
 type Input = z.output<typeof input>
 
 const output = z
@@ -125,7 +115,13 @@ export const createMessageProcedure = procedure
         'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
     },
     errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
-    rest: { created: (answer: Output) => !answer.replayed },
+    rest: {
+      created: (answer: Output) => !answer.replayed,
+      repeated: {
+        message: { ...exampleMessage, clientMessageId: '0192f3a1-7c1e-4d3b' },
+        replayed: true,
+      },
+    },
     example: {
       input: {
         roomId: exampleMessage.roomId,

@@ -5,16 +5,18 @@ import { authorise, sees } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
-import { boolean, id } from '../fields.ts'
+import { boolean } from '../fields.ts'
 import { procedure } from '../trpc.ts'
 import { roomNotFound } from './policy.ts'
-import { exampleRoom, Room, toRoom } from './schema.ts'
+import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
+
+export const isActive = boolean.meta({
+  description: 'False or left out deletes the room; true restores it.',
+})
 
 const input = z.strictObject({
-  roomId: id,
-  isActive: boolean.optional().meta({
-    description: 'False or left out deletes the room; true restores it.',
-  }),
+  roomId,
+  isActive: isActive.optional(),
 })
 
 /**

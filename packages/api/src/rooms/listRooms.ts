@@ -7,15 +7,9 @@ import { badField } from '../errors.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
 import { positionPage } from '../positionPage.ts'
 import { procedure } from '../trpc.ts'
-import { exampleRoom, Room, roomIdentity, toRoom } from './schema.ts'
+import { exampleRoom, listing, Room, toRoom } from './schema.ts'
 
-const input = z.strictObject({
-  orgId: roomIdentity.orgId,
-  productName: roomIdentity.productName
-    .optional()
-    .meta({ description: 'Left out: the rooms of all products.' }),
-  ...pageInput,
-})
+const input = z.strictObject({ ...listing, ...pageInput })
 
 const output = pageOf(Room).meta({ id: 'RoomPage', additionalProperties: true })
 
