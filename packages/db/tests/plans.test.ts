@@ -170,11 +170,11 @@ describe.for([
   async function plansOf(run: Run): Promise<{ real: string[][]; blind: string[][] }> {
     statements.length = 0
     await run(db)
-    const explain = (valueOf: (parameter: unknown) => unknown) =>
+    const explain = (replace: (parameter: unknown) => unknown) =>
       statements.map(({ sql, parameters }) =>
         connection
           .prepare<unknown[], { detail: string }>(`explain query plan ${sql}`)
-          .all(...parameters.map(valueOf))
+          .all(...parameters.map(replace))
           .map(({ detail }) => detail),
       )
     return { real: explain((parameter) => parameter), blind: explain(() => null) }
