@@ -311,8 +311,8 @@ test('a write lock that is held for too long is told as busy; meanwhile reads ar
   }
   expect(reasonsOf(await writes)).toEqual(['busy', 'busy'])
   expect(ran).toBe(0)
-  // Waiting inside SQLite would have stopped the event loop: one read at most.
-  expect(reads).toBeGreaterThan(10)
+  // Waiting inside SQLite would have stopped the event loop: a read or two at most.
+  expect(reads).toBeGreaterThan(3)
 
   db.other.exec('rollback')
   expect(db.values()).toEqual([])
