@@ -58,12 +58,16 @@ function publicError(code: ErrorCode, message?: string, errors?: FieldErrors): P
 /** Names in an error are the caller's own; a hostile one is cut, and no more than this many are told. */
 const MAX_FIELDS = 20
 const MAX_NAME = 100
+/** superjson sends no object with such a key, since one that reads it could be poisoned. */
+const UNSAFE_NAMES = ['__proto__', 'constructor', 'prototype']
 
 /** zod's issues by field. What concerns no field in particular stands under `input`. */
 export function fieldErrors(error: ZodError): FieldErrors {
   const found = new Map<string, string[]>()
-  const add = (field: string, text: string) => {
-    const name = field.slice(0, MAX_NAME).toWellFormed()
+  const add = (field: string, told: string) => {
+    const unsafe = UNSAFE_NAMES.includes(field)
+    const name = unsafe ? 'input' : field.slice(0, MAX_NAME).toWellFormed()
+    const text = unsafe ? `${field} ${told}` : told
     const texts = found.get(name)
     if (texts) texts.push(text)
     else if (found.size < MAX_FIELDS) found.set(name, [text])
@@ -76,6 +80,5 @@ export function fieldErrors(error: ZodError): FieldErrors {
       add(path || 'input', issue.message)
     }
   }
-  // fromEntries defines own keys, so a field that is named __proto__ stays a plain key.
   return Object.fromEntries(found)
 }
