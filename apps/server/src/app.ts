@@ -8,12 +8,12 @@ import express, { type Response } from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
-import { lastErrorHandler, notFound, requestIdOf, sendError } from './http/errors.ts'
+import { lastErrorHandler, notFound, requestIdOf, worded } from './http/errors.ts'
 import { health } from './http/health.ts'
 import { requestLog } from './http/log.ts'
-import { restV2, restV3 } from './http/rest.ts'
-import { createHttpServer } from './http/server.ts'
-import { trpc } from './http/trpc.ts'
+import { envelope, restV2, restV3 } from './http/rest.ts'
+import { createHttpServer, refuseBadHost } from './http/server.ts'
+import { onTrpcWire, trpc } from './http/trpc.ts'
 
 export interface App {
   /** Migrates the database and listens. @returns where the server is reached */
@@ -54,10 +54,13 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.disable('etag')
   app.set('query parser', false)
   app.use(requestLog(logger))
+  app.use('/trpc', worded(onTrpcWire))
+  app.use('/api/v2', worded(envelope))
   app.use((req, res, next) => {
     if (closing) res.setHeader('Connection', 'close')
-    if (req.originalUrl.length > MAX_URL) sendError(res, new AppError('URI_TOO_LONG'))
-    else next()
+    if (req.originalUrl.length > MAX_URL) throw new AppError('URI_TOO_LONG')
+    refuseBadHost(req)
+    next()
   })
   app.use(health(deps, () => closing !== undefined))
   app.use(docs())

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type ErrorCode, errorTable } from '@dowell-chat/api'
+import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
 
 /** An HTTP server that tells even a client whose request cannot be parsed what is wrong, in the usual shape. */
 export function createHttpServer(listener: RequestListener): Server {
@@ -12,9 +12,13 @@ export function createHttpServer(listener: RequestListener): Server {
       requestTimeout: 30_000,
       // Longer than the 60 s that load balancers commonly keep a connection, so that it is they who close it.
       keepAliveTimeout: 65_000,
+      // The app refuses a request without a Host itself, with a body that says so.
+      requireHostHeader: false,
     },
     listener,
   )
+  // An Expect that nobody knows may be passed over (RFC 9110, 10.1.1); node would answer 417 without a body.
+  server.on('checkExpectation', listener)
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy()
@@ -23,6 +27,15 @@ export function createHttpServer(listener: RequestListener): Server {
     socket.end(rawError(codeOf(error)))
   })
   return server
+}
+
+/** A request names exactly one host (RFC 9112, 3.2); in HTTP/1.0 it could do without. @throws AppError BAD_REQUEST */
+export function refuseBadHost({ headersDistinct, httpVersion }: IncomingMessage): void {
+  const hosts = headersDistinct.host ?? []
+  if (hosts.length === 0 && httpVersion === '1.0') return
+  const [host = ''] = hosts
+  const good = hosts.length === 1 && /^[^\s/\\?#@]+$/.test(host) && URL.canParse(`http://${host}`)
+  if (!good) throw new AppError('BAD_REQUEST', { message: 'The Host header must name one host' })
 }
 
 function codeOf(error: NodeJS.ErrnoException): ErrorCode {
