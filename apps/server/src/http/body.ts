@@ -38,9 +38,11 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
     if (options.forms && req.is(FORM_TYPE)) return fieldsOf(await readText(req, res))
     if (options.forms && req.is(MULTIPART_TYPE)) {
       refuseLong(req, limit)
+      const wasUtf8 = watchUtf8(req)
       await multipart(req, res).catch((error) => {
         throw fromMultipart(error)
       })
+      if (!wasUtf8()) throw new AppError('PARSE_ERROR', { message: UTF8 })
       return lastOfEach(req.body)
     }
     throw unsupportedType(options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE])
@@ -95,6 +97,20 @@ function createTextReader(limit: number): (req: Request, res: Response) => Promi
 }
 
 const UTF8 = 'The body must be UTF-8'
+
+/** Looks at a body while something else reads it: that one would take broken bytes for U+FFFD. */
+function watchUtf8(req: Request): () => boolean {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let good = true
+  req.on('data', (chunk: Buffer) => {
+    try {
+      decoder.decode(chunk, { stream: true })
+    } catch {
+      good = false
+    }
+  })
+  return () => good
+}
 
 /** Saves reading a body that says itself that it is too large. */
 function refuseLong(req: Request, limit: number): void {
