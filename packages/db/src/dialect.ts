@@ -50,7 +50,7 @@ function openSqlite(file: string): OpenedDialect {
     accessSync(dirname(file), constants.W_OK)
     if (existsSync(file)) accessSync(file, constants.W_OK)
     const writer = new SqliteDriver(file, { timeout: 0 })
-    writer.pragma('journal_mode = WAL')
+    whenFree(() => writer.pragma('journal_mode = WAL'))
     configure(writer)
     // A reader in WAL mode meets the lock only while another process recovers the log.
     const reader = new SqliteDriver(file, { timeout: 1000 })
@@ -72,6 +72,28 @@ function openSqlite(file: string): OpenedDialect {
       `cannot open the database ${file}: ${explain(error, dirname(file))}`,
       { cause: error },
     )
+  }
+}
+
+/** How long, in milliseconds, a start waits for other processes that start on the same new file. */
+const START_PATIENCE = 5_000
+
+/**
+ * Repeats what needs the file for itself, as turning it into WAL mode does. SQLite's own busy handler is not always asked
+ * there, because two that wait for each other would wait for ever.
+ */
+function whenFree(work: () => void): void {
+  const deadline = performance.now() + START_PATIENCE
+  const clock = new Int32Array(new SharedArrayBuffer(4))
+  for (;;) {
+    try {
+      work()
+      return
+    } catch (error) {
+      if (!hasCode(error, 'SQLITE_BUSY') || performance.now() >= deadline) throw error
+      // Nothing runs yet that this could hold up.
+      Atomics.wait(clock, 0, 0, 1 + Math.random() * 10)
+    }
   }
 }
 
