@@ -70,7 +70,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.use(notFound)
   app.use(lastErrorHandler)
 
-  const server = createHttpServer(app)
+  const server = createHttpServer(app, logger)
 
   async function close(): Promise<void> {
     if (server.listening) {

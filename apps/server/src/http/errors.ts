@@ -28,7 +28,7 @@ export function sendError(res: Response, error: unknown): void {
     return
   }
   const told = fromHttp(error) ?? toPublicError(error)
-  if (told.status >= 500) res.locals.failure = error
+  if (told.status >= 500) noteFailure(res, error)
   if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)
   res.setHeader('Cache-Control', 'no-store')
   res.status(told.status).type('application/json')
@@ -43,6 +43,11 @@ export function sendError(res: Response, error: unknown): void {
   res.setHeader('Content-Length', Buffer.byteLength(text))
   res.write(text)
   finished(res.req.resume(), () => res.end())
+}
+
+/** What went wrong, for the line that the log has of the request. */
+export function noteFailure(res: Response, error: unknown): void {
+  res.err = error instanceof Error ? error : new Error(String(error))
 }
 
 export function requestIdOf(res: Response): string {

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
+import type { Logger } from 'pino'
 
 /** An HTTP server that tells even a client whose request cannot be parsed what is wrong, in the usual shape. */
-export function createHttpServer(listener: RequestListener): Server {
+export function createHttpServer(listener: RequestListener, logger: Logger): Server {
   const server = createServer(
     {
       // Time for all headers, and for the whole request: a client that dribbles holds a socket no longer.
@@ -24,7 +25,11 @@ export function createHttpServer(listener: RequestListener): Server {
       socket.destroy()
       return
     }
-    socket.end(rawError(codeOf(error)))
+    const code = codeOf(error)
+    const requestId = randomUUID()
+    const { status } = errorTable[code]
+    logger.warn({ req: { id: requestId }, res: { status }, reason: error.code }, 'not a request')
+    socket.end(rawError(code, requestId))
   })
   return server
 }
@@ -49,9 +54,8 @@ function codeOf(error: NodeJS.ErrnoException): ErrorCode {
   }
 }
 
-function rawError(code: ErrorCode): string {
+function rawError(code: ErrorCode, requestId: string): string {
   const { status } = errorTable[code]
-  const requestId = randomUUID()
   const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : errorTable[code].text
   const body = JSON.stringify({ code, message, requestId })
   return [

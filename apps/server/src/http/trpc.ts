@@ -10,7 +10,7 @@ import { createExpressMiddleware } from '@trpc/server/adapters/express'
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
 import type { RequestHandler, Response } from 'express'
 import { createJsonTextReader } from './body.ts'
-import { type Dress, methodNotAllowed, requestIdOf, sendError } from './errors.ts'
+import { type Dress, methodNotAllowed, noteFailure, requestIdOf, sendError } from './errors.ts'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
@@ -63,7 +63,7 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
       }
     },
     onError({ error, req }) {
-      if (req.res && toPublicError(error).status >= 500) req.res.locals.failure = error
+      if (req.res && toPublicError(error).status >= 500) noteFailure(req.res, error)
     },
   })
   return async (req, res, next) => {
