@@ -14,7 +14,7 @@ import express from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
-import { envelope, lastErrorHandler, notFound, sendError, wordedAs } from './http/errors.ts'
+import { envelope, lastErrorHandler, notFound, worded } from './http/errors.ts'
 import { crossOrigin, hardening } from './http/headers.ts'
 import { health } from './http/health.ts'
 import { createContextOf } from './http/identity.ts'
@@ -22,8 +22,8 @@ import { createLimits } from './http/limits.ts'
 import { requestLog } from './http/log.ts'
 import { createOpenMode } from './http/openMode.ts'
 import { restV2, restV3 } from './http/rest.ts'
-import { createHttpServer } from './http/server.ts'
-import { trpc } from './http/trpc.ts'
+import { createHttpServer, refuseBadHost } from './http/server.ts'
+import { onTrpcWire, trpc } from './http/trpc.ts'
 
 export interface App {
   /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
@@ -84,11 +84,13 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.set('query parser', false)
   app.set('trust proxy', config.TRUST_PROXY)
   app.use(requestLog(logger))
-  app.use('/api/v2', wordedAs(envelope))
+  app.use('/trpc', worded(onTrpcWire))
+  app.use('/api/v2', worded(envelope))
   app.use((req, res, next) => {
     if (closing) res.setHeader('Connection', 'close')
-    if (req.originalUrl.length > MAX_URL) sendError(res, new AppError('URI_TOO_LONG'))
-    else next()
+    if (req.originalUrl.length > MAX_URL) throw new AppError('URI_TOO_LONG')
+    refuseBadHost(req)
+    next()
   })
   app.use(hardening())
   app.use(crossOrigin(openMode))
@@ -100,7 +102,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.use(notFound)
   app.use(lastErrorHandler)
 
-  const server = createHttpServer(app)
+  const server = createHttpServer(app, logger)
 
   async function close(): Promise<void> {
     if (server.listening) {

@@ -1,6 +1,7 @@
 import { createOpenApiDocument } from '@dowell-chat/api'
 import express, { type Router } from 'express'
 import { absolutePath } from 'swagger-ui-dist'
+import { onlyMethods } from './errors.ts'
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -65,6 +66,8 @@ export function docs(): Router {
   router.get('/docs/page.js', (_req, res) => {
     res.type('text/javascript').send(SCRIPT)
   })
+  const paths = [...Object.keys(documents), '/', '/docs', '/docs/page.js']
+  router.all(paths, onlyMethods('GET'))
   router.use('/docs/assets', express.static(absolutePath(), { index: false, maxAge: '1d' }))
   return router
 }

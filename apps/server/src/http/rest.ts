@@ -9,7 +9,7 @@ import {
 } from '@dowell-chat/api'
 import type { Request, RequestHandler, Response } from 'express'
 import { createOpenApiNodeHttpHandler } from 'trpc-to-openapi'
-import { createBodyReader, type Fields } from './body.ts'
+import { createBodyReader, type Fields, fieldsOf } from './body.ts'
 import { methodNotAllowed, sendError } from './errors.ts'
 import type { ContextOf } from './identity.ts'
 
@@ -61,7 +61,9 @@ export function restV3(options: RestOptions): RequestHandler {
       Object.keys(input).filter((key) => match.keys.includes(key)),
       'is taken from the path',
     )
-    refuseKeys(Object.hasOwn(input, '__proto__') ? ['__proto__'] : [], 'is not a known key')
+    if (Object.hasOwn(input, '__proto__')) {
+      throw new AppError('BAD_REQUEST', { errors: { '"__proto__"': ['is not a known key'] } })
+    }
     await call(req, res, { context, method, path, input })
     return true
   })
@@ -78,8 +80,7 @@ function answering(handle: (req: Request, res: Response) => Promise<boolean>): R
     try {
       if (!(await handle(req, res))) next()
     } catch (error) {
-      if (req.method === 'OPTIONS' && res.hasHeader('Allow')) res.status(204).end()
-      else sendError(res, error)
+      sendError(res, error)
     }
   }
 }
@@ -90,11 +91,11 @@ function methodOf(req: Request): string {
 }
 
 function partsOf(req: Request): { path: string; query: Record<string, string> } {
-  const [path = '/', ...query] = req.originalUrl.split('?')
+  const [, ...query] = req.originalUrl.split('?')
   return {
-    path: decodeUnreserved(path),
-    // Of a key that was given twice the last one counts.
-    query: Object.fromEntries(new URLSearchParams(query.join('?'))),
+    // Not originalUrl, which may be a whole URL with its host.
+    path: decodeUnreserved(req.baseUrl + req.path),
+    query: fieldsOf(query.join('?')),
   }
 }
 
@@ -151,9 +152,12 @@ function prepare(req: Request, { method, path, input }: Call): void {
   req.url = path
   req.headers['content-type'] = 'application/json'
   req.body = input
-  // The handler drops empty text and whatever else is falsy from a query, but takes a list of one for its item.
-  const query = Object.entries(input).map(([key, value]) => [key, [value]])
-  Object.defineProperty(req, 'query', { value: Object.fromEntries(query), configurable: true })
+  // For an abort signal that nobody uses the handler writes the body as JSON once more, which is dear, and overflows the
+  // stack when it is nested deeply.
+  Object.defineProperty(input, 'toJSON', { value: () => undefined, configurable: true })
+  // Of a query the handler drops what is empty or false, unless it stands in a list.
+  const query = Object.fromEntries(Object.entries(input).map(([key, value]) => [key, [value]]))
+  Object.defineProperty(req, 'query', { value: query, configurable: true })
 }
 
 /** The response as the handler needs it, except that what it would send ends up in `answer`. */
