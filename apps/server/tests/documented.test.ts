@@ -506,6 +506,10 @@ describe.each(Object.entries(deletions))('delete_room by %s', (_, remove) => {
     expectFailure(await remove({ room_id, is_active: 'perhaps' }), 400, 'BAD_REQUEST', {
       is_active: ['must be true or false'],
     })
+    // Empty is not left out: that would delete.
+    expectFailure(await remove({ room_id, is_active: '' }), 400, 'BAD_REQUEST', {
+      is_active: ['must be true or false'],
+    })
     expectFailure(await remove({ room_id: 'x' }), 400, 'BAD_REQUEST', {
       room_id: ['must be an id: 24 of the characters 0-9 and a-f'],
     })
@@ -657,6 +661,9 @@ describe('room-list', () => {
 
   test('wants an organisation', async () => {
     expectFailure(await call(LIST), 400, 'BAD_REQUEST', { org_id: ['is required'] })
+    expectFailure(await call(`${LIST}?org_id=`), 400, 'BAD_REQUEST', {
+      org_id: ['must not be empty'],
+    })
   })
 })
 

@@ -146,11 +146,8 @@ function prepare(req: Request, { method, path, input }: Call): void {
   req.url = path
   req.headers['content-type'] = 'application/json'
   req.body = input
-  // The handler drops what is false in a query; as text nothing is. (Such values come from a GET with a JSON body.)
-  const query = Object.entries(input).map(([key, value]) => [
-    key,
-    typeof value === 'boolean' || typeof value === 'number' ? String(value) : value,
-  ])
+  // The handler drops empty text and whatever else is falsy from a query, but takes a list of one for its item.
+  const query = Object.entries(input).map(([key, value]) => [key, [value]])
   Object.defineProperty(req, 'query', { value: Object.fromEntries(query), configurable: true })
 }
 
