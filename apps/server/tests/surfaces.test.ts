@@ -657,6 +657,15 @@ async function walk<Item extends { id: string }>(
   }
   expect(forward, 'walking forward').toEqual(all())
 
+  // From somewhere in the middle, by an item and by a cursor, both ways are open.
+  const middle = all()[Math.floor(all().length / 2)]
+  if (middle !== undefined) {
+    const around = await ask({ around: middle })
+    expect(idsOf(around.items)).toContain(middle)
+    await ask({ around: around.before })
+    await ask({ around: around.after })
+  }
+
   // The end is a place to go on from: later there is more.
   const end = page.after
   expect((await ask({ after: end })).items).toEqual([])
