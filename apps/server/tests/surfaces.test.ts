@@ -770,6 +770,6 @@ test('REST v2, REST v3 and the typed client are one server', async () => {
         commands,
       )
     }),
-    { numRuns: 40, endOnFailure: false },
+    { numRuns: 25, endOnFailure: false },
   )
 })
