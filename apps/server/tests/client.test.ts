@@ -40,10 +40,6 @@ async function failureOf(call: Promise<unknown>): Promise<DowellChatError> {
   return error as DowellChatError
 }
 
-/** The tRPC requests that the server has answered. */
-const requestsSoFar = () =>
-  app.log.filter(({ req }) => (req as { path?: string } | undefined)?.path?.startsWith('/trpc/'))
-
 /** A fetch that counts its requests. */
 function counting(): { fetch: typeof fetch; urls: string[] } {
   const urls: string[] = []
@@ -148,9 +144,11 @@ describe('errors', () => {
       status: 404,
       errors: undefined,
     })
-    expect(requestsSoFar()).toContainEqual(
-      expect.objectContaining({ req: expect.objectContaining({ id: error.requestId }) }),
-    )
+    await expect
+      .poll(() => app.log)
+      .toContainEqual(
+        expect.objectContaining({ req: expect.objectContaining({ id: error.requestId }) }),
+      )
   })
 
   test('name the fields that are wrong', async () => {

@@ -36,12 +36,15 @@ const MAX_URL = 8_000
 
 /** Rejects as soon as the signal says so. A request that other calls share goes on without this one. */
 async function abandonable<Output>(call: Promise<Output>, signal: AbortSignal): Promise<Output> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  signal.addEventListener('abort', reject)
+  let abort = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason)
+  })
+  signal.addEventListener('abort', abort)
   try {
     return await Promise.race([call, aborted])
   } finally {
-    signal.removeEventListener('abort', reject)
+    signal.removeEventListener('abort', abort)
   }
 }
 

@@ -208,6 +208,7 @@ function mergeByType(
     const refs = bodies.map((body) => (body?.schema as { $ref: string } | undefined)?.$ref)
     const name = `${capital(method.toLowerCase())}RoomServiceV2Request`
     schemas[name] = {
+      type: 'object',
       oneOf: refs.map(($ref) => ({ $ref })),
       discriminator: {
         propertyName: 'type',
