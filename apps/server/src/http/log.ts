@@ -4,6 +4,9 @@ import type { RequestHandler, Response } from 'express'
 import type { Logger } from 'pino'
 import { pinoHttp } from 'pino-http'
 
+/** What looks like an API key or a token, should someone put theirs into a path. */
+const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]*/g
+
 /**
  * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
  * a header, since any of them may hold what people wrote or a credential.
@@ -22,7 +25,7 @@ export function requestLog(logger: Logger): RequestHandler {
       req: (req: IncomingMessage & { id: unknown; originalUrl?: string }) => ({
         id: req.id,
         method: req.method,
-        path: (req.originalUrl ?? req.url ?? '').split('?', 1)[0]?.slice(0, 200),
+        path: pathOf(req.originalUrl ?? req.url ?? ''),
       }),
       res: (res: ServerResponse) => ({ status: res.statusCode }),
     },
@@ -38,4 +41,9 @@ export function requestLog(logger: Logger): RequestHandler {
     customSuccessMessage: () => 'answered',
     customErrorMessage: () => 'failed',
   })
+}
+
+function pathOf(url: string): string {
+  const [path = ''] = url.split('?', 1)
+  return path.replace(CREDENTIAL, '[credential]').slice(0, 200)
 }
