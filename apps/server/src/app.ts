@@ -63,7 +63,8 @@ export function createDeps(config: Config, overrides: Overrides = {}): Deps {
     const [id = '', secret = ''] = entry.split(':')
     return { id, secret: Buffer.from(secret, 'base64') }
   })
-  const signingKeys = given.length > 0 ? fixedSigningKeys(given) : storedSigningKeys(made)
+  const [first, ...others] = given
+  const signingKeys = first ? fixedSigningKeys([first, ...others]) : storedSigningKeys(made)
   return { ...made, signingKeys }
 }
 

@@ -4,6 +4,9 @@ import type { RequestHandler } from 'express'
 import type { Logger } from 'pino'
 import { pinoHttp } from 'pino-http'
 
+/** What looks like an API key or a token, should someone put theirs into a path. */
+const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]*/g
+
 /**
  * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
  * a header, since any of them may hold what people wrote or a credential.
@@ -37,8 +40,8 @@ export function requestLog(logger: Logger): RequestHandler {
   })
 }
 
-/** A request may name a whole URL, and that may hold a password. */
+/** A request may name a whole URL, and that may hold a password; or a key where no key belongs. */
 function pathOf(url: string): string {
   const [path = ''] = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '').split('?', 1)
-  return path.slice(0, 200)
+  return path.replace(CREDENTIAL, '[credential]').slice(0, 200)
 }

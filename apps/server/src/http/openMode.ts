@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { AppError } from '@dowell-chat/api'
+import { type Actor, AppError } from '@dowell-chat/api'
 import { anyApiKeyExists, type Database } from '@dowell-chat/db'
 import type { Request } from 'express'
 import type { Config } from '../config.ts'
@@ -10,6 +10,12 @@ export interface OpenMode {
   isOn(): Promise<boolean>
   /** Lets a caller without a credential pass. @throws AppError UNAUTHORIZED or FORBIDDEN, saying what to do */
   admit(req: Request): Promise<void>
+  /**
+   * Lets a caller with a valid credential pass. A token that was asked for in open mode ends with it: no key can revoke it.
+   *
+   * @throws AppError UNAUTHORIZED
+   */
+  admitHolder(actor: Actor): Promise<void>
   /** Whether pages of this origin may call. */
   allowsOrigin(origin: string): Promise<boolean>
 }
@@ -31,6 +37,13 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
     return !keysExist
   }
 
+  /** A page's GET without CORS (an image, a link) names no Origin; browsers then tell where it comes from in this way. */
+  function isFromForeignPage({ headers }: Request): boolean {
+    const { origin } = headers
+    if (origin === undefined) return headers['sec-fetch-site'] === 'cross-site'
+    return !isLocalOrigin(origin) && !isListed(config, origin)
+  }
+
   return {
     isOn,
     async admit(req) {
@@ -47,12 +60,15 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
             'Without an API key this server answers only under a name of its own machine, such as localhost',
         })
       }
-      const { origin } = req.headers
-      if (origin !== undefined && !isLocalOrigin(origin) && !isListed(config, origin)) {
+      if (isFromForeignPage(req)) {
         throw new AppError('FORBIDDEN', {
           message: 'Without an API key this server answers pages of its own machine only',
         })
       }
+    },
+    async admitHolder(actor) {
+      if (actor.kind !== 'user' || actor.keyId !== undefined || (await isOn())) return
+      throw new AppError('UNAUTHORIZED', { message: 'The token was made before there was a key' })
     },
     async allowsOrigin(origin) {
       if (isListed(config, origin)) return true

@@ -4,10 +4,11 @@ import {
   findRoom,
   insertMessage,
   type MessageRow,
+  type RoomScope,
   type Tx,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise, type Scope, sees } from '../auth/access.ts'
+import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError, badField } from '../errors.ts'
@@ -52,14 +53,9 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
       if (earlier) return { message: toMessage(earlier), replayed: true }
     }
     const now = deps.clock()
-    const where = { orgId: scope.orgId, roomId: input.roomId }
+    const where = { ...scope, roomId: input.roomId }
     const room = await advanceRoom(tx, { ...where, lastMessage: input.messageData, now })
-    if (!room) {
-      const closed = await findRoom(tx, where)
-      throw closed && sees(scope, closed) ? new AppError('ROOM_CLOSED') : roomNotFound()
-    }
-    // Throwing takes the advance back.
-    if (!sees(scope, room)) throw roomNotFound()
+    if (!room) throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
     const row: MessageRow = {
       org_id: room.org_id,
       room_id: room.id,
@@ -91,11 +87,11 @@ function requireOwnVoice(actor: Actor, { side, author }: Input): void {
 /** The message that this sender stored under this id; a retry is answered even after the room was deleted. */
 async function findEarlier(
   tx: Tx,
-  scope: Scope,
+  scope: RoomScope,
   input: Input & { clientMessageId: string },
 ): Promise<MessageRow | undefined> {
-  const room = await findRoom(tx, { orgId: scope.orgId, roomId: input.roomId })
-  if (!room || !sees(scope, room)) throw roomNotFound()
+  const room = await findRoom(tx, { ...scope, roomId: input.roomId })
+  if (!room) throw roomNotFound()
   const earlier = await findMessageByClientId(tx, { ...input, orgId: room.org_id })
   if (!earlier) return undefined
   const same =

@@ -33,7 +33,7 @@ export async function createRoom(
   if (scope.userId !== undefined && scope.userId !== identity.userId) {
     throw new AppError('FORBIDDEN', { errors: { userId: ['must be the user of the token'] } })
   }
-  if (scope.rooms) {
+  if (scope.roomIds) {
     throw new AppError('FORBIDDEN', { message: 'The token is limited to some rooms' })
   }
   const { db } = deps

@@ -1,7 +1,7 @@
 import { findRoom, setRoomActive } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import { authorise, sees } from '../auth/access.ts'
+import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
@@ -33,8 +33,8 @@ export async function deleteRoom(
   const scope = authorise(actor, 'deleteRoom')
   try {
     return await deps.db.write(async (tx) => {
-      const before = await findRoom(tx, { orgId: scope.orgId, roomId })
-      if (!before || !sees(scope, before)) throw roomNotFound()
+      const before = await findRoom(tx, { ...scope, roomId })
+      if (!before) throw roomNotFound()
       if ((before.is_active === 1) === isActive) return toRoom(before)
       const { org_id: orgId } = before
       const row = await setRoomActive(tx, { orgId, roomId, isActive, now: deps.clock() })

@@ -1,5 +1,5 @@
 import { type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
-import type { OrgScope } from '../scope.ts'
+import { anyOrganisation, type OrgScope } from '../scope.ts'
 import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 import { type NextTo, nearest } from './nextTo.ts'
@@ -11,6 +11,17 @@ export interface RoomIdentity {
   readonly portfolioName: string
   readonly productName: string
 }
+
+/** The rooms that exist for a caller. Every other room is no different, in any statement, from one that never was. */
+export interface RoomScope {
+  readonly orgId: OrgScope
+  /** Set: only the rooms of this user. */
+  readonly userId?: string | undefined
+  /** Set: only these rooms. */
+  readonly roomIds?: readonly string[] | undefined
+}
+
+type OneRoom = RoomScope & { readonly roomId: string }
 
 export async function findActiveRoom(
   db: Kysely<Tables>,
@@ -35,10 +46,7 @@ export async function insertRoom(tx: Tx, row: Insertable<RoomsTable>): Promise<R
   return tx.insertInto('rooms').values(row).returningAll().executeTakeFirstOrThrow()
 }
 
-export async function findRoom(
-  db: Kysely<Tables>,
-  where: { orgId: OrgScope; roomId: string },
-): Promise<RoomRow | undefined> {
+export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
   return db
     .selectFrom('rooms')
     .selectAll()
@@ -53,7 +61,7 @@ export async function findRoom(
  */
 export async function advanceRoom(
   tx: Tx,
-  where: { orgId: OrgScope; roomId: string; lastMessage: string; now: number },
+  where: OneRoom & { lastMessage: string; now: number },
 ): Promise<RoomRow | undefined> {
   return tx
     .updateTable('rooms')
@@ -71,7 +79,7 @@ export async function advanceRoom(
 /** Deletes or restores a room. Setting what is set already changes nothing, not even `updated_at`. */
 export async function setRoomActive(
   tx: Tx,
-  where: { orgId: OrgScope; roomId: string; isActive: boolean; now: number },
+  where: OneRoom & { isActive: boolean; now: number },
 ): Promise<RoomRow | undefined> {
   const wanted = where.isActive ? 1 : 0
   const changed = await tx
@@ -84,14 +92,10 @@ export async function setRoomActive(
   return changed ?? findRoom(tx, where)
 }
 
-export interface RoomListing {
+export interface RoomListing extends RoomScope {
   readonly orgId: string
   /** Left out: the rooms of all products. */
   readonly productName?: string | undefined
-  /** Left out: the rooms of all users. */
-  readonly userId?: string | undefined
-  /** Left out: any room. */
-  readonly roomIds?: readonly string[] | undefined
 }
 
 /**
@@ -115,10 +119,13 @@ export async function roomsNextTo(
   return reversed ? rows.reverse() : rows
 }
 
-function inScope(
-  eb: ExpressionBuilder<Tables, 'rooms'>,
-  where: { orgId: OrgScope; roomId: string },
-) {
-  const byId = eb('id', '=', where.roomId)
-  return typeof where.orgId === 'string' ? eb.and([byId, eb('org_id', '=', where.orgId)]) : byId
+function inScope(eb: ExpressionBuilder<Tables, 'rooms'>, where: OneRoom) {
+  const { orgId, userId, roomIds, roomId } = where
+  return eb.and([
+    eb('id', '=', roomId),
+    ...(orgId === anyOrganisation ? [] : [eb('org_id', '=', orgId)]),
+    ...(userId === undefined ? [] : [eb('user_id', '=', userId)]),
+    // Asked of the database all the same, so that a room beyond the list takes as long as one that is missing.
+    ...(roomIds === undefined || roomIds.includes(roomId) ? [] : [eb.lit(false)]),
+  ])
 }
