@@ -485,7 +485,7 @@ describe('whatever is sent', () => {
         expectSound(it, await send(app, it))
         expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(inherited)
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_500 },
     )
   })
 

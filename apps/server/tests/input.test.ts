@@ -252,7 +252,7 @@ describe('keys that nobody knows', () => {
       status: 400,
       errors: { side: ['must be in the body'] },
     })
-    expect((await surfaces.v3.read(app, room)).length).toBeGreaterThan(0)
+    expect((await send(app, { path: `/api/v3/rooms/${room}` })).body?.isActive).toBe(true)
   })
 
   test('are passed over by v2', async () => {
@@ -342,7 +342,7 @@ describe('valid Unicode', () => {
         }
         await send(app, { path: `/api/v3/rooms/${own}`, method: 'DELETE' })
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 
