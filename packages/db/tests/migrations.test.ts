@@ -6,13 +6,13 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Kysely, sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
-import { insertMessage, insertRoom, nextRoomPosition, openDatabase } from '../src/index.ts'
+import { insertMessage, insertRoom, nextPosition, openDatabase } from '../src/index.ts'
 import { migrations } from '../src/migrations/index.ts'
 import { createTestDb, type TestDatabase } from '../src/testing.ts'
 import { connect, contentsOf, createFolder, messageRow, roomRow } from './support.ts'
 
 const bookkeeping = ['schema_migrations', 'schema_migrations_lock']
-const tables = ['messages', 'organisations', 'rooms']
+const tables = ['api_keys', 'audit_events', 'messages', 'organisations', 'rooms', 'signing_keys']
 
 function tablesOf(file: string): string[] {
   using connection = connect(file)
@@ -30,7 +30,7 @@ function contents(file: string): Record<string, unknown> {
 async function fill(db: TestDatabase): Promise<void> {
   await db.write(async (tx) => {
     const { org_id } = roomRow()
-    await nextRoomPosition(tx, { orgId: org_id, now: 1 })
+    await nextPosition(tx, 'last_room_position', { orgId: org_id, now: 1 })
     await insertRoom(tx, roomRow())
     await insertMessage(tx, messageRow())
   })
@@ -208,7 +208,7 @@ test.for(['read', 'write'] as const)('the %s connection is configured', async (k
 
 test('the read connection cannot write', async () => {
   await using db = await createTestDb()
-  const write = sql`insert into organisations values ('DOWELL12345', 0, 0)`
+  const write = sql`insert into signing_keys values ('id', 'secret', 0)`
   await expect(write.execute(db.read)).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
   await expect(db.read.schema.dropTable('messages').execute()).rejects.toThrow()
   expect(tablesOf(db.location)).toEqual(expect.arrayContaining(tables))

@@ -12,7 +12,7 @@ import {
   insertRoom,
   type MessageRow,
   messagesInRange,
-  nextRoomPosition,
+  nextPosition,
   type RoomIdentity,
   type RoomRow,
   roomsNextTo,
@@ -103,7 +103,7 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
       .write(async (tx) => {
         const found = await findActiveRoom(tx, identity)
         if (found) return found
-        const given = await nextRoomPosition(tx, { orgId: identity.orgId, now })
+        const given = await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now })
         return insertRoom(tx, { ...wanted, position: given })
       })
       .then((got) => expect(got).toEqual(wanted))
@@ -257,7 +257,7 @@ test('rooms next to a boundary are those of the model, both ways, with and witho
               roomRow({
                 id: idOf(i),
                 org_id: orgId,
-                position: await nextRoomPosition(tx, { orgId, now: i }),
+                position: await nextPosition(tx, 'last_room_position', { orgId, now: i }),
                 user_id: `user ${i}`,
                 product_name: productName,
                 // Deleted rooms stay listed.
@@ -321,9 +321,10 @@ test('many messages at once are numbered without a gap', async () => {
 
 test('a write that fails takes no position', async () => {
   await using db = await createTestDb()
-  const position = () => db.write((tx) => nextRoomPosition(tx, { orgId: 'A', now: 1 }))
+  const position = () =>
+    db.write((tx) => nextPosition(tx, 'last_room_position', { orgId: 'A', now: 1 }))
   const failing = db.write(async (tx) => {
-    await nextRoomPosition(tx, { orgId: 'A', now: 1 })
+    await nextPosition(tx, 'last_room_position', { orgId: 'A', now: 1 })
     throw new Error('mine')
   })
   await expect(failing).rejects.toThrow('mine')
