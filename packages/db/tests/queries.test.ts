@@ -236,21 +236,29 @@ test('any bursts of writes at once leave what the model says', async () => {
   )
 })
 
-test('rooms next to a boundary are those of the model, both ways, with and without a product', async () => {
+test('rooms next to a boundary are those of the model, both ways, however they are narrowed', async () => {
   await using db = await createTestDb()
   const listing = fc.record({
     orgId: fc.constantFrom(...orgs, 'nobody'),
     productName: fc.option(fc.constantFrom('shop', 'login', 'nothing'), { nil: undefined }),
+    userId: fc.option(fc.constantFrom('ann', 'bob', 'nobody'), { nil: undefined }),
+    // With ids of other organisations' rooms, of none at all, and twice the same.
+    roomIds: fc.option(fc.array(fc.integer({ min: 0, max: 25 }).map(idOf), { maxLength: 8 }), {
+      nil: undefined,
+    }),
     direction: fc.constantFrom('before' as const, 'after' as const),
     boundary: fc.oneof(fc.integer({ min: 0, max: 15 }), fc.constant(Number.MAX_SAFE_INTEGER)),
     limit: fc.integer({ min: 1, max: 6 }),
   })
-  const opened = fc.array(fc.record({ orgId: org, productName: product }), { maxLength: 20 })
+  const opened = fc.array(
+    fc.record({ orgId: org, productName: product, userId: fc.constantFrom('ann', 'bob') }),
+    { maxLength: 20 },
+  )
   await fc.assert(
     fc.asyncProperty(opened, fc.array(listing, { maxLength: 12 }), async (rooms, listings) => {
       await emptied(db)
       const stored = await Promise.all(
-        rooms.map(({ orgId, productName }, i) =>
+        rooms.map(({ orgId, productName, userId }, i) =>
           db.write(async (tx) =>
             insertRoom(
               tx,
@@ -258,7 +266,8 @@ test('rooms next to a boundary are those of the model, both ways, with and witho
                 id: idOf(i),
                 org_id: orgId,
                 position: await nextPosition(tx, 'last_room_position', { orgId, now: i }),
-                user_id: `user ${i}`,
+                user_id: userId,
+                portfolio_name: `portfolio ${i}`,
                 product_name: productName,
                 // Deleted rooms stay listed.
                 is_active: i % 4 === 0 ? 0 : 1,
@@ -267,18 +276,20 @@ test('rooms next to a boundary are those of the model, both ways, with and witho
           ),
         ),
       )
-      for (const { orgId, productName, direction, boundary, limit } of listings) {
+      for (const listing of listings) {
+        const { orgId, productName, userId, roomIds, direction, boundary, limit } = listing
         const listed = stored.filter(
           (room) =>
             room.org_id === orgId &&
-            (productName === undefined || room.product_name === productName),
+            (productName === undefined || room.product_name === productName) &&
+            (userId === undefined || room.user_id === userId) &&
+            (roomIds === undefined || roomIds.includes(room.id)),
         )
         const wanted =
           direction === 'before'
             ? listed.filter((room) => room.position <= boundary).slice(-limit)
             : listed.filter((room) => room.position > boundary).slice(0, limit)
-        const got = await roomsNextTo(db.read, { orgId, productName, direction, boundary, limit })
-        expect(got).toEqual(wanted)
+        expect(await roomsNextTo(db.read, listing)).toEqual(wanted)
       }
     }),
     { numRuns: 50 },
