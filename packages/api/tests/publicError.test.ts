@@ -6,10 +6,10 @@ import fc from 'fast-check'
 import superjson from 'superjson'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { Context } from '../src/context.ts'
 import { AppError, badField, type ErrorCode, errorTable } from '../src/errors.ts'
 import { fieldErrors, toPublicError } from '../src/publicError.ts'
 import { appRouter } from '../src/router.ts'
+import { createContext } from './support.ts'
 
 const SECRET = 'the secret that nobody outside may read'
 
@@ -157,11 +157,7 @@ test.for(['constructor', 'prototype', 'toString', 'hasOwnProperty', 'x'])(
       router: appRouter,
       req: new Request(`http://server/trpc/getRoomById?input=${encodeURIComponent(input)}`),
       // Input that is refused reaches nothing.
-      createContext: (): Context => ({
-        deps: {} as never,
-        actor: { kind: 'open' },
-        requestId: 'request',
-      }),
+      createContext: () => createContext({} as never),
     })
     expect(response.status).toBe(400)
     const { error } = (await response.json()) as { error: { json: { data: object } } }

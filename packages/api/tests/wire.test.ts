@@ -3,13 +3,12 @@ import fc from 'fast-check'
 import { createOpenApiFetchHandler } from 'trpc-to-openapi'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { Context } from '../src/context.ts'
 import { createOpenApiDocument } from '../src/rest/openapi.ts'
 import { v3Router } from '../src/rest/v3.ts'
 import { fromText, restInput } from '../src/rest/wire.ts'
 import { createRoom } from '../src/rooms/createRoom.ts'
-import { appRouter } from '../src/router.ts'
-import { createCaller } from '../src/trpc.ts'
+import { createCaller } from '../src/router.ts'
+import { createContext, createDeps } from './support.ts'
 
 /** Text in any casing, with room around it. */
 const dressed = (word: string) =>
@@ -115,16 +114,7 @@ test('the schema that is given is not changed, and keeps its description', () =>
 
 test('tRPC takes no text for a value, whatever REST and the documents did before', async () => {
   await using db = await createTestDb()
-  const context: Context = {
-    deps: {
-      db,
-      clock: Date.now,
-      randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
-      limits: { messageMaxChars: 16_000 },
-    },
-    actor: { kind: 'open' },
-    requestId: 'request',
-  }
+  const context = createContext(createDeps(db))
   const { room } = await createRoom(context.deps, context.actor, {
     orgId: 'DOWELL12345',
     userId: 'ABCD12345',
@@ -148,7 +138,7 @@ test('tRPC takes no text for a value, whatever REST and the documents did before
   expect((await rest('DELETE', '?isActive=perhaps')).status).toBe(400)
   expect((await rest('GET', '/messages?limit=2')).status).toBe(200)
 
-  const caller = createCaller(appRouter)(context)
+  const caller = createCaller(context)
   const refused = { code: 'BAD_REQUEST' }
   for (const text of ['false', 'true', '1', '']) {
     const deleting = caller.deleteRoom({ roomId: room.id, isActive: text as never })

@@ -6,13 +6,30 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Kysely, sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
-import { insertMessage, insertRoom, nextRoomPosition, openDatabase } from '../src/index.ts'
+import {
+  insertApiKey,
+  insertAuditEvent,
+  insertMessage,
+  insertRoom,
+  insertSigningKey,
+  nextPosition,
+  openDatabase,
+} from '../src/index.ts'
 import { migrations } from '../src/migrations/index.ts'
 import { createTestDb, type TestDatabase } from '../src/testing.ts'
-import { connect, contentsOf, createFolder, messageRow, roomRow } from './support.ts'
+import {
+  apiKeyRow,
+  auditEventRow,
+  connect,
+  contentsOf,
+  createFolder,
+  insertInto,
+  messageRow,
+  roomRow,
+} from './support.ts'
 
 const bookkeeping = ['schema_migrations', 'schema_migrations_lock']
-const tables = ['messages', 'organisations', 'rooms']
+const tables = ['api_keys', 'audit_events', 'messages', 'organisations', 'rooms', 'signing_keys']
 
 function tablesOf(file: string): string[] {
   using connection = connect(file)
@@ -30,9 +47,14 @@ function contents(file: string): Record<string, unknown> {
 async function fill(db: TestDatabase): Promise<void> {
   await db.write(async (tx) => {
     const { org_id } = roomRow()
-    await nextRoomPosition(tx, { orgId: org_id, now: 1 })
+    await nextPosition(tx, 'last_room_position', { orgId: org_id, now: 1 })
     await insertRoom(tx, roomRow())
     await insertMessage(tx, messageRow())
+    await nextPosition(tx, 'last_key_position', { orgId: org_id, now: 1 })
+    await insertApiKey(tx, apiKeyRow())
+    await nextPosition(tx, 'last_audit_position', { orgId: org_id, now: 1 })
+    await insertAuditEvent(tx, auditEventRow())
+    await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
   })
 }
 
@@ -83,6 +105,65 @@ test('a new migration keeps the data', async () => {
   await db.migrateToLatest()
   const rooms = await db.read.selectFrom('rooms').selectAll().execute()
   expect(rooms).toEqual([{ ...roomRow(), note: null }])
+})
+
+/** A fresh database as the version made it whose newest migration was this one. */
+async function createTestDbAt(newest: string): Promise<TestDatabase> {
+  const later = Object.entries(migrations).filter(([name]) => name > newest)
+  for (const [name] of later) delete migrations[name]
+  try {
+    return await createTestDb()
+  } finally {
+    Object.assign(migrations, Object.fromEntries(later))
+  }
+}
+
+test('002 keeps what a database at 001 holds, up and down', async () => {
+  await using db = await createTestDbAt('001-rooms-and-messages')
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', {
+    id: room.org_id,
+    created_at: 5,
+    last_room_position: 1,
+  })
+  insertInto(connection, 'rooms', { ...room, last_seq: 1, last_message: 'message' })
+  insertInto(connection, 'messages', message)
+  const before = contents(db.location)
+  expect(tablesOf(db.location)).toEqual(
+    [...bookkeeping, 'messages', 'organisations', 'rooms'].sort(),
+  )
+
+  await db.migrateToLatest()
+  expect(await db.read.selectFrom('organisations').selectAll().execute()).toEqual([
+    {
+      id: room.org_id,
+      created_at: 5,
+      last_room_position: 1,
+      last_key_position: 0,
+      last_audit_position: 0,
+    },
+  ])
+  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([
+    { ...room, last_seq: 1, last_message: 'message' },
+  ])
+  expect(await db.read.selectFrom('messages').selectAll().execute()).toEqual([message])
+  // What was there goes on, and what is new begins.
+  await db.write(async (tx) => {
+    const where = { orgId: room.org_id, now: 6 }
+    expect(await nextPosition(tx, 'last_room_position', where)).toBe(2)
+    expect(await nextPosition(tx, 'last_key_position', where)).toBe(1)
+    expect(await nextPosition(tx, 'last_audit_position', where)).toBe(1)
+    await insertApiKey(tx, apiKeyRow())
+    await insertAuditEvent(tx, auditEventRow())
+    await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 0 })
+    await sql`update organisations set last_room_position = 1`.execute(tx)
+  })
+
+  for (const name of Object.keys(migrations).reverse()) {
+    if (name === '001-rooms-and-messages') break
+    await db.migrateDown()
+  }
+  expect(contents(db.location)).toEqual(before)
 })
 
 test('a migration that fails half-way leaves nothing, and the ones before it neither', async () => {
@@ -208,7 +289,7 @@ test.for(['read', 'write'] as const)('the %s connection is configured', async (k
 
 test('the read connection cannot write', async () => {
   await using db = await createTestDb()
-  const write = sql`insert into organisations values ('DOWELL12345', 0, 0)`
+  const write = sql`insert into signing_keys values ('id', 'secret', 0)`
   await expect(write.execute(db.read)).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
   await expect(db.read.schema.dropTable('messages').execute()).rejects.toThrow()
   expect(tablesOf(db.location)).toEqual(expect.arrayContaining(tables))
@@ -229,6 +310,9 @@ test('every table is strict', async () => {
 
 const room = roomRow()
 const message = messageRow()
+const key = apiKeyRow()
+const event = auditEventRow()
+const signingKey = { id: 'id', secret: 'secret', created_at: 0 }
 const CHECK = 'SQLITE_CONSTRAINT_CHECK'
 const TYPE = 'SQLITE_CONSTRAINT_DATATYPE'
 const UNIQUE = 'SQLITE_CONSTRAINT_UNIQUE'
@@ -241,6 +325,20 @@ test.for<[table: string, row: object, code: string]>([
   ['rooms', { ...room, is_active: 'true' }, TYPE],
   ['messages', { ...message, side: 'true' }, TYPE],
   ['organisations', { id: 'A', created_at: 0.5, last_room_position: 0 }, TYPE],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_key_position: 'a' },
+    TYPE,
+  ],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_audit_position: 'a' },
+    TYPE,
+  ],
+  ['api_keys', { ...key, revoked_at: 'today' }, TYPE],
+  ['api_keys', { ...key, last_used_at: 0.5 }, TYPE],
+  ['audit_events', { ...event, created_at: 'today' }, TYPE],
+  ['signing_keys', { ...signingKey, created_at: 'today' }, TYPE],
   ['rooms', { ...room, id: 'short' }, CHECK],
   ['rooms', { ...room, position: 0 }, CHECK],
   ['rooms', { ...room, is_active: 2 }, CHECK],
@@ -249,11 +347,43 @@ test.for<[table: string, row: object, code: string]>([
   ['messages', { ...message, seq: 0 }, CHECK],
   ['messages', { ...message, side: 2 }, CHECK],
   ['messages', { ...message, is_active: 2 }, CHECK],
+  ['api_keys', { ...key, id: 'short' }, CHECK],
+  ['api_keys', { ...key, position: 0 }, CHECK],
+  ['api_keys', { ...key, secret_hash: 'short' }, CHECK],
+  ['api_keys', { ...key, access: 'owner' }, CHECK],
+  ['api_keys', { ...key, access: 'Admin' }, CHECK],
+  ['audit_events', { ...event, position: 0 }, CHECK],
+  ['api_keys', { ...key, org_id: 'nobody' }, FOREIGN],
+  ['audit_events', { ...event, org_id: 'nobody' }, FOREIGN],
   ['rooms', { ...room, org_id: 'nobody' }, FOREIGN],
   ['messages', { ...message, room_id: 'f'.repeat(24) }, FOREIGN],
   ['rooms', { ...room, user_id: null }, NULL],
   ['messages', { ...message, message_data: null }, NULL],
-  // Below, the room with id …9 and the message with id …9 are there already.
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_key_position: null },
+    NULL,
+  ],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_audit_position: null },
+    NULL,
+  ],
+  ...['org_id', 'position', 'secret_hash', 'access', 'name', 'created_at'].map(
+    (column): [string, object, string] => ['api_keys', { ...key, [column]: null }, NULL],
+  ),
+  ...Object.keys(event).map((column): [string, object, string] => [
+    'audit_events',
+    { ...event, [column]: null },
+    NULL,
+  ]),
+  ['signing_keys', { ...signingKey, secret: null }, NULL],
+  // Below, the room, the message, the API key and the audit event with id …9 are there already, all at position 9.
+  ['api_keys', { ...key, id: '9'.padStart(24, '0') }, KEY],
+  ['api_keys', { ...key, position: 9 }, UNIQUE],
+  ['audit_events', { ...event, position: 9 }, KEY],
+  ['audit_events', { ...event, id: '9'.padStart(24, '0') }, UNIQUE],
+  ['signing_keys', { ...signingKey, id: '9' }, KEY],
   ['rooms', { ...room, id: '9'.padStart(24, '0'), position: 10, user_id: 'other' }, KEY],
   ['rooms', { ...room, position: 9, user_id: 'other' }, UNIQUE],
   ['rooms', { ...room, position: 10, user_id: 'nine' }, UNIQUE],
@@ -264,12 +394,7 @@ test.for<[table: string, row: object, code: string]>([
   await using db = await createTestDb()
   using connection = connect(db.location)
   connection.pragma('foreign_keys = on')
-  const insert = (into: string, values: object) =>
-    connection
-      .prepare(
-        `insert into ${into} (${Object.keys(values)}) values (${Object.keys(values).map(() => '?')})`,
-      )
-      .run(Object.values(values))
+  const insert = (into: string, values: object) => insertInto(connection, into, values)
   insert('organisations', { id: room.org_id, created_at: 0, last_room_position: 9 })
   const nine = '9'.padStart(24, '0')
   insert('rooms', { ...room, id: nine, position: 9, user_id: 'nine' })
@@ -285,6 +410,28 @@ test.for<[table: string, row: object, code: string]>([
   insert('messages', { ...inNine, id: '8'.padStart(24, '0'), seq: 8 })
   insert('messages', { ...inNine, id: '7'.padStart(24, '0'), seq: 7 })
 
+  insert('api_keys', { ...key, id: nine, position: 9 })
+  insert('audit_events', { ...event, id: nine, position: 9 })
+  insert('signing_keys', { ...signingKey, id: '9' })
+
   const bad = 'room_id' in row && row.room_id === room.id ? { ...row, room_id: nine } : row
   expect(() => insert(table, bad)).toThrow(expect.objectContaining({ code }))
 })
+
+test.for(['update', 'delete'] as const)(
+  'audit events are append-only: no %s, by this process or any other',
+  async (change) => {
+    await using db = await createTestDb()
+    await fill(db)
+    const before = contents(db.location)
+    const attempt = {
+      update: "update audit_events set actor = 'nobody'",
+      delete: 'delete from audit_events',
+    }[change]
+    using connection = connect(db.location)
+    const refused = 'audit events are append-only'
+    expect(() => connection.exec(attempt)).toThrow(refused)
+    await expect(db.write((tx) => sql`${sql.raw(attempt)}`.execute(tx))).rejects.toThrow(refused)
+    expect(contents(db.location)).toEqual(before)
+  },
+)

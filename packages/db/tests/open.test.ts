@@ -4,7 +4,13 @@ import { join, relative } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { anyOrganisation, DatabaseError, findRoom, openDatabase } from '../src/index.ts'
+import {
+  anyOrganisation,
+  DatabaseError,
+  findRoom,
+  nextPosition,
+  openDatabase,
+} from '../src/index.ts'
 import { createTestDb } from '../src/testing.ts'
 import { connect, createFolder, idOf, roomRow } from './support.ts'
 
@@ -80,12 +86,12 @@ test('a relative path starts at the working folder', async () => {
 
 test('opens the file that it made, and what is in it', async () => {
   await using db = await createTestDb()
-  await db.write((tx) => sql`insert into organisations values ('DOWELL12345', 0, 7)`.execute(tx))
+  await db.write((tx) => sql`insert into signing_keys values ('id', 'secret', 7)`.execute(tx))
   await db.close()
   const again = openDatabase({ url: db.url })
-  const rows = await again.read.selectFrom('organisations').select('last_room_position').execute()
+  const rows = await again.read.selectFrom('signing_keys').select('created_at').execute()
   await again.close()
-  expect(rows).toEqual([{ last_room_position: 7 }])
+  expect(rows).toEqual([{ created_at: 7 }])
 })
 
 test('opens a file whose write lock another process holds', async () => {
@@ -190,7 +196,7 @@ test('a statement that was prepared before a migration is right after it', async
   const room = roomRow()
   const find = () => findRoom(db.read, { orgId: anyOrganisation, roomId: idOf(1) })
   expect(await find()).toBeUndefined()
-  await db.write((tx) => sql`insert into organisations values (${room.org_id}, 0, 0)`.execute(tx))
+  await db.write((tx) => nextPosition(tx, 'last_room_position', { orgId: room.org_id, now: 0 }))
   await db.write((tx) => tx.insertInto('rooms').values(room).execute())
   const insert = (id: string) =>
     db.write((tx) =>

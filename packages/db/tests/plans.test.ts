@@ -3,14 +3,18 @@ import Sqlite from 'better-sqlite3'
 import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { anyOrganisation } from '../src/index.ts'
+import * as apiKeys from '../src/queries/apiKeys.ts'
+import * as auditEvents from '../src/queries/auditEvents.ts'
 import * as messages from '../src/queries/messages.ts'
 import * as organisations from '../src/queries/organisations.ts'
 import * as rooms from '../src/queries/rooms.ts'
+import * as signingKeys from '../src/queries/signingKeys.ts'
 import type { Tables } from '../src/tables.ts'
 import { createTestDb, type TestDatabase } from '../src/testing.ts'
-import { idOf, messageRow, roomRow } from './support.ts'
+import { apiKeyRow, auditEventRow, idOf, insertInto, messageRow, roomRow } from './support.ts'
 
 type Run = (db: Kysely<Tables>) => Promise<unknown>
+type Case = [what: string, run: Run, plans: string[][]]
 
 const orgId = 'org 0'
 const roomId = idOf(1)
@@ -19,10 +23,13 @@ const byId = 'SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (id=?)'
 const byPosition = 'SEARCH rooms USING INDEX rooms_by_position (org_id=? AND position'
 const byProduct =
   'SEARCH rooms USING INDEX rooms_by_product (org_id=? AND product_name=? AND position'
+const byUser = 'SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=? AND position'
+const keyId = idOf(1)
+const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
 const update = { roomId, lastMessage: 'message', now: 1 }
 
 /** One call of each query for each text that it can have, and the plan of each of its statements. */
-const cases: Record<string, [what: string, run: Run, plans: string[][]][]> = {
+const cases: Record<string, Case[]> = {
   insertMessage: [
     ['', (db) => messages.insertMessage(db, messageRow({ id: 'f'.repeat(24), seq: 99_999 })), [[]]],
   ],
@@ -57,10 +64,17 @@ const cases: Record<string, [what: string, run: Run, plans: string[][]][]> = {
       [['SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq>? AND seq<?)']],
     ],
   ],
-  nextRoomPosition: [
-    ['', (db) => organisations.nextRoomPosition(db, { orgId, now: 1 }), [[]]],
-    ['(new)', (db) => organisations.nextRoomPosition(db, { orgId: 'new', now: 1 }), [[]]],
-  ],
+  nextPosition: (
+    ['last_room_position', 'last_key_position', 'last_audit_position'] as const
+  ).flatMap((counter) =>
+    [orgId, `new ${counter}`].map(
+      (orgId): Case => [
+        `(${counter} of ${orgId})`,
+        (db) => organisations.nextPosition(db, counter, { orgId, now: 1 }),
+        [[]],
+      ],
+    ),
+  ),
   insertRoom: [
     [
       '',
@@ -115,19 +129,132 @@ const cases: Record<string, [what: string, run: Run, plans: string[][]][]> = {
     ],
   ],
   roomsNextTo: [
-    ['(before)', listing('before'), [[`${byPosition}<?)`]]],
-    ['(after)', listing('after'), [[`${byPosition}>?)`]]],
-    ['(before, product)', listing('before', 'product 1'), [[`${byProduct}<?)`]]],
-    ['(after, product)', listing('after', 'product 1'), [[`${byProduct}>?)`]]],
-    ['(newest)', listing('before', undefined, Number.MAX_SAFE_INTEGER), [[`${byPosition}<?)`]]],
+    ...listings('', {}, byPosition),
+    ...listings('newest', { boundary: Number.MAX_SAFE_INTEGER }, byPosition),
+    ...listings('product', { productName: 'product 1' }, byProduct),
     // A product that most rooms have: its index must win all the same, or a page reads the others' rooms too.
-    ['(common product)', listing('before', 'product 0'), [[`${byProduct}<?)`]]],
-    ['(unknown product)', listing('after', 'nothing'), [[`${byProduct}>?)`]]],
+    ...listings('common product', { productName: 'product 0' }, byProduct),
+    ...listings('unknown product', { productName: 'nothing' }, byProduct),
+    ...listings('user', { userId: 'user 1' }, byUser),
+    ...listings('unknown user', { userId: 'nobody' }, byUser),
+    // A user has fewer rooms than a product.
+    ...listings('user, product', { userId: 'user 1', productName: 'product 1' }, byUser),
+    ...(['before', 'after'] as const).flatMap((direction): Case[] =>
+      [{}, { userId: 'user 1' }, { productName: 'product 1' }].map((also) => [
+        `(${direction}, some rooms${Object.keys(also)})`,
+        listing({ direction, roomIds: [idOf(1), idOf(2), idOf(999_999)], ...also }),
+        [[byId], [byId], [byId]],
+      ]),
+    ),
+  ],
+  insertApiKey: [
+    [
+      '',
+      (db) =>
+        apiKeys.insertApiKey(
+          db,
+          apiKeyRow({ id: 'f'.repeat(24), org_id: orgId, position: 99_999 }),
+        ),
+      [[]],
+    ],
+  ],
+  findApiKey: [
+    ['(own)', (db) => apiKeys.findApiKey(db, { orgId, keyId }), [[keyById]]],
+    ['(any)', (db) => apiKeys.findApiKey(db, { orgId: anyOrganisation, keyId }), [[keyById]]],
+  ],
+  anyApiKeyExists: [
+    [
+      '',
+      apiKeys.anyApiKeyExists,
+      [['SCAN api_keys USING COVERING INDEX sqlite_autoindex_api_keys_1']],
+    ],
+  ],
+  recordApiKeyUse: [
+    ['', (db) => apiKeys.recordApiKeyUse(db, { orgId, keyId, now: 1 }), [[keyById]]],
+  ],
+  revokeApiKeyRow: [
+    ['(own)', (db) => apiKeys.revokeApiKeyRow(db, { orgId, keyId, now: 1 }), [[keyById]]],
+    [
+      '(any)',
+      (db) => apiKeys.revokeApiKeyRow(db, { orgId: anyOrganisation, keyId: idOf(2), now: 1 }),
+      [[keyById]],
+    ],
+  ],
+  apiKeysNextTo: [
+    [
+      '(before)',
+      (db) => apiKeys.apiKeysNextTo(db, { orgId, direction: 'before', boundary: 50, limit: 51 }),
+      [['SEARCH api_keys USING INDEX api_keys_by_position (org_id=? AND position<?)']],
+    ],
+    [
+      '(after)',
+      (db) => apiKeys.apiKeysNextTo(db, { orgId, direction: 'after', boundary: 50, limit: 51 }),
+      [['SEARCH api_keys USING INDEX api_keys_by_position (org_id=? AND position>?)']],
+    ],
+  ],
+  insertAuditEvent: [
+    [
+      '',
+      (db) =>
+        auditEvents.insertAuditEvent(
+          db,
+          auditEventRow({ id: 'f'.repeat(24), org_id: orgId, position: 99_999 }),
+        ),
+      [[]],
+    ],
+  ],
+  auditEventsNextTo: [
+    [
+      '(before)',
+      (db) =>
+        auditEvents.auditEventsNextTo(db, { orgId, direction: 'before', boundary: 50, limit: 51 }),
+      [['SEARCH audit_events USING PRIMARY KEY (org_id=? AND position<?)']],
+    ],
+    [
+      '(after)',
+      (db) =>
+        auditEvents.auditEventsNextTo(db, { orgId, direction: 'after', boundary: 50, limit: 51 }),
+      [['SEARCH audit_events USING PRIMARY KEY (org_id=? AND position>?)']],
+    ],
+  ],
+  insertSigningKey: [
+    [
+      '',
+      (db) =>
+        signingKeys.insertSigningKey(db, { id: 'f'.repeat(24), secret: 'secret', created_at: 1 }),
+      [[]],
+    ],
+  ],
+  listSigningKeys: [
+    ['', signingKeys.listSigningKeys, [['SCAN signing_keys', 'USE TEMP B-TREE FOR ORDER BY']]],
+  ],
+  deleteSigningKeys: [
+    [
+      '',
+      (db) => signingKeys.deleteSigningKeys(db, [idOf(1), idOf(2)]),
+      [['SEARCH signing_keys USING INDEX sqlite_autoindex_signing_keys_1 (id=?)']],
+    ],
+    ['(none)', (db) => signingKeys.deleteSigningKeys(db, []), []],
   ],
 }
 
-function listing(direction: 'before' | 'after', productName?: string, boundary = 500): Run {
-  return (db) => rooms.roomsNextTo(db, { orgId, productName, direction, boundary, limit: 51 })
+/** Queries that may scan or sort, and why that costs nothing. */
+const harmless: Record<string, string> = {
+  anyApiKeyExists: 'stops at the first row',
+  listSigningKeys: 'wants all rows, and there are a handful',
+}
+
+function listing(where: Partial<Parameters<typeof rooms.roomsNextTo>[1]>): Run {
+  return (db) =>
+    rooms.roomsNextTo(db, { orgId, direction: 'before', boundary: 500, limit: 51, ...where })
+}
+
+/** A listing in both directions, by one index. */
+function listings(what: string, where: Parameters<typeof listing>[0], index: string): Case[] {
+  return [
+    [`(before, ${what})`, listing({ ...where, direction: 'before' }), [[`${index}<?)`]]],
+    [`(after, ${what})`, listing({ ...where, direction: 'after' }), [[`${index}>?)`]]],
+  ]
 }
 
 test('every query of packages/db/src/queries has a case', async () => {
@@ -182,10 +309,10 @@ describe.for([
 
   test.for(
     Object.entries(cases).flatMap(([name, runs]) => runs.map((run) => [name, ...run] as const)),
-  )('%s %s reads by an index and sorts nothing', async ([, , run, wanted]) => {
+  )('%s %s reads by an index and sorts nothing', async ([name, , run, wanted]) => {
     const plans = await plansOf(run)
     expect(plans.real).toEqual(wanted)
-    expect(plans.real.flat().filter(isSlow)).toEqual([])
+    if (!(name in harmless)) expect(plans.real.flat().filter(isSlow)).toEqual([])
     // An index that is used only because of a value costs a new plan at every call.
     expect(plans.blind).toEqual(wanted)
   })
@@ -205,12 +332,7 @@ const isSlow = (detail: string) => /^SCAN|TEMP B-TREE/.test(detail)
 
 /** Organisations, rooms, products and talk of very different sizes, as they are in life. */
 function fill(connection: Sqlite.Database, size: number): void {
-  const insert = (table: string, row: object) =>
-    connection
-      .prepare(
-        `insert into ${table} (${Object.keys(row)}) values (${Object.keys(row).map(() => '?')})`,
-      )
-      .run(Object.values(row))
+  const insert = (table: string, row: object) => insertInto(connection, table, row)
   const positions = new Map<string, number>()
   /** 0 for half of all, 1 for a quarter, and so on. */
   const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
@@ -232,6 +354,19 @@ function fill(connection: Sqlite.Database, size: number): void {
           is_active: i === 0 || i % 3 === 2 ? 1 : 0,
         }),
       )
+    }
+    for (let i = 0; i < Math.max(2, size / 8); i++) {
+      const org_id = i % 2 === 0 ? orgId : 'org 1'
+      const position = Math.floor(i / 2) + 1
+      const id = idOf(i + 1)
+      insert(
+        'api_keys',
+        apiKeyRow({ id, org_id, position, revoked_at: i > 1 && i % 3 === 0 ? 1 : null }),
+      )
+      insert('audit_events', auditEventRow({ id, org_id, position }))
+    }
+    for (let i = 0; i < 5; i++) {
+      insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })
     }
     for (let i = 0; i < size; i++) {
       const talkative = i % 2 === 0

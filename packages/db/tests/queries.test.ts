@@ -12,7 +12,8 @@ import {
   insertRoom,
   type MessageRow,
   messagesInRange,
-  nextRoomPosition,
+  nextPosition,
+  type OrgScope,
   type RoomIdentity,
   type RoomRow,
   roomsNextTo,
@@ -103,7 +104,7 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
       .write(async (tx) => {
         const found = await findActiveRoom(tx, identity)
         if (found) return found
-        const given = await nextRoomPosition(tx, { orgId: identity.orgId, now })
+        const given = await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now })
         return insertRoom(tx, { ...wanted, position: given })
       })
       .then((got) => expect(got).toEqual(wanted))
@@ -206,7 +207,7 @@ async function compare(db: Database, model: Model): Promise<void> {
     const all = { orgId: room.org_id, roomId: room.id, from: 0, to: room.last_seq }
     expect(await messagesInRange(db.read, all)).toEqual(messages)
     expect(await messagesInRange(db.read, { ...all, from: 1, to: 2 })).toEqual(messages.slice(1, 2))
-    for (const orgId of [room.org_id, anyOrganisation]) {
+    for (const orgId of [room.org_id, anyOrganisation] satisfies OrgScope[]) {
       expect(await findRoom(db.read, { orgId, roomId: room.id })).toEqual(room)
     }
   }
@@ -236,29 +237,38 @@ test('any bursts of writes at once leave what the model says', async () => {
   )
 })
 
-test('rooms next to a boundary are those of the model, both ways, with and without a product', async () => {
+test('rooms next to a boundary are those of the model, both ways, however they are narrowed', async () => {
   await using db = await createTestDb()
   const listing = fc.record({
     orgId: fc.constantFrom(...orgs, 'nobody'),
     productName: fc.option(fc.constantFrom('shop', 'login', 'nothing'), { nil: undefined }),
+    userId: fc.option(fc.constantFrom('ann', 'bob', 'nobody'), { nil: undefined }),
+    // With ids of other organisations' rooms, of none at all, and twice the same.
+    roomIds: fc.option(fc.array(fc.integer({ min: 0, max: 25 }).map(idOf), { maxLength: 8 }), {
+      nil: undefined,
+    }),
     direction: fc.constantFrom('before' as const, 'after' as const),
     boundary: fc.oneof(fc.integer({ min: 0, max: 15 }), fc.constant(Number.MAX_SAFE_INTEGER)),
     limit: fc.integer({ min: 1, max: 6 }),
   })
-  const opened = fc.array(fc.record({ orgId: org, productName: product }), { maxLength: 20 })
+  const opened = fc.array(
+    fc.record({ orgId: org, productName: product, userId: fc.constantFrom('ann', 'bob') }),
+    { maxLength: 20 },
+  )
   await fc.assert(
     fc.asyncProperty(opened, fc.array(listing, { maxLength: 12 }), async (rooms, listings) => {
       await emptied(db)
       const stored = await Promise.all(
-        rooms.map(({ orgId, productName }, i) =>
+        rooms.map(({ orgId, productName, userId }, i) =>
           db.write(async (tx) =>
             insertRoom(
               tx,
               roomRow({
                 id: idOf(i),
                 org_id: orgId,
-                position: await nextRoomPosition(tx, { orgId, now: i }),
-                user_id: `user ${i}`,
+                position: await nextPosition(tx, 'last_room_position', { orgId, now: i }),
+                user_id: userId,
+                portfolio_name: `portfolio ${i}`,
                 product_name: productName,
                 // Deleted rooms stay listed.
                 is_active: i % 4 === 0 ? 0 : 1,
@@ -267,18 +277,20 @@ test('rooms next to a boundary are those of the model, both ways, with and witho
           ),
         ),
       )
-      for (const { orgId, productName, direction, boundary, limit } of listings) {
+      for (const listing of listings) {
+        const { orgId, productName, userId, roomIds, direction, boundary, limit } = listing
         const listed = stored.filter(
           (room) =>
             room.org_id === orgId &&
-            (productName === undefined || room.product_name === productName),
+            (productName === undefined || room.product_name === productName) &&
+            (userId === undefined || room.user_id === userId) &&
+            (roomIds === undefined || roomIds.includes(room.id)),
         )
         const wanted =
           direction === 'before'
             ? listed.filter((room) => room.position <= boundary).slice(-limit)
             : listed.filter((room) => room.position > boundary).slice(0, limit)
-        const got = await roomsNextTo(db.read, { orgId, productName, direction, boundary, limit })
-        expect(got).toEqual(wanted)
+        expect(await roomsNextTo(db.read, listing)).toEqual(wanted)
       }
     }),
     { numRuns: 50 },
@@ -321,9 +333,10 @@ test('many messages at once are numbered without a gap', async () => {
 
 test('a write that fails takes no position', async () => {
   await using db = await createTestDb()
-  const position = () => db.write((tx) => nextRoomPosition(tx, { orgId: 'A', now: 1 }))
+  const position = () =>
+    db.write((tx) => nextPosition(tx, 'last_room_position', { orgId: 'A', now: 1 }))
   const failing = db.write(async (tx) => {
-    await nextRoomPosition(tx, { orgId: 'A', now: 1 })
+    await nextPosition(tx, 'last_room_position', { orgId: 'A', now: 1 })
     throw new Error('mine')
   })
   await expect(failing).rejects.toThrow('mine')

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
-import type { MessageRow, RoomRow } from '../src/index.ts'
+import type { ApiKeyRow, AuditEventRow, MessageRow, RoomRow } from '../src/index.ts'
 
 /** A folder that is removed with its contents: `await using folder = …`. */
 export async function createFolder(): Promise<AsyncDisposable & { path: string }> {
@@ -17,6 +17,13 @@ export async function createFolder(): Promise<AsyncDisposable & { path: string }
 export function connect(file: string): Sqlite.Database & Disposable {
   const connection = new Sqlite(file, { timeout: 0 })
   return Object.assign(connection, { [Symbol.dispose]: () => void connection.close() })
+}
+
+export function insertInto(connection: Sqlite.Database, table: string, row: object): void {
+  const columns = Object.keys(row)
+  connection
+    .prepare(`insert into ${table} (${columns}) values (${columns.map(() => '?')})`)
+    .run(Object.values(row))
 }
 
 /** Everything that a database file holds: its schema and all rows, for a comparison of before and after. */
@@ -52,6 +59,35 @@ export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
     last_message: null,
     created_at: 1_693_018_738_000,
     updated_at: 1_693_018_738_000,
+    ...row,
+  }
+}
+
+export function apiKeyRow(row: Partial<ApiKeyRow> = {}): ApiKeyRow {
+  return {
+    id: idOf(1),
+    org_id: 'DOWELL12345',
+    position: 1,
+    secret_hash: '0'.repeat(64),
+    access: 'support',
+    name: 'help desk',
+    created_at: 1_693_018_738_000,
+    last_used_at: null,
+    revoked_at: null,
+    ...row,
+  }
+}
+
+export function auditEventRow(row: Partial<AuditEventRow> = {}): AuditEventRow {
+  return {
+    org_id: 'DOWELL12345',
+    position: 1,
+    id: idOf(1),
+    action: 'room.deleted',
+    actor: 'open',
+    target: idOf(1),
+    details: '{}',
+    created_at: 1_693_018_738_000,
     ...row,
   }
 }

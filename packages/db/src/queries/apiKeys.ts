@@ -1,8 +1,8 @@
 import type { Insertable, Kysely } from 'kysely'
+import { type NextTo, nearest } from '../nextTo.ts'
 import { anyOrganisation, type OrgScope } from '../scope.ts'
 import type { ApiKeyRow, ApiKeysTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
-import { type NextTo, nearest } from './nextTo.ts'
 
 export async function insertApiKey(tx: Tx, row: Insertable<ApiKeysTable>): Promise<ApiKeyRow> {
   return tx.insertInto('api_keys').values(row).returningAll().executeTakeFirstOrThrow()

@@ -1,8 +1,8 @@
 import { type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
+import { type NextTo, nearest } from '../nextTo.ts'
 import { anyOrganisation, type OrgScope } from '../scope.ts'
 import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
-import { type NextTo, nearest } from './nextTo.ts'
 
 /** What makes two requests for a room mean the same room. */
 export interface RoomIdentity {
@@ -17,7 +17,7 @@ export interface RoomScope {
   readonly orgId: OrgScope
   /** Set: only the rooms of this user. */
   readonly userId?: string | undefined
-  /** Set: only these rooms. */
+  /** Set: only these rooms; a few, since in a list each is a lookup of its own. */
   readonly roomIds?: readonly string[] | undefined
 }
 
@@ -106,17 +106,42 @@ export async function roomsNextTo(
   db: Kysely<Tables>,
   where: RoomListing & NextTo,
 ): Promise<RoomRow[]> {
+  if (where.roomIds !== undefined) return someRoomsNextTo(db, where, where.roomIds)
   const { comparison, order, reversed } = nearest(where)
   let query = db.selectFrom('rooms').selectAll().where('org_id', '=', where.orgId)
   if (where.productName !== undefined) query = query.where('product_name', '=', where.productName)
   if (where.userId !== undefined) query = query.where('user_id', '=', where.userId)
-  if (where.roomIds !== undefined) query = query.where('id', 'in', where.roomIds)
   const rows = await query
     .where('position', comparison, where.boundary)
     .orderBy('position', order)
     .limit(where.limit)
     .execute()
   return reversed ? rows.reverse() : rows
+}
+
+/**
+ * The same of a few rooms, each found by its id. Asked for all at once, SQLite would walk the organisation's rooms from
+ * end to end to meet them in order.
+ */
+async function someRoomsNextTo(
+  db: Kysely<Tables>,
+  { orgId, productName, userId, direction, boundary, limit }: RoomListing & NextTo,
+  roomIds: readonly string[],
+): Promise<RoomRow[]> {
+  const found = await Promise.all(
+    [...new Set(roomIds)].map((roomId) => findRoom(db, { orgId, userId, roomId })),
+  )
+  const rows = found
+    .filter((room) => room !== undefined)
+    .filter(
+      (room) =>
+        (productName === undefined || room.product_name === productName) &&
+        (direction === 'before' ? room.position <= boundary : room.position > boundary),
+    )
+    .sort((a, b) => a.position - b.position)
+  return direction === 'before'
+    ? rows.slice(Math.max(0, rows.length - limit))
+    : rows.slice(0, limit)
 }
 
 function inScope(eb: ExpressionBuilder<Tables, 'rooms'>, where: OneRoom) {
