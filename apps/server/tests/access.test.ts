@@ -1,4 +1,5 @@
 import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import {
   accessTable,
   appRouter,
@@ -281,16 +282,7 @@ async function strangers(of: Organisation, foreign: Organisation): Promise<Calle
 /** A well-formed key that nobody was given, its checksum included. */
 function foreignSecret(keyId: string): string {
   const body = `dck_${keyId}_${randomBytes(32).toString('base64url')}`
-  return body + crc32Hex(body)
-}
-
-function crc32Hex(text: string): string {
-  let crc = ~0
-  for (const byte of Buffer.from(text)) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
-  }
-  return (~crc >>> 0).toString(16).padStart(8, '0')
+  return body + crc32(body).toString(16).padStart(8, '0')
 }
 
 function base64url(value: object): string {
