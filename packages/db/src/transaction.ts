@@ -10,11 +10,13 @@ export type Tx = Kysely<Tables>
 export interface WriteQueueOptions {
   /** Writes that may wait at once; one more is refused with `overloaded`. */
   readonly maxWaiting: number
-  /** How long, in milliseconds, a write waits for another process to let go of the write lock. */
+  /** How long, in milliseconds, a write may have waited when another process still holds the write lock. */
   readonly busyTimeout: number
 }
 
 interface Job {
+  /** When, by `performance.now()`, it has waited long enough for another process. */
+  readonly deadline: number
   /** @returns what tells the caller of the result; to be called when that is durable */
   run(tx: Tx): Promise<() => void>
   fail(error: unknown): void
@@ -83,6 +85,7 @@ export class WriteQueue {
         throw new DatabaseError('overloaded', 'too many writes are waiting')
       }
       this.#waiting.push({
+        deadline: this.#deadline(),
         run: async (tx) => {
           const result = await job(tx)
           return () => resolve(result)
@@ -97,7 +100,10 @@ export class WriteQueue {
   async exclusive(job: (tx: Tx) => Promise<void>): Promise<void> {
     this.#refuseWhenClosed()
     await this.#db.connection().execute(async (tx) => {
-      await this.#beginWrite(tx)
+      const deadline = this.#deadline()
+      await this.#beginWrite(tx, (busy) => {
+        if (performance.now() >= deadline) throw busy
+      })
       try {
         await job(tx)
         await tx.executeQuery(COMMIT)
@@ -118,18 +124,23 @@ export class WriteQueue {
     // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
     await turn()
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, MAX_BATCH)
-      await this.#runBatch(batch)
+      await this.#runBatch()
       await turn()
     }
     this.#draining = undefined
   }
 
-  async #runBatch(batch: readonly Job[]): Promise<void> {
+  async #runBatch(): Promise<void> {
+    let batch: Job[] = []
     const answers: (() => void)[] = []
     try {
       await this.#db.connection().execute(async (tx) => {
-        await this.#beginWrite(tx)
+        try {
+          await this.#beginWrite(tx, (busy) => this.#failOverdue(busy))
+        } finally {
+          // Not before there is a lock: whoever comes while it is waited for shares the commit.
+          batch = this.#waiting.splice(0, MAX_BATCH)
+        }
         try {
           for (const job of batch) answers.push(await this.#runOne(tx, job))
           await tx.executeQuery(COMMIT)
@@ -173,17 +184,29 @@ export class WriteQueue {
     if (this.#closed) throw new DatabaseError('closed', 'the database is closed')
   }
 
-  async #beginWrite(tx: Tx): Promise<void> {
-    const deadline = performance.now() + this.#options.busyTimeout
+  #deadline(): number {
+    return performance.now() + this.#options.busyTimeout
+  }
+
+  /** Tells those whose time is over, each by its own; throws when nobody waits any more. */
+  #failOverdue(busy: DatabaseError): void {
+    const now = performance.now()
+    // Who came first stands first.
+    const first = this.#waiting.findIndex((job) => job.deadline > now)
+    const overdue = this.#waiting.splice(0, first === -1 ? this.#waiting.length : first)
+    for (const job of overdue) job.fail(busy)
+    if (this.#waiting.length === 0) throw busy
+  }
+
+  /** Takes the write lock. `onBusy` is told whenever another process has it, and throws to give up. */
+  async #beginWrite(tx: Tx, onBusy: (busy: DatabaseError) => void): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         await tx.executeQuery(this.#begin)
         return
       } catch (error) {
         if (!this.#isBusy(error)) throw error
-        if (performance.now() >= deadline) {
-          throw new DatabaseError('busy', 'another process holds the database', { cause: error })
-        }
+        onBusy(new DatabaseError('busy', 'another process holds the database', { cause: error }))
         // Waiting here, and not in SQLite's own busy handler, leaves the event loop free for readers.
         await sleep(Math.min(100, 2 ** attempt) * (0.5 + Math.random() / 2))
       }

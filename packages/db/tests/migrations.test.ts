@@ -318,6 +318,7 @@ const TYPE = 'SQLITE_CONSTRAINT_DATATYPE'
 const UNIQUE = 'SQLITE_CONSTRAINT_UNIQUE'
 const KEY = 'SQLITE_CONSTRAINT_PRIMARYKEY'
 const FOREIGN = 'SQLITE_CONSTRAINT_FOREIGNKEY'
+const TRIGGER = 'SQLITE_CONSTRAINT_TRIGGER'
 const NULL = 'SQLITE_CONSTRAINT_NOTNULL'
 
 test.for<[table: string, row: object, code: string]>([
@@ -381,8 +382,8 @@ test.for<[table: string, row: object, code: string]>([
   // Below, the room, the message, the API key and the audit event with id …9 are there already, all at position 9.
   ['api_keys', { ...key, id: '9'.padStart(24, '0') }, KEY],
   ['api_keys', { ...key, position: 9 }, UNIQUE],
-  ['audit_events', { ...event, position: 9 }, KEY],
-  ['audit_events', { ...event, id: '9'.padStart(24, '0') }, UNIQUE],
+  ['audit_events', { ...event, position: 9 }, TRIGGER],
+  ['audit_events', { ...event, id: '9'.padStart(24, '0') }, TRIGGER],
   ['signing_keys', { ...signingKey, id: '9' }, KEY],
   ['rooms', { ...room, id: '9'.padStart(24, '0'), position: 10, user_id: 'other' }, KEY],
   ['rooms', { ...room, position: 9, user_id: 'other' }, UNIQUE],
@@ -418,7 +419,7 @@ test.for<[table: string, row: object, code: string]>([
   expect(() => insert(table, bad)).toThrow(expect.objectContaining({ code }))
 })
 
-test.for(['update', 'delete'] as const)(
+test.for(['update', 'delete', 'replace', 'replace by id'] as const)(
   'audit events are append-only: no %s, by this process or any other',
   async (change) => {
     await using db = await createTestDb()
@@ -427,6 +428,10 @@ test.for(['update', 'delete'] as const)(
     const attempt = {
       update: "update audit_events set actor = 'nobody'",
       delete: 'delete from audit_events',
+      replace: `insert or replace into audit_events
+        select org_id, position, id, action, 'nobody', target, details, created_at from audit_events`,
+      'replace by id': `insert or replace into audit_events
+        select org_id, 2, id, action, 'nobody', target, details, created_at from audit_events`,
     }[change]
     using connection = connect(db.location)
     const refused = 'audit events are append-only'

@@ -4,7 +4,7 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type Sqlite from 'better-sqlite3'
 import fc from 'fast-check'
 import { sql } from 'kysely'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { DatabaseOptions, Tx } from '../src/index.ts'
 import { createTestDb, type TestDatabase } from '../src/testing.ts'
 import { connect } from './support.ts'
@@ -318,6 +318,46 @@ test('a write lock that is held for too long is told as busy; meanwhile reads ar
   expect(db.values()).toEqual([])
   await db.write((tx) => put(tx, 3))
   expect(db.values()).toEqual([3])
+})
+
+test('each write waits its own time for the lock, however many batches stand before it', async () => {
+  await using db = await createScratch({ busyTimeout: 5_000 })
+  // Time goes on by hand.
+  let now = 0
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now)
+  onTestFinished(() => clock.mockRestore())
+  db.other.exec('begin immediate')
+  let ran = 0
+  const ask = (value: number) =>
+    db.write((tx) => {
+      ran++
+      return put(tx, value)
+    })
+  // More than share a commit.
+  const early = Array.from({ length: 600 }, (_, i) => ask(i))
+  now = 4_999
+  const late = ask(1000)
+  now = 5_000
+  // The lock is let go of when the first is told: whoever is waiting then gets it.
+  const released = early[0]?.catch(() => db.other.exec('rollback'))
+  const results = await Promise.allSettled(early)
+  expect(new Set(reasonsOf(results))).toEqual(new Set(['busy']))
+  await released
+  expect(await late).toBe(1000)
+  expect(ran).toBe(1)
+  expect(db.values()).toEqual([1000])
+})
+
+test('a write that comes while the lock is waited for shares the commit', async () => {
+  await using db = await createScratch({ busyTimeout: 60_000 })
+  db.other.exec('begin immediate')
+  const first = db.write((tx) => put(tx, 1))
+  await sleep(10)
+  const second = db.write((tx) => put(tx, 2))
+  const seen = first.then(() => db.values())
+  db.other.exec('rollback')
+  expect(await seen).toEqual([1, 2])
+  await second
 })
 
 test('a write lock that is released in time delays a write and nothing more', async () => {
