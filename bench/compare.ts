@@ -45,14 +45,22 @@ export async function compare(
   const rows: Row[] = []
   const load = new LoadGenerator()
   const all: Running[] = []
+  const started: Contender[] = []
   try {
-    const begun = options.targets.map(async (name) => {
-      const target = targetOf(name)
+    // A process and a database for each target, so that none runs code that was compiled for another's calls.
+    const groups = Map.groupBy(options.targets.map(targetOf), (target) =>
+      options.quick ? target.contender : target.name,
+    )
+    const begun = [...groups].map(async ([name, [first]]) => {
       const file = shared ? seed.file : join(folder, `${name}.db`)
       if (!shared) copyFileSync(seed.file, file, fileConstants.COPYFILE_FICLONE)
-      return { target, contender: await start(target.contender, { ...options, file, folder }) }
+      const { contender } = first as Target
+      return [name, await start(contender, { ...options, file, folder })] as const
     })
-    all.push(...(await Promise.all(begun)))
+    for (const [name, contender] of await Promise.all(begun)) {
+      started.push(contender)
+      for (const target of groups.get(name) ?? []) all.push({ target, contender })
+    }
     for (const connections of options.connections) {
       const outcomes = new Map<Operation, Map<TargetName, Outcome[]>>()
       for (const operation of options.only) {
@@ -70,7 +78,7 @@ export async function compare(
     }
   } finally {
     load.stop()
-    await Promise.all(all.map(({ contender }) => contender.stop()))
+    await Promise.all(started.map((contender) => contender.stop()))
   }
   const busy = rows.filter(({ generatorShare }) => generatorShare > 0.9)
   if (busy.length > 0) {
@@ -197,7 +205,8 @@ function rowsOf(
       const calls = callsPerRequest(target.wire)
       const rates = rounds.map((outcome) => perSecond(target, outcome))
       const rate = median(rates)
-      const cpu = rounds.every((outcome) => outcome.cpu !== undefined)
+      const cpu = cpuOf(target, rounds)
+      const bareCpu = bare ? cpuOf(targetOf('bare'), bare) : null
       const rss = rounds.every((outcome) => outcome.rss !== undefined)
       return {
         operation,
@@ -218,12 +227,8 @@ function rowsOf(
           of(({ p99 }) => p99),
           3,
         ),
-        cpu: cpu
-          ? round(
-              of((outcome) => (outcome.cpu ?? 0) / outcome.requests / calls),
-              1,
-            )
-          : null,
+        cpu: cpu === null ? null : round(cpu, 1),
+        cpuToBare: cpu === null || !bareCpu ? null : round(cpu / bareCpu, 2),
         rssMegabytes: rss ? round((rounds.at(-1)?.rss ?? 0) / 2 ** 20, 1) : null,
         bodyBytes: rounds.at(-1)?.bodyBytes ?? 0,
         generatorShare: round(Math.max(...rounds.map((one) => one.generatorShare)), 2),
@@ -246,6 +251,13 @@ function ratio(
       perSecond(target, outcome) / perSecond(base, baseRounds[index] ?? (baseRounds[0] as Outcome)),
   )
   return round(median(ratios), 3)
+}
+
+/** CPU microseconds for one call; null where the system does not tell. */
+function cpuOf(target: Target, rounds: readonly Outcome[]): number | null {
+  if (rounds.some(({ cpu }) => cpu === undefined)) return null
+  const calls = callsPerRequest(target.wire)
+  return median(rounds.map(({ cpu = 0, requests }) => cpu / requests / calls))
 }
 
 function perSecond(target: Target, { requests, seconds }: Outcome): number {

@@ -143,7 +143,7 @@ async function program(name: ContenderName, options: StartOptions): Promise<stri
     case 'strip':
       return [main]
     case 'bundle':
-      return ['--enable-source-maps', await buildBundle(options.folder)]
+      return [await buildBundle(options.folder)]
   }
 }
 

@@ -30,6 +30,8 @@ ${targets.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')}
 export interface Options {
   readonly mode: 'compare' | 'sizes' | 'startup' | 'profile'
   readonly huge: boolean
+  /** Short rounds, and one process for all wires of a server. */
+  readonly quick: boolean
   readonly only: readonly Operation[]
   readonly targets: readonly TargetName[]
   readonly profiles: readonly (readonly [Operation, TargetName])[]
@@ -61,6 +63,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   return {
     mode: modes[0] ?? 'compare',
     huge: values.huge ?? false,
+    quick: values.quick ?? false,
     only: values.only ? list('--only', values.only, operationNames) : STANDARD,
     targets: values.targets
       ? list('--targets', values.targets, targetNames)

@@ -118,7 +118,10 @@ function selfTimes(profile: Profile, [begin, end]: readonly [number, number]) {
   return { groups, functions, idle, total }
 }
 
-/** better-sqlite3's own methods, which a profile shows under no file. */
+/** What a profile tells of the engine's own work. */
+const ENGINE = new Set(['(garbage collector)', '(program)', '(idle)', '(root)'])
+
+/** better-sqlite3's own methods, which a profile shows under no file, or as part of their caller. */
 const SQLITE = new Set([
   'run',
   'get',
@@ -131,15 +134,19 @@ const SQLITE = new Set([
   'safeIntegers',
 ])
 
+const DATABASE = 'SQLite, and the call into it'
+
 /** Where a function belongs, and what it is called in the list. */
 function placeOf(node: Node, parentOf: () => Node | undefined): { group: string; name: string } {
   const { functionName, url } = node.callFrame
   const title = functionName || '(anonymous)'
   if (url !== '') {
     const { group, file } = fileOf(url)
-    return { group, name: `${title}  ${file}` }
+    // Does nothing but call the database.
+    const isQuery = title === 'executeQuery' && file.endsWith('sqlite-driver.js')
+    return { group: isQuery ? DATABASE : group, name: `${title}  ${file}` }
   }
-  if (title.startsWith('(')) return { group: title, name: title }
+  if (ENGINE.has(title)) return { group: title, name: title }
   // A function of the engine or of an addon: it is the caller's doing, except for the work of the database.
   const caller = parentOf()?.callFrame
   const from = caller && caller.url !== '' ? fileOf(caller.url) : { group: 'engine', file: '' }
@@ -147,7 +154,7 @@ function placeOf(node: Node, parentOf: () => Node | undefined): { group: string;
     `${from.group} ${from.file}`,
   )
   if (isDriver && SQLITE.has(title)) {
-    return { group: 'better-sqlite3 and SQLite', name: `${title}  [SQLite]` }
+    return { group: DATABASE, name: `${title}  [SQLite]` }
   }
   return { group: from.group, name: `${title}  [built in, called by ${from.file || 'the engine'}]` }
 }

@@ -35,6 +35,8 @@ export interface Row {
   readonly p99: number
   /** CPU microseconds of the server's process for one call. */
   readonly cpu: number | null
+  /** How many times the bare baseline's that is: steadier than the rates where other programs are at work. */
+  readonly cpuToBare: number | null
   readonly rssMegabytes: number | null
   readonly bodyBytes: number
   /** How much of one core the load generator used, at most. */
@@ -107,10 +109,25 @@ export function markdown(report: Report): string {
   const groups = Map.groupBy(rows, (row) => `${row.messages} ${row.connections}`)
   for (const group of groups.values()) {
     const [{ messages, connections }] = group as [Row]
-    lines.push(`### ${connections} connections, a room of ${grouped(messages)} messages`, '')
+    lines.push(
+      `### Connections: ${connections}. Messages in the room that is read: ${grouped(messages)}`,
+      '',
+    )
     lines.push(
       ...table(
-        ['', 'target', 'calls/s', '±', '/bare', '/usual', 'p50 ms', 'p99 ms', 'CPU µs', 'RSS MB'],
+        [
+          '',
+          'target',
+          'calls/s',
+          '±',
+          '/bare',
+          '/usual',
+          'p50 ms',
+          'p99 ms',
+          'CPU µs',
+          'CPU /bare',
+          'RSS MB',
+        ],
         group.map((row, index) => [
           row.operation === group[index - 1]?.operation ? '' : row.operation,
           row.target,
@@ -121,6 +138,7 @@ export function markdown(report: Report): string {
           row.p50.toFixed(2),
           row.p99.toFixed(2),
           row.cpu?.toFixed(0) ?? '',
+          row.cpuToBare?.toFixed(1) ?? '',
           row.rssMegabytes?.toFixed(0) ?? '',
         ]),
       ),

@@ -53,12 +53,13 @@ const sql = {
       is_active, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?)`,
   ),
   room: db.prepare('select org_id, last_seq from rooms where id = ?'),
+  // Without the casts SQLite looks at the values while it plans, and so plans anew at every call.
   page: db.prepare(
     `select id, room_id, seq, message_data, side, author, message_type, client_message_id, is_active, created_at
-      from messages where org_id = ? and room_id = ? and seq > ? and seq <= ? order by seq`,
+      from messages where org_id = cast(? as text) and room_id = cast(? as text) and seq > ? and seq <= ? order by seq`,
   ),
   rooms: db.prepare(
-    'select * from rooms where org_id = ? and position <= ? order by position desc limit ?',
+    'select * from rooms where org_id = cast(? as text) and position <= ? order by position desc limit ?',
   ),
   findRoom: db.prepare(
     `select * from rooms where org_id = ? and user_id = ? and portfolio_name = ? and product_name = ?
