@@ -13,6 +13,7 @@ const windows = process.platform === 'win32'
 const commands = {
   start: [['node', '--import', 'tsx', 'apps/server/src/main.ts']],
   cli: [['node', '--import', 'tsx', 'apps/server/src/cli.ts']],
+  bench: [['node', 'bench/main.ts']],
   test: [['vitest', 'run']],
   // What CI adds to the tests.
   check: [

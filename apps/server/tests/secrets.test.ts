@@ -11,7 +11,7 @@ import {
   unlimited,
 } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { type Reply, type SentHeaders, ways, waysOf } from './surfaces.ts'
+import { type Reply, type SentHeaders, ways, waysOf } from './ways.ts'
 
 /** A piece of this length of a secret, wherever it is found, is a leak. */
 const PIECE = 20

@@ -14,7 +14,7 @@ import {
   type Voice,
 } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { procedureNames, type Reply, type SentHeaders, waysOf } from './surfaces.ts'
+import { procedureNames, type Reply, type SentHeaders, waysOf } from './ways.ts'
 
 let app: TestApp
 
