@@ -1,7 +1,7 @@
 // Runs on whatever Node (18 or newer) the machine has: installs the project, its own Node 24 among it, and then runs
 // the command asked for with that. Nothing here may use what the project installs.
 import { spawn, spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -13,6 +13,7 @@ const windows = process.platform === 'win32'
 const commands = {
   start: [['node', '--import', 'tsx', 'apps/server/src/main.ts']],
   cli: [['node', '--import', 'tsx', 'apps/server/src/cli.ts']],
+  bench: [['node', 'bench/main.ts']],
   test: [['vitest', 'run']],
   // What CI adds to the tests.
   check: [
@@ -23,6 +24,9 @@ const commands = {
 }
 
 function install() {
+  if (!existsSync(join(root, 'node_modules'))) {
+    process.stderr.write('Installing what the project needs; this may take a minute.\n')
+  }
   const result = spawnSync('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], {
     cwd: root,
     encoding: 'utf8',

@@ -14,7 +14,7 @@ for (const [version, name] of files) {
   if (!check) await writeFile(file, wanted)
   else if ((await readFile(file, 'utf8').catch(() => '')) !== wanted) {
     console.error(
-      `packages/api/openapi/${name} is not what the procedures say; renew it with: npx pnpm openapi:write`,
+      `packages/api/openapi/${name} is not what the procedures say; renew it with: npm run openapi:write`,
     )
     process.exitCode = 1
   }

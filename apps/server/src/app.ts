@@ -2,13 +2,19 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKeyUse, type Deps, fixedSigningKeys, storedSigningKeys } from '@dowell-chat/api'
-import { openDatabase } from '@dowell-chat/db'
+import {
+  AppError,
+  createKeyUse,
+  type Deps,
+  fixedSigningKeys,
+  storedSigningKeys,
+} from '@dowell-chat/api'
+import { type DatabaseOptions, openDatabase } from '@dowell-chat/db'
 import express from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
-import { lastErrorHandler, notFound } from './http/errors.ts'
+import { envelope, lastErrorHandler, notFound, worded } from './http/errors.ts'
 import { crossOrigin, hardening } from './http/headers.ts'
 import { health } from './http/health.ts'
 import { createContextOf } from './http/identity.ts'
@@ -16,9 +22,8 @@ import { createLimits } from './http/limits.ts'
 import { requestLog } from './http/log.ts'
 import { createOpenMode } from './http/openMode.ts'
 import { restV2, restV3 } from './http/rest.ts'
-import { createHttpServer } from './http/server.ts'
-import { trpc } from './http/trpc.ts'
-import { originForm, wellFormed } from './http/wellFormed.ts'
+import { createHttpServer, refuseBadHost } from './http/server.ts'
+import { onTrpcWire, trpc } from './http/trpc.ts'
 
 export interface App {
   /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
@@ -28,17 +33,24 @@ export interface App {
 }
 
 /** What tests put in place of the real thing. */
-export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>>
+export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
+  Pick<DatabaseOptions, 'busyTimeout'>
 
 /** How often the last use of API keys is written down, in milliseconds. */
 const KEY_USE_INTERVAL = 60_000
+
+const MAX_URL = 8_192
 
 /** How long requests in flight have when the server closes, in milliseconds. */
 const GRACE = 8_000
 
 /** What the procedures work with. The command line makes the same. */
 export function createDeps(config: Config, overrides: Overrides = {}): Deps {
-  const db = openDatabase({ url: config.DATABASE_URL })
+  const { busyTimeout } = overrides
+  const db = openDatabase({
+    url: config.DATABASE_URL,
+    ...(busyTimeout === undefined ? {} : { busyTimeout }),
+  })
   const clock = overrides.clock ?? Date.now
   const made = {
     db,
@@ -51,7 +63,8 @@ export function createDeps(config: Config, overrides: Overrides = {}): Deps {
     const [id = '', secret = ''] = entry.split(':')
     return { id, secret: Buffer.from(secret, 'base64') }
   })
-  const signingKeys = given.length > 0 ? fixedSigningKeys(given) : storedSigningKeys(made)
+  const [first, ...others] = given
+  const signingKeys = first ? fixedSigningKeys([first, ...others]) : storedSigningKeys(made)
   return { ...made, signingKeys }
 }
 
@@ -71,15 +84,17 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.disable('etag')
   app.set('query parser', false)
   app.set('trust proxy', config.TRUST_PROXY)
-  app.use(originForm)
   app.use(requestLog(logger))
-  app.use((_req, res, next) => {
-    if (closing) res.setHeader('Connection', 'close')
-    next()
-  })
+  app.use('/trpc', worded(onTrpcWire))
+  app.use('/api/v2', worded(envelope))
   app.use(hardening())
   app.use(crossOrigin(openMode))
-  app.use(wellFormed)
+  app.use((req, res, next) => {
+    if (closing) res.setHeader('Connection', 'close')
+    if (req.originalUrl.length > MAX_URL) throw new AppError('URI_TOO_LONG')
+    refuseBadHost(req)
+    next()
+  })
   app.use(health(deps, () => closing !== undefined))
   app.use(docs())
   app.use('/trpc', trpc({ contextOf, bodyLimit: 8 * bodyLimit }))

@@ -33,7 +33,9 @@ function callerOf(deps: Deps) {
   })
 }
 
-const commands: Record<string, (call: Caller, options: Options, deps: Deps) => Promise<string>> = {
+type Command = (call: Caller, options: Options, deps: Deps) => Promise<string>
+
+const commands: Record<string, Command> = {
   async 'keys create'(call, { org, right, name }) {
     const { secret } = await call.createApiKey({
       orgId: required(org, '--org'),
@@ -78,12 +80,13 @@ function required(value: string | undefined, option: string): string {
 
 async function main(): Promise<void> {
   const { values, positionals } = parse()
-  const command = commands[positionals.join(' ')]
-  if (values.help || positionals.length === 0) {
+  const name = positionals.join(' ')
+  if (values.help || name === '') {
     process.stdout.write(HELP)
     return
   }
-  if (!command) throw new UsageError(`there is no command "${positionals.join(' ')}"`)
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (!command) throw new UsageError(`there is no command "${name}"`)
   const config = readConfig(process.env)
   const deps = createDeps(config)
   try {

@@ -22,6 +22,11 @@ async function main(): Promise<void> {
   config = readConfig(process.env)
   // Logs go to stderr, so that stdout has the few lines for a person and nothing else.
   const logger = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }))
+  // Listened for before there is anything to close: whoever reads that the server runs may stop it at once.
+  const stopped = new Promise<string>((resolve) => {
+    process.on('SIGINT', resolve)
+    process.on('SIGTERM', resolve)
+  })
   const app = createApp(config, logger)
   const { url, database, open } = await app.start()
   process.stdout.write(`Dowell Chat is running. Stop it with Ctrl+C.
@@ -33,10 +38,7 @@ async function main(): Promise<void> {
 
 `)
   if (open) logger.warn(openWarning(config))
-  const signal = await new Promise<string>((resolve) => {
-    process.on('SIGINT', resolve)
-    process.on('SIGTERM', resolve)
-  })
+  const signal = await stopped
   logger.info({ signal }, 'closing')
   await app.close()
   logger.info('closed')

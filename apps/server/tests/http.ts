@@ -1,75 +1,107 @@
-import { once } from 'node:events'
-import http from 'node:http'
-import net from 'node:net'
-import { networkInterfaces } from 'node:os'
+import { type IncomingHttpHeaders, request } from 'node:http'
+import { connect } from 'node:net'
+import { expect } from 'vitest'
+
+/** Any JSON, for tests to look into. */
+export interface Json {
+  readonly [key: string]: Json
+}
 
 export interface Answer {
   readonly status: number
-  readonly headers: http.IncomingHttpHeaders
+  readonly headers: IncomingHttpHeaders
   readonly text: string
-  // biome-ignore lint/suspicious/noExplicitAny: a test looks into answers of any shape
-  readonly json: any
+  /** The text as JSON; undefined when it is none. */
+  readonly body: Json | undefined
 }
 
-/**
- * One request with exactly these headers: unlike fetch, this may name any Host and Origin, or a header twice.
- */
-export async function request(
-  url: string,
-  options: http.RequestOptions & { body?: string } = {},
-): Promise<Answer> {
-  const { body, ...rest } = options
-  const req = http.request(url, { agent: false, ...rest })
-  req.end(body)
-  const [res] = (await once(req, 'response')) as [http.IncomingMessage]
-  let text = ''
-  for await (const chunk of res.setEncoding('utf8')) text += chunk
-  return { status: res.statusCode ?? 0, headers: res.headers, text, json: parsed(text) }
+export interface Outgoing {
+  readonly path: string
+  readonly method?: string
+  readonly headers?: Record<string, string>
+  readonly body?: string | Buffer | undefined
+  /** Sends the body in chunks, without saying how long it is. */
+  readonly chunked?: boolean
 }
 
-/** Everything that the server says to these bytes until it closes the connection. The client's half stays open. */
-export async function converse(url: string, bytes: string | Buffer): Promise<string> {
+/** Sends one request as it is told to: fetch has opinions about methods, headers and bodies. */
+export function send({ url }: { url: string }, outgoing: Outgoing): Promise<Answer> {
+  const { path, method = 'GET', headers = {}, body, chunked = false } = outgoing
   const { hostname, port } = new URL(url)
-  const socket = net.connect({ host: hostname.replace(/[[\]]/g, ''), port: Number(port) })
-  socket.setEncoding('utf8')
-  let text = ''
-  socket.on('data', (chunk) => {
-    text += chunk
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body
+  const framing: Record<string, string> = chunked
+    ? { 'Transfer-Encoding': 'chunked' }
+    : { 'Content-Length': String(bytes?.length) }
+  return new Promise((resolve, reject) => {
+    const req = request({
+      hostname,
+      port,
+      path,
+      method,
+      agent: false,
+      headers: { ...(bytes ? framing : {}), ...headers },
+    })
+    // A server may answer and close before it has read everything; then the answer counts.
+    let answered = false
+    req.on('error', (error) => answered || reject(error))
+    req.on('response', (res) => {
+      answered = true
+      const parts: Buffer[] = []
+      res.on('data', (part: Buffer) => parts.push(part))
+      res.on('error', reject)
+      res.on('end', () => {
+        const text = Buffer.concat(parts).toString()
+        resolve({ status: res.statusCode ?? 0, headers: res.headers, text, body: parsed(text) })
+      })
+    })
+    req.end(bytes)
   })
-  const closed = closeOf(socket)
-  socket.write(bytes)
-  await closed
-  return text
 }
 
-/** Waits for the end of a connection, however it comes: a reset is the server's good right. */
-export function closeOf(socket: net.Socket): Promise<void> {
-  socket.on('error', () => undefined)
-  return new Promise((resolve) => socket.once('close', () => resolve()))
+export function sendJson(
+  app: { url: string },
+  path: string,
+  body: unknown,
+  method = 'POST',
+): Promise<Answer> {
+  const headers = { 'Content-Type': 'application/json' }
+  return send(app, { path, method, headers, body: JSON.stringify(body) })
 }
 
-/** The answers in what `converse` heard. */
-export function answersIn(text: string): Answer[] {
-  const answers: Answer[] = []
-  let rest = text
-  while (rest.startsWith('HTTP/1.1 ')) {
-    const end = rest.indexOf('\r\n\r\n')
-    const [first = '', ...lines] = rest.slice(0, end).split('\r\n')
-    const headers = Object.fromEntries(
-      lines.map((line) => {
-        const [name = '', ...value] = line.split(': ')
-        return [name.toLowerCase(), value.join(': ')]
-      }),
-    )
-    const length = Number(headers['content-length'] ?? 0)
-    const body = rest.slice(end + 4, end + 4 + length)
-    answers.push({ status: Number(first.split(' ')[1]), headers, text: body, json: parsed(body) })
-    rest = rest.slice(end + 4 + length)
-  }
-  return answers
+/** Writes bytes to the server's port and answers what comes back until the server closes. */
+export function raw(
+  { url }: { url: string },
+  bytes: string | Buffer,
+  options: { hangUp?: boolean } = {},
+): Promise<string> {
+  const { hostname, port } = new URL(url)
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), hostname)
+    const parts: Buffer[] = []
+    socket.on('data', (part) => parts.push(part))
+    // A reset is one way of closing; what came before it is the answer.
+    socket.on('error', () => undefined)
+    socket.on('close', () => resolve(Buffer.concat(parts).toString()))
+    socket.write(bytes)
+    if (options.hangUp) socket.end()
+  })
 }
 
-function parsed(text: string): unknown {
+/** Reads what `raw` answered, when it is one response. */
+export function parseRaw(text: string): Answer {
+  const [head = '', ...rest] = text.split('\r\n\r\n')
+  const [start = '', ...lines] = head.split('\r\n')
+  const headers = Object.fromEntries(
+    lines.map((line) => {
+      const colon = line.indexOf(':')
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
+    }),
+  )
+  const body = rest.join('\r\n\r\n')
+  return { status: Number(start.split(' ')[1]), headers, text: body, body: parsed(body) }
+}
+
+function parsed(text: string): Json | undefined {
   try {
     return JSON.parse(text)
   } catch {
@@ -77,14 +109,49 @@ function parsed(text: string): unknown {
   }
 }
 
-const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+export type Surface = 'v2' | 'v3' | 'trpc'
 
-/** An IPv4 address of this machine that is not loopback, if it has one. */
-export const ownAddress = addresses.find((a) => a.family === 'IPv4' && !a.internal)?.address
+/** A failure as its surface tells it, checked in full. The names of a request's fields may be told, nothing internal. */
+export function expectFailure(
+  surface: Surface,
+  answer: Answer,
+  expected: { status?: number; code?: string; errors?: Record<string, unknown> } = {},
+): void {
+  const { status, headers, text, body } = answer
+  if (expected.status !== undefined) expect(status, text).toBe(expected.status)
+  expect(status, text).toBeGreaterThanOrEqual(400)
+  expect(headers['content-type'], text).toMatch(/^application\/json\b/)
+  expect(body, text).toBeTypeOf('object')
+  // A batch whose calls all failed alike has their status, and a body for each.
+  for (const part of Array.isArray(body) ? body : [body]) {
+    const told = surface === 'trpc' ? toldByTrpc(part) : (part as Told)
+    expect(told.code, text).toMatch(/^[A-Z]+(_[A-Z]+)*$/)
+    expect(told.message, text).toMatch(/\w/)
+    expect(told.requestId, text).toBe(headers['x-request-id'])
+    if (surface === 'v2') expect(part, text).toMatchObject({ success: false })
+    if (surface === 'trpc') expect(told.httpStatus, text).toBe(status)
+    if (expected.code !== undefined) expect(told.code, text).toBe(expected.code)
+    if (expected.errors !== undefined) expect(told.errors, text).toMatchObject(expected.errors)
+    for (const texts of Object.values(told.errors ?? {})) {
+      expect(texts, text).toEqual(expect.arrayContaining([expect.any(String)]))
+    }
+  }
+  expect(text).not.toMatch(INTERNAL)
+}
 
-export const hasIPv6 = addresses.some((a) => a.address === '::1')
+/** What only a stack trace or the text of an unexpected error would say. */
+const INTERNAL =
+  /\\n {4}at |node_modules|node:internal|\.m?[jt]s:\d|SQLITE|Sqlite|Kysely|ZodError|TRPCError|AppError|RangeError|TypeError|SyntaxError|Unexpected token|stack/
 
-/** The same server by another of its addresses. */
-export function at(url: string, host: string): string {
-  return `http://${host}:${new URL(url).port}`
+interface Told {
+  code: string
+  message: string
+  requestId: string
+  httpStatus?: number
+  errors?: Record<string, string[]>
+}
+
+function toldByTrpc(body: Json | undefined): Told {
+  const { message, data } = (body?.error?.json ?? {}) as unknown as { message: string; data: Told }
+  return { ...data, message }
 }

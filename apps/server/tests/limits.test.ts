@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../src/config.ts'
 import { networkOf } from '../src/http/address.ts'
 import { createLimits } from '../src/http/limits.ts'
-import { type Answer, request } from './http.ts'
+import { type Answer, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'

@@ -9,25 +9,27 @@ export const MAX_LIMIT = 200
 const cursorText = z
   .string({ error: 'must be a cursor' })
   .max(100, { error: 'is not a valid cursor' })
-  .meta({ example: 'bTo0Mg' })
 
 const limitText = `must be a whole number from 1 to ${MAX_LIMIT}`
 
-/** The keys by which a caller chooses a page. At most one of before, after and around. */
+/**
+ * The keys by which a caller chooses a page. At most one of before, after and around; none has an example, because the
+ * documentation page would send them all.
+ */
 export const pageInput = {
   limit: z
     .int({ error: limitText })
     .min(1, { error: limitText })
     .max(MAX_LIMIT, { error: limitText })
-    .optional()
-    .meta({ description: `Items in the page, at most; ${DEFAULT_LIMIT} when left out.` }),
-  before: cursorText.optional().meta({ description: 'The page that ends at this cursor.' }),
-  after: cursorText.optional().meta({ description: 'The page that begins at this cursor.' }),
+    .meta({ description: `Items in the page, at most; ${DEFAULT_LIMIT} when left out.` })
+    .optional(),
+  before: cursorText.meta({ description: 'The page that ends at this cursor.' }).optional(),
+  after: cursorText.meta({ description: 'The page that begins at this cursor.' }).optional(),
   around: z
     .string({ error: 'must be a cursor or an id' })
     .max(100, { error: 'is not a valid cursor or id' })
-    .optional()
-    .meta({ description: 'The page with this cursor, or the item with this id, in its middle.' }),
+    .meta({ description: 'The page with this cursor, or the item with this id, in its middle.' })
+    .optional(),
 }
 
 export interface PageRequest {

@@ -62,12 +62,18 @@ function publicError(code: ErrorCode, message?: string, errors?: FieldErrors): P
 const MAX_FIELDS = 20
 const MAX_NAME = 100
 
-/** zod's issues by field. What concerns no field in particular stands under `input`. */
+/** Keys that superjson refuses to write, so an error that has one could not be answered over tRPC. */
+const UNWRITABLE = new Set(['__proto__', 'constructor', 'prototype'])
+
+/** zod's issues by field. What concerns no field in particular stands under `input`, a hostile name in quotes. */
 export function fieldErrors(error: ZodError): FieldErrors {
   const found = new Map<string, string[]>()
   const add = (field: string, text: string) => {
-    const name = field.slice(0, MAX_NAME).toWellFormed()
+    const cut = field.slice(0, MAX_NAME).toWellFormed()
+    const name = UNWRITABLE.has(cut) ? `"${cut}"` : cut
     const texts = found.get(name)
+    // Many long names may be one when they are cut.
+    if (texts?.includes(text)) return
     if (texts) texts.push(text)
     else if (found.size < MAX_FIELDS) found.set(name, [text])
   }
@@ -79,6 +85,5 @@ export function fieldErrors(error: ZodError): FieldErrors {
       add(path || 'input', issue.message)
     }
   }
-  // fromEntries defines own keys, so a field that is named __proto__ stays a plain key.
   return Object.fromEntries(found)
 }

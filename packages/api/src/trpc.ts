@@ -4,7 +4,7 @@ import superjson from 'superjson'
 import type { OpenApiMeta } from 'trpc-to-openapi'
 import type { ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
-import { AppError, type ErrorCode, errorTable } from './errors.ts'
+import { AppError, badField, type ErrorCode, errorTable } from './errors.ts'
 import { toPublicError } from './publicError.ts'
 import { currentRequestId } from './requestId.ts'
 
@@ -17,14 +17,28 @@ export type Meta = OpenApiMeta & {
   rest?: {
     /** Whether this answer made something new: then the status is 201. */
     created?: (output: never) => boolean
+    /** What is answered, with 200, when nothing new was made: an example. */
+    repeated?: unknown
   }
+}
+
+/** superjson gives an object the prototype that `__proto__` names, and what it has would count as input. */
+const transformer: Pick<typeof superjson, 'serialize' | 'deserialize'> = {
+  serialize: superjson.serialize,
+  deserialize(payload) {
+    const { json } = payload
+    if (typeof json === 'object' && json !== null && Object.hasOwn(json, '__proto__')) {
+      throw badField('input', '__proto__ is not a known key')
+    }
+    return superjson.deserialize(payload)
+  },
 }
 
 const t = initTRPC
   .context<Context>()
   .meta<Meta>()
   .create({
-    transformer: superjson,
+    transformer,
     errorFormatter({ shape, error, ctx }) {
       const told = toPublicError(error)
       return {

@@ -31,6 +31,23 @@ export type DowellChat = {
 /** Calls that may share one HTTP request; the server takes up to 50. */
 const MAX_ITEMS = 20
 
+/** Characters that the URL of reads which share a request may have; the server takes up to 8,192. */
+const MAX_URL = 8_000
+
+/** Rejects as soon as the signal says so. A request that other calls share goes on without this one. */
+async function abandonable<Output>(call: Promise<Output>, signal: AbortSignal): Promise<Output> {
+  let abort = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason)
+  })
+  signal.addEventListener('abort', abort)
+  try {
+    return await Promise.race([call, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
 /** A client for one server. Calls made in the same moment share a request. */
 export function createDowellChat(options: DowellChatOptions): DowellChat {
   const { headers } = options
@@ -40,6 +57,7 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
         url: `${String(options.url).replace(/\/+$/, '')}/trpc`,
         transformer: superjson,
         maxItems: MAX_ITEMS,
+        maxURLLength: MAX_URL,
         ...(options.fetch ? { fetch: options.fetch as never } : {}),
         ...(headers ? { headers } : {}),
       }),
@@ -51,7 +69,8 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
   ) {
     return async (input: Input, { signal }: CallOptions = {}): Promise<Output> => {
       try {
-        return await procedure(input, signal ? { signal } : {})
+        if (!signal) return await procedure(input, {})
+        return await abandonable(procedure(input, { signal }), signal)
       } catch (error) {
         throw toDowellChatError(error, signal)
       }

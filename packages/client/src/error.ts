@@ -8,7 +8,7 @@ export type DowellChatErrorCode = ErrorCode | 'NETWORK'
 export class DowellChatError extends Error {
   override readonly name = 'DowellChatError'
   readonly code: DowellChatErrorCode
-  /** The HTTP status; undefined when no answer came. */
+  /** The HTTP status of the server's answer; undefined with `NETWORK`. */
   readonly status: number | undefined
   /** What is wrong with the input, by field. */
   readonly errors: FieldErrors | undefined

@@ -48,9 +48,10 @@ export function openDatabase(options: DatabaseOptions): Database {
     migrateDown: () => queue.exclusive(migrateDown),
     async close() {
       await queue.close()
-      // The last connection to close checkpoints and removes the log, and that one must be able to write.
       await reader.destroy()
       await writer.destroy()
+      // Kysely closes only a connection that it has used, and an open one keeps the log on the disk.
+      dialect.close()
     },
   }
 }

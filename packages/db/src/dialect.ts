@@ -14,6 +14,8 @@ export interface OpenedDialect {
   readonly beginWrite: string
   isBusy(error: unknown): boolean
   isUniqueViolation(error: unknown): boolean
+  /** Closes both connections, used or not. May be called twice. */
+  close(): void
 }
 
 const URL_HELP =
@@ -25,14 +27,16 @@ const URL_HELP =
  * @throws DatabaseError `bad-url` or `cannot-open`
  */
 export function openDialect(url: string): OpenedDialect {
-  const match = /^(?:sqlite|file):(?:\/\/(?=\/))?(.+)$/s.exec(url)
+  // With two slashes the next word would be a host, not a folder: nobody means sqlite://data/chat.db as /data/chat.db.
+  const match = /^(?:sqlite|file):(?:\/\/(?=\/)|(?!\/\/))(.+)$/s.exec(url)
   const path = match?.[1]
   if (path === undefined) {
     // Only the scheme is repeated: the rest of a database URL may be a password.
     const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0]
+    const foreign = scheme !== undefined && !/^(?:sqlite|file):$/.test(scheme)
     throw new DatabaseError(
       'bad-url',
-      scheme ? `${URL_HELP}; "${scheme}" databases are not supported` : URL_HELP,
+      foreign ? `${URL_HELP}; "${scheme}" databases are not supported` : URL_HELP,
     )
   }
   if (path.startsWith(':memory:')) {
@@ -45,15 +49,28 @@ export function openDialect(url: string): OpenedDialect {
 }
 
 function openSqlite(file: string): OpenedDialect {
+  const opened: SqliteDriver.Database[] = []
+  const open = () => {
+    // A connection in WAL mode meets a lock here only while another process starts or recovers the log.
+    const connection = new SqliteDriver(file, { timeout: 1000 })
+    opened.push(connection)
+    return connection
+  }
+  // The last connection to close folds the log into the file and removes it, and that one must be able to write.
+  const close = () => {
+    for (const connection of opened.toReversed()) connection.close()
+  }
   try {
     createFolder(dirname(file))
-    accessSync(dirname(file), constants.W_OK)
+    // With the dot it must be a folder.
+    accessSync(`${dirname(file)}/.`, constants.W_OK)
     if (existsSync(file)) accessSync(file, constants.W_OK)
-    const writer = new SqliteDriver(file, { timeout: 0 })
-    writer.pragma('journal_mode = WAL')
+    const writer = open()
+    switchToWal(writer)
     configure(writer)
-    // A reader in WAL mode meets the lock only while another process recovers the log.
-    const reader = new SqliteDriver(file, { timeout: 1000 })
+    // From here on a write waits in WriteQueue, which leaves the event loop free.
+    writer.pragma('busy_timeout = 0')
+    const reader = open()
     configure(reader)
     reader.pragma('query_only = ON')
     return {
@@ -65,8 +82,10 @@ function openSqlite(file: string): OpenedDialect {
       isUniqueViolation: (error) =>
         hasCode(error, 'SQLITE_CONSTRAINT_UNIQUE') ||
         hasCode(error, 'SQLITE_CONSTRAINT_PRIMARYKEY'),
+      close,
     }
   } catch (error) {
+    close()
     throw new DatabaseError(
       'cannot-open',
       `cannot open the database ${file}: ${explain(error, dirname(file))}`,
@@ -79,7 +98,26 @@ function openSqlite(file: string): OpenedDialect {
 function createFolder(folder: string): void {
   if (existsSync(folder)) return
   createFolder(dirname(folder))
-  mkdirSync(folder)
+  try {
+    mkdirSync(folder)
+  } catch (error) {
+    // Unless another process was quicker.
+    if (!existsSync(folder)) throw error
+  }
+}
+
+/** SQLite refuses this at once, whatever the timeout, while another process switches the same new file. */
+function switchToWal(connection: SqliteDriver.Database): void {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      connection.pragma('journal_mode = WAL')
+      return
+    } catch (error) {
+      if (attempt === 10 || !hasCode(error, 'SQLITE_BUSY')) throw error
+      // This does wait for the other one.
+      connection.exec('begin immediate; commit')
+    }
+  }
 }
 
 function configure(connection: SqliteDriver.Database): void {

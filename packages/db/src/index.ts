@@ -23,6 +23,7 @@ export {
   insertRoom,
   type RoomIdentity,
   type RoomListing,
+  type RoomScope,
   roomsNextTo,
   setRoomActive,
 } from './queries/rooms.ts'

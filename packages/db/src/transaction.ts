@@ -10,13 +10,15 @@ export type Tx = Kysely<Tables>
 export interface WriteQueueOptions {
   /** Writes that may wait at once; one more is refused with `overloaded`. */
   readonly maxWaiting: number
-  /** How long, in milliseconds, a write waits for another process to let go of the write lock. */
+  /** How long, in milliseconds, a write may have waited when another process still holds the write lock. */
   readonly busyTimeout: number
 }
 
 interface Job {
-  run(tx: Tx): Promise<void>
-  commit(): void
+  /** When, by `performance.now()`, it has waited long enough for another process. */
+  readonly deadline: number
+  /** @returns what tells the caller of the result; to be called when that is durable */
+  run(tx: Tx): Promise<() => void>
   fail(error: unknown): void
 }
 
@@ -28,6 +30,16 @@ const ROLLBACK = CompiledQuery.raw('rollback')
 const SAVEPOINT = CompiledQuery.raw('savepoint one_write')
 const RELEASE = CompiledQuery.raw('release savepoint one_write')
 const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
+
+/** A statement of this job ended the whole transaction: SQLite does so when the disk is full or cannot be read. */
+class TransactionEnded extends Error {
+  readonly job: Job
+
+  constructor(job: Job, cause: unknown) {
+    super('a write ended the transaction that it shared', { cause })
+    this.job = job
+  }
+}
 
 /**
  * How a write happens. Writes that arrive in one turn of the event loop share one transaction and so one sync to
@@ -57,24 +69,27 @@ export class WriteQueue {
   /**
    * Runs `job` in a write transaction and resolves with its result once that is durable.
    *
-   * `job` must touch nothing but `tx`: when it throws, its writes are undone and the error is passed on.
+   * `job` must touch nothing but `tx`: when it throws, its writes are undone and the error is passed on. It may run more
+   * than once, when another write ends the transaction that they share; only what the last run did is kept.
+   *
+   * `job` must await every statement, and must not go on after one that failed. All writes share one connection: a
+   * statement that is still to run when `job` returns lands in another write or outside of any, and what follows a failed
+   * one may find no transaction to belong to.
    *
    * @throws DatabaseError `overloaded`, `busy` or `closed`; in all three nothing was written
    */
   write<T>(job: (tx: Tx) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#closed) {
-        throw new DatabaseError('closed', 'the database is closed')
-      }
+      this.#refuseWhenClosed()
       if (this.#waiting.length >= this.#options.maxWaiting) {
         throw new DatabaseError('overloaded', 'too many writes are waiting')
       }
-      let result: T
       this.#waiting.push({
+        deadline: this.#deadline(),
         run: async (tx) => {
-          result = await job(tx)
+          const result = await job(tx)
+          return () => resolve(result)
         },
-        commit: () => resolve(result),
         fail: reject,
       })
       this.#draining ??= this.#drain()
@@ -83,8 +98,12 @@ export class WriteQueue {
 
   /** Runs `job` alone in a transaction, for schema changes: no savepoint, no company. */
   async exclusive(job: (tx: Tx) => Promise<void>): Promise<void> {
+    this.#refuseWhenClosed()
     await this.#db.connection().execute(async (tx) => {
-      await this.#beginWrite(tx)
+      const deadline = this.#deadline()
+      await this.#beginWrite(tx, (busy) => {
+        if (performance.now() >= deadline) throw busy
+      })
       try {
         await job(tx)
         await tx.executeQuery(COMMIT)
@@ -105,31 +124,25 @@ export class WriteQueue {
     // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
     await turn()
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, MAX_BATCH)
-      await this.#runBatch(batch)
+      await this.#runBatch()
       await turn()
     }
     this.#draining = undefined
   }
 
-  async #runBatch(batch: readonly Job[]): Promise<void> {
-    const done: Job[] = []
+  async #runBatch(): Promise<void> {
+    let batch: Job[] = []
+    const answers: (() => void)[] = []
     try {
       await this.#db.connection().execute(async (tx) => {
-        await this.#beginWrite(tx)
         try {
-          for (const job of batch) {
-            await tx.executeQuery(SAVEPOINT)
-            try {
-              await job.run(tx)
-              await tx.executeQuery(RELEASE)
-              done.push(job)
-            } catch (error) {
-              await tx.executeQuery(ROLLBACK_TO)
-              await tx.executeQuery(RELEASE)
-              job.fail(error)
-            }
-          }
+          await this.#beginWrite(tx, (busy) => this.#failOverdue(busy))
+        } finally {
+          // Not before there is a lock: whoever comes while it is waited for shares the commit.
+          batch = this.#waiting.splice(0, MAX_BATCH)
+        }
+        try {
+          for (const job of batch) answers.push(await this.#runOne(tx, job))
           await tx.executeQuery(COMMIT)
         } catch (error) {
           await rollback(tx)
@@ -137,24 +150,63 @@ export class WriteQueue {
         }
       })
     } catch (error) {
-      // Nothing was committed. A job that failed by itself was told so already; telling it again does nothing.
-      for (const job of batch) job.fail(error)
+      // Nothing was committed.
+      if (error instanceof TransactionEnded) {
+        error.job.fail(error.cause)
+        this.#waiting.unshift(...batch.filter((job) => job !== error.job))
+      } else {
+        for (const job of batch) job.fail(error)
+      }
       return
     }
-    for (const job of done) job.commit()
+    for (const answer of answers) answer()
   }
 
-  async #beginWrite(tx: Tx): Promise<void> {
-    const deadline = performance.now() + this.#options.busyTimeout
+  /** A failure too is told after the commit only: it may come of what an earlier job of the batch wrote. */
+  async #runOne(tx: Tx, job: Job): Promise<() => void> {
+    await tx.executeQuery(SAVEPOINT)
+    try {
+      const answer = await job.run(tx)
+      await tx.executeQuery(RELEASE)
+      return answer
+    } catch (error) {
+      try {
+        await tx.executeQuery(ROLLBACK_TO)
+        await tx.executeQuery(RELEASE)
+      } catch {
+        throw new TransactionEnded(job, error)
+      }
+      return () => job.fail(error)
+    }
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closed) throw new DatabaseError('closed', 'the database is closed')
+  }
+
+  #deadline(): number {
+    return performance.now() + this.#options.busyTimeout
+  }
+
+  /** Tells those whose time is over, each by its own; throws when nobody waits any more. */
+  #failOverdue(busy: DatabaseError): void {
+    const now = performance.now()
+    // Who came first stands first.
+    const first = this.#waiting.findIndex((job) => job.deadline > now)
+    const overdue = this.#waiting.splice(0, first === -1 ? this.#waiting.length : first)
+    for (const job of overdue) job.fail(busy)
+    if (this.#waiting.length === 0) throw busy
+  }
+
+  /** Takes the write lock. `onBusy` is told whenever another process has it, and throws to give up. */
+  async #beginWrite(tx: Tx, onBusy: (busy: DatabaseError) => void): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         await tx.executeQuery(this.#begin)
         return
       } catch (error) {
         if (!this.#isBusy(error)) throw error
-        if (performance.now() >= deadline) {
-          throw new DatabaseError('busy', 'another process holds the database', { cause: error })
-        }
+        onBusy(new DatabaseError('busy', 'another process holds the database', { cause: error }))
         // Waiting here, and not in SQLite's own busy handler, leaves the event loop free for readers.
         await sleep(Math.min(100, 2 ** attempt) * (0.5 + Math.random() / 2))
       }

@@ -22,20 +22,7 @@ const MAX_FIELDS = 100
  * @throws AppError PARSE_ERROR, UNSUPPORTED_MEDIA_TYPE or PAYLOAD_TOO_LARGE
  */
 export function createBodyReader(limit: number, options: { forms: boolean }): BodyReader {
-  const json = promised(
-    express.json({
-      limit,
-      strict: false,
-      type: JSON_TYPE,
-      verify(_req, _res, raw) {
-        // Otherwise every broken byte would be stored as U+FFFD without a word.
-        if (!isUtf8(raw)) throw new AppError('PARSE_ERROR', { message: 'The body is not UTF-8' })
-      },
-    }),
-  )
-  const form = promised(
-    express.urlencoded({ limit, extended: false, parameterLimit: MAX_FIELDS, type: FORM_TYPE }),
-  )
+  const readText = createTextReader(limit)
   const multipart = promised(
     multer({
       limits: { fieldSize: limit, fields: MAX_FIELDS, parts: MAX_FIELDS, headerPairs: 100 },
@@ -44,26 +31,96 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
 
   return async (req, res) => {
     if (!hasBody(req)) return undefined
-    if (Number(req.headers['content-length']) > limit) throw new AppError('PAYLOAD_TOO_LARGE')
     if (req.is(JSON_TYPE)) {
-      await json(req, res)
-      return objectOf(req.body)
+      const text = await readText(req, res)
+      return text === '' ? undefined : objectOf(text)
     }
-    if (options.forms && req.is(FORM_TYPE)) {
-      await form(req, res)
-      return lastOfEach(req.body)
-    }
+    if (options.forms && req.is(FORM_TYPE)) return fieldsOf(await readText(req, res))
     if (options.forms && req.is(MULTIPART_TYPE)) {
+      refuseLong(req, limit)
+      const wasUtf8 = watchUtf8(req)
       await multipart(req, res).catch((error) => {
         throw fromMultipart(error)
       })
+      if (!wasUtf8()) throw new AppError('PARSE_ERROR', { message: UTF8 })
       return lastOfEach(req.body)
     }
-    const welcome = options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE]
-    throw new AppError('UNSUPPORTED_MEDIA_TYPE', {
-      message: `The content type of the body must be ${welcome.join(', ')}`,
-    })
+    throw unsupportedType(options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE])
   }
+}
+
+/** Reads a body as it was sent, for tRPC, which parses it itself. @throws the same */
+export function createJsonTextReader(
+  limit: number,
+): (req: Request, res: Response) => Promise<string | undefined> {
+  const readText = createTextReader(limit)
+  return async (req, res) => {
+    if (!hasBody(req)) return undefined
+    if (!req.is(JSON_TYPE)) throw unsupportedType([JSON_TYPE])
+    return readText(req, res)
+  }
+}
+
+/**
+ * `a=1&b=2` as fields. Of a key that was given twice the last one counts.
+ *
+ * @throws AppError PARSE_ERROR when what is percent-encoded is not UTF-8
+ */
+export function fieldsOf(pairs: string): Record<string, string> {
+  try {
+    // A percent sign that encodes nothing stands for itself, as browsers have it.
+    decodeURIComponent(pairs.replace(/%(?![0-9a-f]{2})/gi, ''))
+  } catch {
+    throw new AppError('PARSE_ERROR', { message: 'What is percent-encoded must be UTF-8' })
+  }
+  return Object.fromEntries(new URLSearchParams(pairs))
+}
+
+function createTextReader(limit: number): (req: Request, res: Response) => Promise<string> {
+  const text = promised(
+    express.text({
+      limit,
+      type: () => true,
+      verify(_req, _res, raw, charset) {
+        if (!/^utf-?8$/.test(charset))
+          throw new AppError('UNSUPPORTED_MEDIA_TYPE', { message: UTF8 })
+        // Otherwise every broken byte would be stored as U+FFFD without a word.
+        if (!isUtf8(raw)) throw new AppError('PARSE_ERROR', { message: UTF8 })
+      },
+    }),
+  )
+  return async (req, res) => {
+    refuseLong(req, limit)
+    await text(req, res)
+    return req.body
+  }
+}
+
+const UTF8 = 'The body must be UTF-8'
+
+/** Looks at a body while something else reads it: that one would take broken bytes for U+FFFD. */
+function watchUtf8(req: Request): () => boolean {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let good = true
+  req.on('data', (chunk: Buffer) => {
+    try {
+      decoder.decode(chunk, { stream: true })
+    } catch {
+      good = false
+    }
+  })
+  return () => good
+}
+
+/** Saves reading a body that says itself that it is too large. */
+function refuseLong(req: Request, limit: number): void {
+  if (Number(req.headers['content-length']) > limit) throw new AppError('PAYLOAD_TOO_LARGE')
+}
+
+function unsupportedType(welcome: string[]): AppError {
+  return new AppError('UNSUPPORTED_MEDIA_TYPE', {
+    message: `The content type of the body must be ${welcome.join(', ')}`,
+  })
 }
 
 function hasBody(req: Request): boolean {
@@ -71,9 +128,18 @@ function hasBody(req: Request): boolean {
   return encoding !== undefined || (length !== undefined && Number(length) !== 0)
 }
 
-function objectOf(body: unknown): Fields {
+function objectOf(text: string): Fields {
+  const body = parse(text)
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Fields
   throw new AppError('PARSE_ERROR', { message: 'The body must be a JSON object' })
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new AppError('PARSE_ERROR', { cause })
+  }
 }
 
 /** A field that was sent twice counts as it was sent last. */

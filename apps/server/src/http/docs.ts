@@ -1,6 +1,7 @@
 import { createOpenApiDocument } from '@dowell-chat/api'
 import express, { type Router } from 'express'
 import { absolutePath } from 'swagger-ui-dist'
+import { onlyMethods } from './errors.ts'
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -25,6 +26,8 @@ const SCRIPT = `SwaggerUIBundle({
   deepLinking: true,
   tryItOutEnabled: true,
   displayRequestDuration: true,
+  // The list of schemas is long, and each operation shows those that it uses.
+  defaultModelsExpandDepth: 0,
   // No badge from an outside validator.
   validatorUrl: null,
 })
@@ -33,11 +36,11 @@ const SCRIPT = `SwaggerUIBundle({
 /** Of Swagger UI's package what the page uses. */
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 
-/** Everything comes from this server. Swagger UI writes style attributes and draws its icons from data: URLs. */
+/** Everything comes from this server. Swagger UI draws its icons from data: URLs. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
-  "style-src 'self' 'unsafe-inline'",
+  "style-src 'self'",
   "img-src 'self' data:",
   "connect-src 'self'",
   "base-uri 'none'",
@@ -73,5 +76,10 @@ export function docs(): Router {
       res.sendFile(file, { root: absolutePath(), maxAge: '1d', acceptRanges: false })
     })
   }
+  const assets = ASSETS.map((file) => `/docs/assets/${file}`)
+  router.all(
+    [...Object.keys(documents), '/', '/docs', '/docs/page.js', ...assets],
+    onlyMethods('GET'),
+  )
   return router
 }

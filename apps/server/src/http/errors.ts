@@ -1,7 +1,8 @@
+import { finished } from 'node:stream'
 import { AppError, errorTable, type PublicError, toPublicError } from '@dowell-chat/api'
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 
-/** How a surface words a failure. REST v2 has its documented envelope. */
+/** How a surface words a failure. REST v2 has its documented envelope, tRPC its own wire. */
 export type Dress = (error: PublicError, requestId: string) => Record<string, unknown>
 
 export const plain: Dress = ({ code, message, errors }, requestId) => ({
@@ -11,17 +12,55 @@ export const plain: Dress = ({ code, message, errors }, requestId) => ({
   ...(errors ? { errors } : {}),
 })
 
-/** Answers with a failure. The only place that does, outside tRPC's own wire. */
-export function sendError(res: Response, error: unknown, dress: Dress = plain): void {
-  // Already answered, because it took too long to arrive.
+/** `{success: false, message, code, errors}`, with the documented names of the fields. */
+export const envelope: Dress = (error, requestId) => {
+  const { errors, ...rest } = plain(error, requestId) as { errors?: Record<string, string[]> }
+  const named = errors && Object.entries(errors).map(([key, texts]) => [snakeCase(key), texts])
+  return { success: false, ...rest, ...(named ? { errors: Object.fromEntries(named) } : {}) }
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[a-z][A-Z]/g, ([a, b]) => `${a}_${b?.toLowerCase()}`)
+}
+
+/** Words every failure below its path as that surface does, wherever it comes from. */
+export function worded(dress: Dress): RequestHandler {
+  return (_req, res, next) => {
+    res.locals.dress = dress
+    next()
+  }
+}
+
+/** Answers with a failure, in the words of the surface. The only place that does, outside tRPC's procedures. */
+export function sendError(res: Response, error: unknown): void {
+  // Already answered, because the request took too long to arrive.
   if (res.headersSent) return
+  // OPTIONS asks for nothing but the methods, and here they are.
+  if (res.req.method === 'OPTIONS' && res.hasHeader('Allow')) {
+    res.status(204).end()
+    return
+  }
   const told = fromHttp(error) ?? toPublicError(error)
-  if (told.status >= 500) res.locals.failure = error
+  if (told.status >= 500) noteFailure(res, error)
   if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)
-  // What was not read of a refused body is read and dropped: who is cut while sending does not hear why.
-  res.req.resume()
   res.setHeader('Cache-Control', 'no-store')
-  res.status(told.status).json(dress(told, requestIdOf(res)))
+  res.status(told.status).type('application/json')
+  const dress: Dress = res.locals.dress ?? plain
+  const text = JSON.stringify(dress(told, requestIdOf(res)))
+  if (res.req.complete) {
+    res.send(text)
+    return
+  }
+  // The client is still sending. If the socket closed under it, it would meet a reset and never see the answer: so the
+  // answer goes out now, and ends when the rest of the body was read and thrown away.
+  res.setHeader('Content-Length', Buffer.byteLength(text))
+  res.write(text)
+  finished(res.req.resume(), () => res.end())
+}
+
+/** What went wrong, for the line that the log has of the request. */
+export function noteFailure(res: Response, error: unknown): void {
+  res.err = error instanceof Error ? error : new Error(String(error))
 }
 
 export function requestIdOf(res: Response): string {
@@ -34,7 +73,7 @@ function fromHttp(error: unknown): PublicError | undefined {
   const { status, type } = error as { status?: unknown; type?: unknown }
   if (typeof status !== 'number' || status >= 500) return undefined
   const code =
-    type === 'entity.parse.failed' || type === 'request.size.invalid'
+    type === 'request.size.invalid'
       ? 'PARSE_ERROR'
       : status === 413
         ? 'PAYLOAD_TOO_LARGE'
@@ -50,6 +89,11 @@ export function methodNotAllowed(res: Response, allowed: readonly string[]): App
   const allow = [...withHead, 'OPTIONS'].join(', ')
   res.setHeader('Allow', allow)
   return new AppError('METHOD_NOT_ALLOWED', { message: `This URL takes ${allow}` })
+}
+
+/** What stands behind the handlers of a path: any other method is a 405. */
+export function onlyMethods(...allowed: string[]): RequestHandler {
+  return (_req, res) => sendError(res, methodNotAllowed(res, allowed))
 }
 
 export const notFound: RequestHandler = (_req, res) => {

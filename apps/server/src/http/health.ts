@@ -1,5 +1,6 @@
 import type { Deps } from '@dowell-chat/api'
 import express, { type Router } from 'express'
+import { onlyMethods } from './errors.ts'
 
 /**
  * `/healthz`: the process answers. `/readyz`: it may be sent requests, because the database answers and it is not on
@@ -23,5 +24,6 @@ export function health(deps: Deps, isClosing: () => boolean): Router {
       res.status(503).json({ status: 'unavailable', reason: 'the database does not answer' })
     }
   })
+  router.all(['/healthz', '/readyz'], onlyMethods('GET'))
   return router
 }

@@ -18,11 +18,16 @@ export type ContextOf = (req: Request, res: Response) => Promise<Context>
 
 export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode): ContextOf {
   async function identify(req: Request, res: Response): Promise<Actor> {
-    const { authorization } = req.headers
+    // Node's `headers` keeps the first of several and drops the rest without a word; together they are no credential.
+    const { authorization } = req.headersDistinct
     try {
-      if (authorization !== undefined) return await authenticate(deps, authorization)
-      await openMode.admit(req)
-      return { kind: 'open', via: 'http' }
+      if (authorization === undefined) {
+        await openMode.admit(req)
+        return { kind: 'open', via: 'http' }
+      }
+      const actor = await authenticate(deps, authorization.join(', '))
+      await openMode.admitHolder(actor)
+      return actor
     } catch (error) {
       if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
         res.setHeader('WWW-Authenticate', 'Bearer realm="dowell-chat"')
@@ -35,8 +40,7 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
   return async (req, res) => {
     const actor = await identify(req, res)
     const address = networkOf(req.ip)
-    // As JSON, because people and organisations may be called anything and must not share a budget by it.
-    const caller = actor.kind === 'open' ? address : JSON.stringify([actor.orgId, nameOf(actor)])
+    const caller = actor.kind === 'open' ? address : budgetOf(actor)
     return {
       deps,
       actor,
@@ -44,4 +48,9 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
       spend: (procedure) => limits.spend(res, caller, address, costOf(procedure)),
     }
   }
+}
+
+/** Whose budget a credential draws on. No two callers share one, whatever signs their names are made of. */
+function budgetOf(actor: Exclude<Actor, { kind: 'open' }>): string {
+  return JSON.stringify([actor.orgId, nameOf(actor), actor.kind === 'user' && actor.side])
 }

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { RequestHandler, Response } from 'express'
+import type { RequestHandler } from 'express'
 import type { Logger } from 'pino'
 import { pinoHttp } from 'pino-http'
+
+/** What looks like an API key or a token, should someone put theirs into a path. */
+const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
 /**
  * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
@@ -22,20 +25,23 @@ export function requestLog(logger: Logger): RequestHandler {
       req: (req: IncomingMessage & { id: unknown; originalUrl?: string }) => ({
         id: req.id,
         method: req.method,
-        path: (req.originalUrl ?? req.url ?? '').split('?', 1)[0]?.slice(0, 200),
+        path: pathOf(req.originalUrl ?? req.url ?? ''),
       }),
-      res: (res: ServerResponse) => ({ status: res.statusCode }),
+      // Node begins with 200, before there is an answer.
+      res: (res: ServerResponse) => (res.headersSent ? { status: res.statusCode } : {}),
     },
+    // `res.err` is the failure itself, which the caller was not told: in a batch it may be that of one call.
     customLogLevel(_req, res, error) {
-      if (error || res.statusCode >= 500) return 'error'
-      return res.statusCode >= 400 ? 'warn' : 'info'
+      if (error || res.err || res.statusCode >= 500) return 'error'
+      return res.statusCode >= 400 || !res.headersSent ? 'warn' : 'info'
     },
-    // The failure itself, which the caller was not told.
-    customErrorObject: (_req, res, _error, value) => ({
-      ...value,
-      err: (res as Response).locals?.failure ?? value.err,
-    }),
-    customSuccessMessage: () => 'answered',
+    customSuccessMessage: (_req, res) => (res.headersSent ? 'answered' : 'the client left'),
     customErrorMessage: () => 'failed',
   })
+}
+
+/** A request may name a whole URL, and that may hold a password; or a key where no key belongs. */
+function pathOf(url: string): string {
+  const [path = ''] = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '').split('?', 1)
+  return path.replace(CREDENTIAL, '[credential]').slice(0, 200)
 }

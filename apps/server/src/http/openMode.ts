@@ -1,4 +1,4 @@
-import { AppError } from '@dowell-chat/api'
+import { type Actor, AppError } from '@dowell-chat/api'
 import { anyApiKeyExists, type Database } from '@dowell-chat/db'
 import type { Request } from 'express'
 import type { Config } from '../config.ts'
@@ -10,6 +10,12 @@ export interface OpenMode {
   isOn(): Promise<boolean>
   /** Lets a caller without a credential pass. @throws AppError UNAUTHORIZED or FORBIDDEN, saying what to do */
   admit(req: Request): Promise<void>
+  /**
+   * Lets a caller with a valid credential pass. A token that was asked for in open mode ends with it: no key can revoke it.
+   *
+   * @throws AppError UNAUTHORIZED
+   */
+  admitHolder(actor: Actor): Promise<void>
   /** Whether pages of this origin may call. */
   allowsOrigin(origin: string): Promise<boolean>
 }
@@ -53,6 +59,10 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
             'Without an API key this server answers pages of its own machine only, and those of the origins that CORS_ORIGINS names',
         })
       }
+    },
+    async admitHolder(actor) {
+      if (actor.kind !== 'user' || actor.keyId !== undefined || (await isOn())) return
+      throw new AppError('UNAUTHORIZED', { message: 'The token was made before there was a key' })
     },
     async allowsOrigin(origin) {
       if (config.CORS_ORIGINS.includes('*') || config.CORS_ORIGINS.includes(origin)) return true

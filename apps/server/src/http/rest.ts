@@ -4,15 +4,14 @@ import {
   type Meta,
   matchV2,
   matchV3,
-  type PublicError,
   routeV2,
   v2Router,
   v3Router,
 } from '@dowell-chat/api'
 import type { Request, RequestHandler, Response } from 'express'
 import { createOpenApiNodeHttpHandler } from 'trpc-to-openapi'
-import { createBodyReader, type Fields } from './body.ts'
-import { type Dress, methodNotAllowed, plain, sendError } from './errors.ts'
+import { createBodyReader, type Fields, fieldsOf } from './body.ts'
+import { methodNotAllowed, sendError } from './errors.ts'
 import type { ContextOf } from './identity.ts'
 
 export interface RestOptions {
@@ -25,7 +24,7 @@ export interface RestOptions {
 export function restV2(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: true })
   const call = createCaller(v2Router)
-  return answering(envelope, async (req, res) => {
+  return answering(async (req, res) => {
     const { path, query } = partsOf(req)
     const match = matchV2(path)
     if (!match) return false
@@ -47,7 +46,7 @@ export function restV2(options: RestOptions): RequestHandler {
 export function restV3(options: RestOptions): RequestHandler {
   const readBody = createBodyReader(options.bodyLimit, { forms: false })
   const call = createCaller(v3Router)
-  return answering(plain, async (req, res) => {
+  return answering(async (req, res) => {
     const { path, query } = partsOf(req)
     const match = matchV3(path)
     if (!match) return false
@@ -65,7 +64,9 @@ export function restV3(options: RestOptions): RequestHandler {
       Object.keys(input).filter((key) => match.keys.includes(key)),
       'is taken from the path',
     )
-    refuseKeys(Object.hasOwn(input, '__proto__') ? ['__proto__'] : [], 'is not a known key')
+    if (Object.hasOwn(input, '__proto__')) {
+      throw new AppError('BAD_REQUEST', { errors: { '"__proto__"': ['is not a known key'] } })
+    }
     await call(req, res, { context, method, path, input })
     return true
   })
@@ -77,27 +78,12 @@ function refuseKeys(keys: string[], text: string): void {
   throw new AppError('BAD_REQUEST', { errors })
 }
 
-/** `{success: false, message, code, errors}`, with the documented names of the fields. */
-const envelope: Dress = (error: PublicError, requestId) => {
-  const { errors, ...rest } = plain(error, requestId) as { errors?: Record<string, string[]> }
-  const named = errors && Object.entries(errors).map(([key, texts]) => [snakeCase(key), texts])
-  return { success: false, ...rest, ...(named ? { errors: Object.fromEntries(named) } : {}) }
-}
-
-function snakeCase(name: string): string {
-  return name.replace(/[a-z][A-Z]/g, ([a, b]) => `${a}_${b?.toLowerCase()}`)
-}
-
-function answering(
-  dress: Dress,
-  handle: (req: Request, res: Response) => Promise<boolean>,
-): RequestHandler {
+function answering(handle: (req: Request, res: Response) => Promise<boolean>): RequestHandler {
   return async (req, res, next) => {
     try {
       if (!(await handle(req, res))) next()
     } catch (error) {
-      if (req.method === 'OPTIONS' && res.hasHeader('Allow')) res.status(204).end()
-      else sendError(res, error, dress)
+      sendError(res, error)
     }
   }
 }
@@ -108,11 +94,11 @@ function methodOf(req: Request): string {
 }
 
 function partsOf(req: Request): { path: string; query: Record<string, string> } {
-  const [path = '/', ...query] = req.originalUrl.split('?')
+  const [, ...query] = req.originalUrl.split('?')
   return {
-    path: decodeUnreserved(path),
-    // Of a key that was given twice the last one counts.
-    query: Object.fromEntries(new URLSearchParams(query.join('?'))),
+    // Not originalUrl, which may be a whole URL with its host.
+    path: decodeUnreserved(req.baseUrl + req.path),
+    query: fieldsOf(query.join('?')),
   }
 }
 
@@ -169,12 +155,12 @@ function prepare(req: Request, { method, path, input }: Call): void {
   req.url = path
   req.headers['content-type'] = 'application/json'
   req.body = input
-  // The handler drops what is false in a query; as text nothing is. (Such values come from a GET with a JSON body.)
-  const query = Object.entries(input).map(([key, value]) => [
-    key,
-    typeof value === 'boolean' || typeof value === 'number' ? String(value) : value,
-  ])
-  Object.defineProperty(req, 'query', { value: Object.fromEntries(query), configurable: true })
+  // For an abort signal that nobody uses the handler writes the body as JSON once more, which is dear, and overflows the
+  // stack when it is nested deeply.
+  Object.defineProperty(input, 'toJSON', { value: () => undefined, configurable: true })
+  // Of a query the handler drops what is empty or false, unless it stands in a list.
+  const query = Object.fromEntries(Object.entries(input).map(([key, value]) => [key, [value]]))
+  Object.defineProperty(req, 'query', { value: query, configurable: true })
 }
 
 /** The response as the handler needs it, except that what it would send ends up in `answer`. */

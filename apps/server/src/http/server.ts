@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type Server, STATUS_CODES } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  STATUS_CODES,
+} from 'node:http'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
 import type { Express, Response } from 'express'
@@ -28,6 +34,13 @@ export function createHttpServer(
   logger: Logger,
   patience = standardPatience,
 ): Server {
+  // The last request of each connection that could be parsed, at least as far as its headers.
+  const last = new WeakMap<Duplex, Response>()
+  const listener: RequestListener = (req, res) => {
+    toOriginForm(req)
+    app(req, res)
+    last.set(req.socket, res as Response)
+  }
   const server = createServer(
     {
       headersTimeout: patience.headers,
@@ -35,21 +48,18 @@ export function createHttpServer(
       connectionsCheckingInterval: patience.check,
       keepAliveTimeout: patience.idle,
       maxHeaderSize: 16 * 1024,
-      // The app refuses those without a Host, in the usual shape.
+      // The app refuses a request without a Host itself, with a body that says so.
       requireHostHeader: false,
     },
-    app,
+    listener,
   )
   server.timeout = patience.stall
   // Node would pass over what comes after the thousandth header, and a proxy's X-Forwarded-For comes last. The size is
   // limit enough.
   server.maxHeadersCount = 0
-  // Node would answer 417 itself; RFC 9110 (10.1.1) lets a server pass over an expectation that it does not know.
-  server.on('checkExpectation', app)
+  // An Expect that nobody knows may be passed over (RFC 9110, 10.1.1); node would answer 417 without a body.
+  server.on('checkExpectation', listener)
 
-  // The last request of each connection that could be parsed, at least as far as its headers.
-  const last = new WeakMap<Duplex, Response>()
-  server.prependListener('request', (req, res) => last.set(req.socket, res as Response))
   const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     // What still arrives after a refusal fails as well.
@@ -59,24 +69,47 @@ export function createHttpServer(
       socket.destroy()
       return
     }
-    const code = codeOf(error)
     const res = last.get(socket)
-    if (!res || (res.writableFinished && res.req.complete)) refuse(socket, code)
+    if (!res || (res.writableFinished && res.req.complete)) refuse(socket, error)
     // Pipelined: the answers before this one must come first, and none may be taken for this one.
-    else if (res.req.complete) res.once('close', () => refuse(socket, code))
+    else if (res.req.complete) res.once('close', () => refuse(socket, error))
     // The body of a request that the app has begun to serve: it is answered as such, in its turn.
-    else if (!res.headersSent) sendError(res.set('Connection', 'close'), new AppError(code))
-    else socket.destroy()
+    else if (!res.headersSent) {
+      const code = codeOf(error)
+      res.set('Connection', 'close')
+      sendError(res, new AppError(code === 'BAD_REQUEST' ? 'PARSE_ERROR' : code))
+      // And not when the rest of the body was read, as other answers: nobody waits for that now.
+      res.end()
+    } else socket.destroy()
   })
 
-  function refuse(socket: Duplex, code: ErrorCode): void {
+  function refuse(socket: Duplex, error: NodeJS.ErrnoException): void {
+    const code = codeOf(error)
     const requestId = randomUUID()
-    logger.warn({ requestId, code }, 'refused what is not a whole HTTP request')
+    const { status } = errorTable[code]
+    logger.warn({ req: { id: requestId }, res: { status }, reason: error.code }, 'not a request')
     socket.end(rawError(code, requestId))
     // Not at once: a reset would take the answer from a client that is still sending.
     setTimeout(() => socket.destroy(), patience.farewell).unref()
   }
   return server
+}
+
+/** A request names exactly one host (RFC 9112, 3.2); in HTTP/1.0 it could do without. @throws AppError BAD_REQUEST */
+export function refuseBadHost({ headers, headersDistinct, httpVersion }: IncomingMessage): void {
+  const hosts = headersDistinct.host ?? []
+  if (hosts.length === 0 && httpVersion === '1.0') return
+  const { host = '' } = headers
+  const good = hosts.length === 1 && /^[^\s/\\?#@]+$/.test(host) && URL.canParse(`http://${host}`)
+  if (!good) throw new AppError('BAD_REQUEST', { message: 'The Host header must name one host' })
+}
+
+/** Of `GET http://host/path`, as clients ask a proxy, the host counts, and not the Host header's (RFC 9112, 3.2.2). */
+function toOriginForm(req: IncomingMessage): void {
+  const [, host, path] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(req.url ?? '') ?? []
+  if (host === undefined || path === undefined) return
+  req.headers.host = host
+  req.url = path.startsWith('/') ? path : `/${path}`
 }
 
 function codeOf(error: NodeJS.ErrnoException): ErrorCode {
@@ -88,13 +121,13 @@ function codeOf(error: NodeJS.ErrnoException): ErrorCode {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 'TIMEOUT'
     default:
-      return 'PARSE_ERROR'
+      return 'BAD_REQUEST'
   }
 }
 
 function rawError(code: ErrorCode, requestId: string): string {
   const { status, text } = errorTable[code]
-  const message = code === 'PARSE_ERROR' ? 'This is not an HTTP request' : text
+  const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : text
   const body = JSON.stringify({ code, message, requestId })
   const headers = {
     ...hardeningHeaders(),

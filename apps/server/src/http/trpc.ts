@@ -1,7 +1,16 @@
-import { appRouter, toPublicError, toTrpcError, withRequestId } from '@dowell-chat/api'
+import {
+  AppError,
+  appRouter,
+  errorTable,
+  toPublicError,
+  toTrpcError,
+  withRequestId,
+} from '@dowell-chat/api'
 import { createExpressMiddleware } from '@trpc/server/adapters/express'
+import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
 import type { RequestHandler } from 'express'
-import { requestIdOf } from './errors.ts'
+import { createJsonTextReader } from './body.ts'
+import { type Dress, methodNotAllowed, noteFailure, requestIdOf, sendError } from './errors.ts'
 import type { ContextOf } from './identity.ts'
 
 /** Calls that one HTTP request may carry. */
@@ -13,17 +22,36 @@ export interface TrpcOptions {
   readonly bodyLimit: number
 }
 
-/** The procedures on tRPC's own wire, with superjson. */
+/** A failure that tRPC itself has not met, as its clients read it: a body for the whole request, batch or not. */
+export const onTrpcWire: Dress = ({ code, status, message, errors }, requestId) => ({
+  error: {
+    json: {
+      message,
+      code: TRPC_ERROR_CODES_BY_KEY[errorTable[code].trpc],
+      data: { code, httpStatus: status, requestId, ...(errors ? { errors } : {}) },
+    },
+  },
+})
+
+const METHODS = ['GET', 'POST']
+
+/** One name, or several with commas: tRPC looks at nothing but what follows the last slash. */
+const PROCEDURES = /^\/[\w.,%-]*$/
+
+/**
+ * The procedures on tRPC's own wire, with superjson. What is wrong with the request as HTTP is refused before tRPC sees
+ * it; tRPC would take broken UTF-8 for U+FFFD, and some methods for a fault of the server.
+ */
 export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
+  const readBody = createJsonTextReader(bodyLimit)
   const middleware = createExpressMiddleware({
     router: appRouter,
     createContext: ({ req, res }) =>
       contextOf(req, res).catch((error: unknown) => {
         throw toTrpcError(error) ?? error
       }),
-    maxBodySize: bodyLimit,
     maxBatchSize: MAX_BATCH_SIZE,
-    responseMeta({ data, errors }) {
+    responseMeta({ data, errors, eagerGeneration }) {
       const told = errors.map((error) => toPublicError(error))
       const retryAfter = told.find((error) => error.retryAfter !== undefined)?.retryAfter
       const [only] = data.length === 1 ? told : []
@@ -32,6 +60,8 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
           'Cache-Control': 'no-store',
           // tRPC's own, which would replace what CORS has set, and that.
           Vary: 'Origin, trpc-accept, accept',
+          // Of a request that it cannot read tRPC would say that the answer is text.
+          ...(eagerGeneration ? {} : { 'Content-Type': 'application/json' }),
           ...(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }),
         },
         // A batch whose calls fared differently keeps tRPC's 207; one failure has the status of our table.
@@ -39,8 +69,21 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
       }
     },
     onError({ error, req }) {
-      if (req.res && toPublicError(error).status >= 500) req.res.locals.failure = error
+      if (req.res && toPublicError(error).status >= 500) noteFailure(req.res, error)
     },
   })
-  return (req, res, next) => withRequestId(requestIdOf(res), () => middleware(req, res, next))
+  return async (req, res, next) => {
+    try {
+      const { method } = req
+      if (method !== 'HEAD' && !METHODS.includes(method)) throw methodNotAllowed(res, METHODS)
+      if (!PROCEDURES.test(req.path)) throw new AppError('NOT_FOUND')
+      if (method === 'POST') req.body = await readBody(req, res)
+      // Of any other request only the URL counts, and tRPC would choose by this how to read it.
+      else delete req.headers['content-type']
+    } catch (error) {
+      sendError(res, error)
+      return
+    }
+    withRequestId(requestIdOf(res), () => middleware(req, res, next))
+  }
 }

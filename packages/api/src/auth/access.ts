@@ -1,4 +1,4 @@
-import { anyOrganisation, type OrgScope, type RoomRow } from '@dowell-chat/db'
+import { anyOrganisation, type RoomScope } from '@dowell-chat/db'
 import { AppError } from '../errors.ts'
 import type { Actor } from './actor.ts'
 
@@ -50,15 +50,6 @@ export const accessTable = {
 
 export type ProcedureName = keyof typeof accessTable
 
-/** The rows that a call may meet. */
-export interface Scope {
-  readonly orgId: OrgScope
-  /** Set: only the rooms of this user. */
-  readonly userId?: string | undefined
-  /** Set: only these rooms. */
-  readonly rooms?: ReadonlySet<string> | undefined
-}
-
 function columnOf(actor: Actor): Column {
   switch (actor.kind) {
     case 'open':
@@ -71,7 +62,7 @@ function columnOf(actor: Actor): Column {
 }
 
 /** The rows that this caller may meet in this procedure. @throws AppError FORBIDDEN when it may not call it at all */
-export function authorise(actor: Actor, procedure: ProcedureName): Scope {
+export function authorise(actor: Actor, procedure: ProcedureName): RoomScope {
   const row: Row = accessTable[procedure]
   const access = row[columns.indexOf(columnOf(actor))] as Access
   if (access === 'no') throw new AppError('FORBIDDEN')
@@ -80,24 +71,15 @@ export function authorise(actor: Actor, procedure: ProcedureName): Scope {
   return {
     orgId: actor.orgId,
     userId: access === 'own' ? actor.userId : undefined,
-    rooms: actor.rooms,
+    roomIds: actor.rooms && [...actor.rooms],
   }
 }
 
 /** @throws AppError NOT_FOUND for another organisation than the caller's, whether it exists or not */
-export function requireOrganisation(scope: Scope, orgId: string): void {
-  if (typeof scope.orgId === 'string' && scope.orgId !== orgId) {
+export function requireOrganisation(scope: RoomScope, orgId: string): void {
+  if (scope.orgId !== anyOrganisation && scope.orgId !== orgId) {
     throw new AppError('NOT_FOUND', { message: 'There is no such organisation' })
   }
-}
-
-/** Whether a room exists for this caller. */
-export function sees(scope: Scope, room: RoomRow): boolean {
-  return (
-    (typeof scope.orgId !== 'string' || scope.orgId === room.org_id) &&
-    (scope.userId === undefined || scope.userId === room.user_id) &&
-    (scope.rooms === undefined || scope.rooms.has(room.id))
-  )
 }
 
 /** What a call costs, in points of a caller's budget. */

@@ -5,13 +5,16 @@ import type { Actor } from './actor.ts'
 import { parseApiKey, sameHash } from './apiKeySecret.ts'
 import { verifyUserToken } from './userToken.ts'
 
+/** The longest token that createUserToken can make (50 rooms, long names) has less; so has any header that node takes. */
+const CREDENTIAL = /^Bearer +([^\s,]{1,8192})$/i
+
 /**
  * Who holds the credential of an Authorization header: an API key or a user token.
  *
  * @throws AppError UNAUTHORIZED for one that is malformed, unknown, wrongly signed, expired or revoked
  */
 export async function authenticate(deps: Deps, authorization: string): Promise<Actor> {
-  const [, credential] = /^Bearer +([^\s,]{1,4096})$/i.exec(authorization.trim()) ?? []
+  const [, credential] = CREDENTIAL.exec(authorization.trim()) ?? []
   if (credential === undefined) {
     throw new AppError('UNAUTHORIZED', {
       message: 'The Authorization header must be "Bearer" and an API key or a user token',
@@ -33,9 +36,10 @@ async function keyActor(deps: Deps, credential: string): Promise<Actor> {
 }
 
 async function userActor(deps: Deps, credential: string): Promise<Actor> {
-  const { actor, keyId } = await verifyUserToken(deps, credential)
-  if (keyId !== undefined) {
-    const key = await findApiKey(deps.db.read, { orgId: actor.orgId, keyId })
+  const actor = await verifyUserToken(deps, credential)
+  if (actor.keyId !== undefined) {
+    const { orgId, keyId } = actor
+    const key = await findApiKey(deps.db.read, { orgId, keyId })
     if (!key || key.revoked_at !== null) {
       throw new AppError('UNAUTHORIZED', { message: 'The token was revoked' })
     }

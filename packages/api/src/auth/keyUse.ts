@@ -17,9 +17,15 @@ export function createKeyUse(db: Database, clock: () => number): KeyUse {
       if (noted.size === 0) return
       const batch = noted
       noted = new Map()
-      await db.write(async (tx) => {
-        for (const use of batch.values()) await recordApiKeyUse(tx, use)
-      })
+      try {
+        await db.write(async (tx) => {
+          for (const use of batch.values()) await recordApiKeyUse(tx, use)
+        })
+      } catch (error) {
+        // For the next time, unless they were used again meanwhile.
+        noted = new Map([...batch, ...noted])
+        throw error
+      }
     },
   }
 }

@@ -9,7 +9,9 @@ import { id } from '../fields.ts'
 import { procedure } from '../trpc.ts'
 import { ApiKey, exampleApiKey, toApiKey } from './schema.ts'
 
-const input = z.strictObject({ keyId: id })
+const input = z.strictObject({
+  keyId: id.meta({ description: "The key's id, not the key itself." }),
+})
 
 /**
  * Revokes an API key, and with it every user token that it asked for, from the next request on. Revoking a revoked key

@@ -23,8 +23,10 @@ export const ApiKey = z
     right: z.enum(rights),
     name: z.string(),
     createdAt: time,
-    lastUsedAt: time.nullable().meta({ description: 'Exact to about a minute.' }),
-    revokedAt: time.nullable(),
+    lastUsedAt: time
+      .meta({ description: 'When the key was last used, exact to about a minute.' })
+      .optional(),
+    revokedAt: time.meta({ description: 'There once the key is revoked.' }).optional(),
   })
   .meta({ id: 'ApiKey', additionalProperties: true })
 export type ApiKey = z.output<typeof ApiKey>
@@ -36,8 +38,8 @@ export function toApiKey(row: ApiKeyRow): ApiKey {
     right: row.access,
     name: row.name,
     createdAt: new Date(row.created_at),
-    lastUsedAt: row.last_used_at === null ? null : new Date(row.last_used_at),
-    revokedAt: row.revoked_at === null ? null : new Date(row.revoked_at),
+    ...(row.last_used_at === null ? {} : { lastUsedAt: new Date(row.last_used_at) }),
+    ...(row.revoked_at === null ? {} : { revokedAt: new Date(row.revoked_at) }),
   }
 }
 
@@ -47,6 +49,4 @@ export const exampleApiKey = {
   right: 'support',
   name: 'help desk',
   createdAt: '2023-08-29T05:00:00.000Z',
-  lastUsedAt: null,
-  revokedAt: null,
 }

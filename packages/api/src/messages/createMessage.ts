@@ -4,31 +4,22 @@ import {
   findRoom,
   insertMessage,
   type MessageRow,
+  type RoomScope,
   type Tx,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise, type Scope, sees } from '../auth/access.ts'
+import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError, badField } from '../errors.ts'
-import { clientMessageId, id, isLongerThan, messageText, messageType, name } from '../fields.ts'
+import { isLongerThan } from '../fields.ts'
 import { newId } from '../identifiers.ts'
 import { roomNotFound } from '../rooms/policy.ts'
+import { roomId } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
-import { exampleMessage, Message, side, toMessage } from './schema.ts'
+import { exampleMessage, Message, messageInput, toMessage } from './schema.ts'
 
-const input = z.strictObject({
-  roomId: id,
-  messageData: messageText.meta({ example: 'message' }),
-  side,
-  author: name.meta({ example: 'client' }),
-  messageType: messageType.default('text'),
-  clientMessageId: clientMessageId.optional().meta({
-    description:
-      'Makes the send exactly-once: the same id with the same content answers the message that was stored before.',
-    example: '0192f3a1-7c1e-4d3b',
-  }),
-})
+const input = z.strictObject({ roomId, ...messageInput })
 type Input = z.output<typeof input>
 
 const output = z
@@ -62,14 +53,9 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
       if (earlier) return { message: toMessage(earlier), replayed: true }
     }
     const now = deps.clock()
-    const where = { orgId: scope.orgId, roomId: input.roomId }
+    const where = { ...scope, roomId: input.roomId }
     const room = await advanceRoom(tx, { ...where, lastMessage: input.messageData, now })
-    if (!room) {
-      const closed = await findRoom(tx, where)
-      throw closed && sees(scope, closed) ? new AppError('ROOM_CLOSED') : roomNotFound()
-    }
-    // Throwing takes the advance back.
-    if (!sees(scope, room)) throw roomNotFound()
+    if (!room) throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
     const row: MessageRow = {
       org_id: room.org_id,
       room_id: room.id,
@@ -101,11 +87,11 @@ function requireOwnVoice(actor: Actor, { side, author }: Input): void {
 /** The message that this sender stored under this id; a retry is answered even after the room was deleted. */
 async function findEarlier(
   tx: Tx,
-  scope: Scope,
+  scope: RoomScope,
   input: Input & { clientMessageId: string },
 ): Promise<MessageRow | undefined> {
-  const room = await findRoom(tx, { orgId: scope.orgId, roomId: input.roomId })
-  if (!room || !sees(scope, room)) throw roomNotFound()
+  const room = await findRoom(tx, { ...scope, roomId: input.roomId })
+  if (!room) throw roomNotFound()
   const earlier = await findMessageByClientId(tx, { ...input, orgId: room.org_id })
   if (!earlier) return undefined
   const same =
@@ -125,7 +111,13 @@ export const createMessageProcedure = procedure
         'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
     },
     errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
-    rest: { created: (answer: Output) => !answer.replayed },
+    rest: {
+      created: (answer: Output) => !answer.replayed,
+      repeated: {
+        message: { ...exampleMessage, clientMessageId: '0192f3a1-7c1e-4d3b' },
+        replayed: true,
+      },
+    },
     example: {
       input: {
         roomId: exampleMessage.roomId,

@@ -3,7 +3,6 @@ import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { badField } from '../errors.ts'
-import { id } from '../fields.ts'
 import {
   DEFAULT_LIMIT,
   encodeCursor,
@@ -14,10 +13,11 @@ import {
   placeOf,
 } from '../paging.ts'
 import { readableRoom } from '../rooms/policy.ts'
+import { roomId } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { exampleMessage, Message, toMessage } from './schema.ts'
 
-const input = z.strictObject({ roomId: id, ...pageInput })
+const input = z.strictObject({ roomId, ...pageInput })
 
 const output = pageOf(Message).meta({ id: 'MessagePage', additionalProperties: true })
 

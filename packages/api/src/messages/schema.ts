@@ -1,8 +1,22 @@
 import type { MessageRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { boolean, id, time } from '../fields.ts'
+import { boolean, clientMessageId, id, messageText, messageType, name, time } from '../fields.ts'
 
-export const side = boolean.meta({ description: 'False: the customer. True: the support team.' })
+const side = boolean.meta({ description: 'False: the customer. True: the support team.' })
+
+/** What a sender says of a message. */
+export const messageInput = {
+  messageData: messageText.meta({ example: 'message' }),
+  side,
+  author: name.meta({ description: 'Who writes, by any name.', example: 'client' }),
+  messageType: messageType.default('text'),
+  clientMessageId: clientMessageId
+    .meta({
+      description:
+        'Makes the send exactly-once: the same id with the same content answers the message that was stored before.',
+    })
+    .optional(),
+}
 
 export const Message = z
   .object({

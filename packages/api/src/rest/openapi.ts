@@ -35,7 +35,7 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     version: API_VERSION,
     baseUrl: '/',
     openApiVersion: version,
-    license: { name: 'MIT', identifier: 'MIT' },
+    license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
     securitySchemes: {
       bearer: {
         type: 'http',
@@ -54,8 +54,6 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
 
   return {
     ...v3,
-    // `identifier` came with 3.1.
-    info: { ...v3.info, license: version === '3.1.0' ? options.license : { name: 'MIT' } },
     tags: [
       { name: 'rooms', description: 'Conversations of one user with one organisation.' },
       { name: 'messages', description: 'What the two sides write in a room.' },
@@ -76,6 +74,11 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
           description: 'Names this request in the log and in an error body.',
           schema: { type: 'string' },
         },
+        Allow: { description: 'The methods that there are.', schema: { type: 'string' } },
+        RetryAfter: {
+          description: 'Seconds after which the same request may succeed.',
+          schema: { type: 'integer' },
+        },
       },
     },
   }
@@ -92,7 +95,7 @@ function v3Paths(paths: Paths, schemas: Schemas): Paths {
     const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, key]) => key)
     const example = meta.example?.input ?? {}
     nameBody(operation, `${capital(name)}Request`, schemas)
-    giveExamples(operation, {
+    explain(operation, {
       parameters: example,
       body: Object.fromEntries(Object.entries(example).filter(([key]) => !inPath.includes(key))),
       answer: meta.example?.output,
@@ -101,12 +104,20 @@ function v3Paths(paths: Paths, schemas: Schemas): Paths {
     operation.responses = {
       ...(meta.rest?.created
         ? {
-            200: { ...success, description: 'It was there already' } as Json,
+            ...(meta.rest.repeated !== undefined && {
+              200: {
+                ...withExample(success as Json, meta.rest.repeated),
+                description: 'It was there already',
+              },
+            }),
             201: { ...success, description: 'It was made' } as Json,
           }
         : { 200: { ...success, description: 'The answer' } as Json }),
       ...rest,
-      ...errorResponses(operation, 'Error', meta.errors),
+      ...errorResponses(operation, 'Error', {
+        errors: meta.errors,
+        wrong: wrongField(operation, schemas),
+      }),
     }
   }
   return sortKeys(paths)
@@ -135,6 +146,8 @@ function v2Paths(inner: Paths, schemas: Schemas): Paths {
   return paths
 }
 
+const BODY_KINDS = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
+
 function prepareV2(
   definition: V2Operation,
   method: V2Method,
@@ -144,7 +157,7 @@ function prepareV2(
   const body = operation.requestBody?.content['application/json']
   if (body && definition.type !== undefined) addType(body.schema as Json, definition.type)
   nameBody(operation, `${capital(definition.name)}V2Request`, schemas)
-  giveExamples(operation, {
+  explain(operation, {
     parameters: definition.example.input,
     body: definition.example.input,
     answer: definition.example.output,
@@ -152,14 +165,13 @@ function prepareV2(
   operation.operationId = `${definition.name}${method}`
   operation.responses = {
     200: { ...operation.responses[200], description: definition.summary },
-    ...errorResponses(operation, 'ErrorV2', definition.errors),
+    ...errorResponses(operation, 'ErrorV2', {
+      errors: definition.errors,
+      wrong: wrongField(operation, schemas),
+    }),
   }
-  if (operation.requestBody) {
-    const { content } = operation.requestBody
-    const json = content['application/json'] as Json
-    for (const form of ['application/x-www-form-urlencoded', 'multipart/form-data']) {
-      content[form] = { schema: json.schema }
-    }
+  if (operation.requestBody && body) {
+    operation.requestBody.content = Object.fromEntries(BODY_KINDS.map((kind) => [kind, body]))
   }
   return operation
 }
@@ -196,31 +208,29 @@ function mergeByType(
     const refs = bodies.map((body) => (body?.schema as { $ref: string } | undefined)?.$ref)
     const name = `${capital(method.toLowerCase())}RoomServiceV2Request`
     schemas[name] = {
+      type: 'object',
       oneOf: refs.map(($ref) => ({ $ref })),
       discriminator: {
         propertyName: 'type',
         mapping: Object.fromEntries(types.map((type, index) => [type, refs[index]])),
       },
     }
-    const schema = { $ref: `#/components/schemas/${name}` }
+    const body = {
+      schema: { $ref: `#/components/schemas/${name}` },
+      examples: Object.fromEntries(
+        types.map((type, index) => [type, { value: bodies[index]?.example }]),
+      ),
+    }
     merged.requestBody = {
       required: true,
-      content: {
-        'application/json': {
-          schema,
-          examples: Object.fromEntries(
-            types.map((type, index) => [type, { value: bodies[index]?.example }]),
-          ),
-        },
-        'application/x-www-form-urlencoded': { schema },
-        'multipart/form-data': { schema },
-      },
+      content: Object.fromEntries(BODY_KINDS.map((kind) => [kind, body])),
     }
   } else {
     merged.parameters = [
       {
         name: 'type',
         in: 'query',
+        description: 'Chooses the operation.',
         // With one operation for the method there is nothing to choose.
         required: !alone,
         schema: { type: 'string', enum: types },
@@ -248,10 +258,16 @@ function mergeByType(
         },
       },
     },
-    ...errorResponses(merged, 'ErrorV2', [
-      'INVALID_REQUEST_TYPE',
-      ...new Set(definitions.flatMap(({ errors = [] }) => errors)),
-    ]),
+    ...errorResponses(merged, 'ErrorV2', {
+      errors: [
+        'INVALID_REQUEST_TYPE',
+        // The type of an operation that is called with another method.
+        'METHOD_NOT_ALLOWED',
+        ...new Set(definitions.flatMap(({ errors = [] }) => errors)),
+      ],
+      wrong: { room_id: ['is required'] },
+      types,
+    }),
   }
   return merged
 }
@@ -288,23 +304,36 @@ function nameBody(operation: Operation, name: string, schemas: Schemas): void {
   if (operation.requestBody) operation.requestBody.required = true
 }
 
-function giveExamples(
+/** Says what the generator does not: where a parameter's description is, and what a call and its answer look like. */
+function explain(
   operation: Operation,
   example: { parameters: Json; body: Json; answer: unknown },
 ): void {
   for (const parameter of operation.parameters ?? []) {
+    parameter.description ??= (parameter.schema as Json).description
     const value = example.parameters[parameter.name as string]
     if (value !== undefined) parameter.example = value
   }
   const body = operation.requestBody?.content['application/json']
   if (body) body.example = example.body
-  const answer = operation.responses[200]
-  if (answer) answer.headers = requestIdHeader
-  const json = answer?.content?.['application/json']
-  if (json && example.answer !== undefined) json.example = example.answer
+  const { 200: answer } = operation.responses
+  if (answer) {
+    operation.responses[200] = { ...withExample(answer, example.answer), headers: requestIdHeader }
+  }
+}
+
+/** The same JSON response with another example. */
+function withExample(response: Json, example: unknown): Json & { content: Record<string, Json> } {
+  const { 'application/json': json } = response.content as Record<string, Json>
+  return { ...response, content: { 'application/json': { ...json, example } } }
 }
 
 const requestIdHeader = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } }
+const headersOf: Partial<Record<ErrorCode, Json>> = {
+  METHOD_NOT_ALLOWED: { Allow: { $ref: '#/components/headers/Allow' } },
+  TOO_MANY_REQUESTS: { 'Retry-After': { $ref: '#/components/headers/RetryAfter' } },
+  SERVICE_UNAVAILABLE: { 'Retry-After': { $ref: '#/components/headers/RetryAfter' } },
+}
 
 /** What any call can meet. */
 const COMMON: readonly ErrorCode[] = [
@@ -321,24 +350,48 @@ const WITH_BODY: readonly ErrorCode[] = [
   'UNSUPPORTED_MEDIA_TYPE',
 ]
 
+/** What an operation's errors look like in particular. */
+interface OwnErrors {
+  readonly errors?: readonly ErrorCode[] | undefined
+  /** What bad input there is, by field: for the example. */
+  readonly wrong: Json
+  /** What `type` may say. */
+  readonly types?: readonly string[]
+}
+
 function errorResponses(
   operation: Operation,
   schema: 'Error' | 'ErrorV2',
-  own: readonly ErrorCode[] = [],
+  own: OwnErrors,
 ): Operation['responses'] {
-  const codes = [...COMMON, ...(operation.requestBody ? WITH_BODY : []), ...own]
+  const inQuery = operation.parameters?.some((parameter) => parameter.in === 'query')
+  const codes = [
+    ...COMMON,
+    ...(operation.requestBody ? WITH_BODY : []),
+    ...(inQuery ? (['URI_TOO_LONG'] as const) : []),
+    ...(own.errors ?? []),
+  ]
+  const fields: Partial<Record<ErrorCode, Json>> = {
+    BAD_REQUEST: own.wrong,
+    INVALID_REQUEST_TYPE: { type: [`must be one of ${own.types?.join(', ')}`] },
+  }
+  const exampleOf = (code: ErrorCode) => ({
+    ...(schema === 'ErrorV2' ? { success: false } : {}),
+    code,
+    message: errorTable[code].text,
+    requestId: '6f1c2a9e-3b57-4c1d-9a55-0e6d0f0a7b21',
+    ...(fields[code] ? { errors: fields[code] } : {}),
+  })
   const byStatus = Map.groupBy(codes, (code) => errorTable[code].status)
   const entries = [...byStatus].map(([status, codes]) => [
     status,
     {
       description: [...new Set(codes.map((code) => errorTable[code].text))].join('. '),
-      headers: requestIdHeader,
+      headers: Object.assign({}, requestIdHeader, ...codes.map((code) => headersOf[code])),
       content: {
         'application/json': {
           schema: { $ref: `#/components/schemas/${schema}` },
-          examples: Object.fromEntries(
-            codes.map((code) => [code, { value: exampleError(code, schema === 'ErrorV2') }]),
-          ),
+          examples: Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }])),
         },
       },
     },
@@ -346,18 +399,14 @@ function errorResponses(
   return Object.fromEntries(entries)
 }
 
-function exampleError(code: ErrorCode, v2: boolean): Json {
-  const errors: Partial<Record<ErrorCode, Json>> = {
-    BAD_REQUEST: v2 ? { room_id: ['is required'] } : { roomId: ['is required'] },
-    INVALID_REQUEST_TYPE: { type: ['must be one of create_message, delete_room'] },
-  }
-  return {
-    ...(v2 ? { success: false } : {}),
-    code,
-    message: errorTable[code].text,
-    requestId: '6f1c2a9e-3b57-4c1d-9a55-0e6d0f0a7b21',
-    ...(errors[code] ? { errors: errors[code] } : {}),
-  }
+/** A fault that this operation's input can have: a field that is missing, or a bad id in the path. */
+function wrongField({ parameters = [], requestBody }: Operation, schemas: Schemas): Json {
+  const { $ref } = (requestBody?.content['application/json']?.schema ?? {}) as { $ref?: string }
+  const body = schemas[$ref?.split('/').at(-1) ?? ''] as { required?: string[] } | undefined
+  const inQuery = parameters.find((parameter) => parameter.in === 'query' && parameter.required)
+  const missing = body?.required?.find((key) => key !== 'type') ?? inQuery?.name
+  if (missing !== undefined) return { [missing as string]: ['is required'] }
+  return { [parameters[0]?.name as string]: ['must be an id: 24 of the characters 0-9 and a-f'] }
 }
 
 const errorProperties = {

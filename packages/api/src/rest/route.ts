@@ -19,10 +19,7 @@ const v3Patterns = [...v3Paths].map(([path, operations]) => ({
   keys: [...path.matchAll(/\{(\w+)\}/g)].map(([, key]) => key as string),
   pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
   methods: operations.map(({ method }) => method),
-  /** Paths without parameters win over those with them, whatever order they were declared in. */
-  parameters: path.split('{').length - 1,
 }))
-v3Patterns.sort((a, b) => a.parameters - b.parameters)
 
 /**
  * Finds the path of REST v3 that a URL names.

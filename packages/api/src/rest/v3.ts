@@ -11,9 +11,15 @@ export const v3Router = router(
   Object.fromEntries(
     Object.entries(appRouter._def.procedures)
       .filter(([, procedure]) => (procedure._def.meta as Meta | undefined)?.openapi)
+      // The first path that fits wins, so a path without parameters comes before those that would swallow it.
+      .sort(([, a], [, b]) => parametersOf(a) - parametersOf(b))
       .map(([name, procedure]) => [name, toRest(name as Name, procedure)]),
   ),
 )
+
+function parametersOf({ _def }: { _def: { meta?: unknown } }): number {
+  return ((_def.meta as Meta).openapi?.path.split('{').length ?? 1) - 1
+}
 
 type Name = keyof typeof appRouter._def.procedures
 

@@ -33,7 +33,7 @@ export async function createRoom(
   if (scope.userId !== undefined && scope.userId !== identity.userId) {
     throw new AppError('FORBIDDEN', { errors: { userId: ['must be the user of the token'] } })
   }
-  if (scope.rooms) {
+  if (scope.roomIds) {
     throw new AppError('FORBIDDEN', { message: 'The token is limited to some rooms' })
   }
   const { db } = deps
@@ -73,7 +73,10 @@ export const createRoomProcedure = procedure
         'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat.',
     },
     errors: ['NOT_FOUND'],
-    rest: { created: (answer: z.output<typeof output>) => answer.created },
+    rest: {
+      created: (answer: z.output<typeof output>) => answer.created,
+      repeated: { room: exampleRoom, created: false },
+    },
     example: {
       input: {
         userId: 'ABCD12345',

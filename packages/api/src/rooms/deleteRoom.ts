@@ -1,20 +1,22 @@
 import { findRoom, setRoomActive } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import { authorise, sees } from '../auth/access.ts'
+import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
-import { boolean, id } from '../fields.ts'
+import { boolean } from '../fields.ts'
 import { procedure } from '../trpc.ts'
 import { roomNotFound } from './policy.ts'
-import { exampleRoom, Room, toRoom } from './schema.ts'
+import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
+
+export const isActive = boolean.meta({
+  description: 'False or left out deletes the room; true restores it.',
+})
 
 const input = z.strictObject({
-  roomId: id,
-  isActive: boolean.optional().meta({
-    description: 'False or left out deletes the room; true restores it.',
-  }),
+  roomId,
+  isActive: isActive.optional(),
 })
 
 /**
@@ -31,8 +33,8 @@ export async function deleteRoom(
   const scope = authorise(actor, 'deleteRoom')
   try {
     return await deps.db.write(async (tx) => {
-      const before = await findRoom(tx, { orgId: scope.orgId, roomId })
-      if (!before || !sees(scope, before)) throw roomNotFound()
+      const before = await findRoom(tx, { ...scope, roomId })
+      if (!before) throw roomNotFound()
       if ((before.is_active === 1) === isActive) return toRoom(before)
       const { org_id: orgId } = before
       const row = await setRoomActive(tx, { orgId, roomId, isActive, now: deps.clock() })

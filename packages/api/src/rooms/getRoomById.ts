@@ -1,12 +1,11 @@
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
-import { id } from '../fields.ts'
 import { procedure } from '../trpc.ts'
 import { readableRoom } from './policy.ts'
-import { exampleRoom, Room, toRoom } from './schema.ts'
+import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
 
-const input = z.strictObject({ roomId: id })
+const input = z.strictObject({ roomId })
 
 /** Answers a room, deleted ones too. @throws AppError NOT_FOUND */
 export async function getRoomById(

@@ -1,21 +1,15 @@
 import { findRoom, roomsNextTo } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise, requireOrganisation, sees } from '../auth/access.ts'
+import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { badField } from '../errors.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
 import { positionPage } from '../positionPage.ts'
 import { procedure } from '../trpc.ts'
-import { exampleRoom, Room, roomIdentity, toRoom } from './schema.ts'
+import { exampleRoom, listing, Room, toRoom } from './schema.ts'
 
-const input = z.strictObject({
-  orgId: roomIdentity.orgId,
-  productName: roomIdentity.productName
-    .optional()
-    .meta({ description: 'Left out: the rooms of all products.' }),
-  ...pageInput,
-})
+const input = z.strictObject({ ...listing, ...pageInput })
 
 const output = pageOf(Room).meta({ id: 'RoomPage', additionalProperties: true })
 
@@ -32,20 +26,15 @@ export async function listRooms(
 ): Promise<Page<Room>> {
   const scope = authorise(actor, 'listRooms')
   requireOrganisation(scope, orgId)
-  const listing = {
-    orgId,
-    productName,
-    userId: scope.userId,
-    roomIds: scope.rooms && [...scope.rooms],
-  }
+  const seen = { ...scope, orgId }
   return positionPage(
     {
       tag: 'r',
-      next: (where) => roomsNextTo(deps.db.read, { ...listing, ...where }),
+      next: (where) => roomsNextTo(deps.db.read, { ...seen, productName, ...where }),
       async positionOf(roomId) {
-        const room = await findRoom(deps.db.read, { orgId, roomId })
+        const room = await findRoom(deps.db.read, { ...seen, roomId })
         const listed = productName === undefined || room?.product_name === productName
-        if (!room || !listed || !sees(scope, room)) {
+        if (!room || !listed) {
           throw badField('around', 'is not the id of a room in this list')
         }
         return room.position

@@ -1,5 +1,5 @@
 import { findRoom, type RoomRow } from '@dowell-chat/db'
-import { authorise, type ProcedureName, sees } from '../auth/access.ts'
+import { authorise, type ProcedureName } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
@@ -20,7 +20,7 @@ export async function readableRoom(
   roomId: string,
 ): Promise<RoomRow> {
   const scope = authorise(actor, procedure)
-  const room = await findRoom(deps.db.read, { orgId: scope.orgId, roomId })
-  if (!room || !sees(scope, room)) throw roomNotFound()
+  const room = await findRoom(deps.db.read, { ...scope, roomId })
+  if (!room) throw roomNotFound()
   return room
 }

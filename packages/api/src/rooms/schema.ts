@@ -16,6 +16,17 @@ export const roomIdentity = {
   productName: name.meta({ example: 'WIFIQRCODE' }),
 }
 
+/** The room that a call is about. */
+export const roomId = id.meta({ description: "The room's id." })
+
+/** Chooses among an organisation's rooms. */
+export const listing = {
+  orgId: roomIdentity.orgId,
+  productName: roomIdentity.productName
+    .meta({ description: 'Left out: the rooms of all products.' })
+    .optional(),
+}
+
 export const Room = z
   .object({
     id,

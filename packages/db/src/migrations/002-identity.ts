@@ -68,6 +68,13 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       begin select raise(abort, 'audit events are append-only'); end
     `.execute(db)
   }
+  // "insert or replace" deletes what is in its way without asking the trigger for that.
+  await sql`
+    create trigger audit_events_no_replace before insert on audit_events
+    when exists (select 1 from audit_events where org_id = new.org_id and position = new.position)
+      or exists (select 1 from audit_events where id = new.id)
+    begin select raise(abort, 'audit events are append-only'); end
+  `.execute(db)
 }
 
 export async function down(db: Kysely<unknown>): Promise<void> {

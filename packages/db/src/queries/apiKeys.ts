@@ -1,8 +1,8 @@
 import type { Insertable, Kysely } from 'kysely'
-import type { OrgScope } from '../scope.ts'
+import { type NextTo, nearest } from '../nextTo.ts'
+import { anyOrganisation, type OrgScope } from '../scope.ts'
 import type { ApiKeyRow, ApiKeysTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
-import { type NextTo, nearest } from './nextTo.ts'
 
 export async function insertApiKey(tx: Tx, row: Insertable<ApiKeysTable>): Promise<ApiKeyRow> {
   return tx.insertInto('api_keys').values(row).returningAll().executeTakeFirstOrThrow()
@@ -14,7 +14,7 @@ export async function findApiKey(
   where: { orgId: OrgScope; keyId: string },
 ): Promise<ApiKeyRow | undefined> {
   let query = db.selectFrom('api_keys').selectAll().where('id', '=', where.keyId)
-  if (typeof where.orgId === 'string') query = query.where('org_id', '=', where.orgId)
+  if (where.orgId !== anyOrganisation) query = query.where('org_id', '=', where.orgId)
   return query.executeTakeFirst()
 }
 
@@ -33,7 +33,7 @@ export async function revokeApiKeyRow(
     .set({ revoked_at: where.now })
     .where('id', '=', where.keyId)
     .where('revoked_at', 'is', null)
-  if (typeof where.orgId === 'string') query = query.where('org_id', '=', where.orgId)
+  if (where.orgId !== anyOrganisation) query = query.where('org_id', '=', where.orgId)
   return query.returningAll().executeTakeFirst()
 }
 

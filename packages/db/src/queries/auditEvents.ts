@@ -1,7 +1,7 @@
 import type { Insertable, Kysely } from 'kysely'
+import { type NextTo, nearest } from '../nextTo.ts'
 import type { AuditEventRow, AuditEventsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
-import { type NextTo, nearest } from './nextTo.ts'
 
 export async function insertAuditEvent(tx: Tx, row: Insertable<AuditEventsTable>): Promise<void> {
   await tx.insertInto('audit_events').values(row).execute()

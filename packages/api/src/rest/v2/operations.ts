@@ -2,16 +2,15 @@ import { z } from 'zod'
 import type { ProcedureName } from '../../auth/access.ts'
 import type { Context } from '../../context.ts'
 import { AppError, type ErrorCode } from '../../errors.ts'
-import { boolean, clientMessageId, id, messageText, messageType, name } from '../../fields.ts'
 import { createMessage } from '../../messages/createMessage.ts'
 import { getMessages } from '../../messages/getMessages.ts'
-import { side } from '../../messages/schema.ts'
+import { Message, messageInput } from '../../messages/schema.ts'
 import { pageInput } from '../../paging.ts'
 import { createRoom } from '../../rooms/createRoom.ts'
-import { deleteRoom } from '../../rooms/deleteRoom.ts'
+import { deleteRoom, isActive } from '../../rooms/deleteRoom.ts'
 import { getRoomById } from '../../rooms/getRoomById.ts'
 import { listRooms } from '../../rooms/listRooms.ts'
-import { roomIdentity } from '../../rooms/schema.ts'
+import { listing, Room, roomId, roomIdentity } from '../../rooms/schema.ts'
 import { fromText } from '../wire.ts'
 import {
   exampleMessageV2,
@@ -60,10 +59,13 @@ const V2_LIMIT = 1000
 const limitText = `must be a whole number from 1 to ${V2_LIMIT}`
 const paging = {
   limit: fromText(
-    z.int({ error: limitText }).min(1, { error: limitText }).max(V2_LIMIT, { error: limitText }),
-  )
-    .optional()
-    .meta({ description: `The latest ${V2_LIMIT} when left out, which is also the most.` }),
+    z
+      .int({ error: limitText })
+      .min(1, { error: limitText })
+      .max(V2_LIMIT, { error: limitText })
+      .meta({ description: `Items, at most; ${V2_LIMIT} when left out.` })
+      .optional(),
+  ),
   before: pageInput.before,
   after: pageInput.after,
 }
@@ -90,10 +92,11 @@ export const v2Operations: readonly V2Operation[] = [
       .object({
         success,
         message: z.enum(['Room filter successfully', 'Room created successfully']),
-        inserted_id: z.string(),
+        inserted_id: Room.shape.id,
         response: RoomV2,
       })
       .meta({ id: 'CreateRoomV2Result', additionalProperties: true }),
+    errors: ['NOT_FOUND'],
     example: {
       input: {
         user_id: 'ABCD12345',
@@ -132,21 +135,23 @@ export const v2Operations: readonly V2Operation[] = [
     summary: 'Send a message',
     description: 'One of `auther` and `author` is required; if both are given they must agree.',
     input: z.object({
-      room_id: id,
-      message_data: messageText,
-      side: fromText(side),
-      auther: name.optional(),
-      author: name.optional(),
-      message_type: messageType.default('text'),
-      client_message_id: clientMessageId.optional(),
+      room_id: roomId,
+      message_data: messageInput.messageData,
+      side: fromText(messageInput.side),
+      auther: messageInput.author.optional(),
+      author: messageInput.author.meta({ description: 'The same as `auther`.' }).optional(),
+      message_type: messageInput.messageType,
+      client_message_id: messageInput.clientMessageId,
     }),
     output: z
       .object({
         success,
         message: z.literal('Message updated successfully'),
-        response: z.object({ isSuccess: success, inserted_id: z.string(), seq: z.int() }).meta({
-          additionalProperties: true,
-        }),
+        response: z
+          .object({ isSuccess: success, inserted_id: Message.shape.id, seq: Message.shape.seq })
+          .meta({
+            additionalProperties: true,
+          }),
       })
       .meta({ id: 'CreateMessageV2Result', additionalProperties: true }),
     errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
@@ -189,7 +194,7 @@ export const v2Operations: readonly V2Operation[] = [
     methods: ['GET'],
     summary: "Read a room's messages",
     description: `Oldest first. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}.`,
-    input: z.object({ room_id: id, ...paging }),
+    input: z.object({ room_id: roomId, ...paging }),
     output: z
       .object({
         success,
@@ -232,7 +237,7 @@ export const v2Operations: readonly V2Operation[] = [
     type: 'get_room_by_id',
     methods: ['GET'],
     summary: 'Read a room',
-    input: z.object({ room_id: id }),
+    input: z.object({ room_id: roomId }),
     output: z
       .object({ success, message: z.literal(DETAILS), response: z.array(RoomV2) })
       .meta({ id: 'GetRoomByIdV2Result', additionalProperties: true }),
@@ -254,7 +259,7 @@ export const v2Operations: readonly V2Operation[] = [
     methods: ['GET', 'POST', 'DELETE'],
     summary: 'Delete or restore a room',
     description: '`is_active` false, or left out, deletes the room; true restores it.',
-    input: z.object({ room_id: id, is_active: fromText(boolean).optional() }),
+    input: z.object({ room_id: roomId, is_active: fromText(isActive.optional()) }),
     output: z
       .object({
         success,
@@ -291,15 +296,14 @@ export const v2Operations: readonly V2Operation[] = [
     summary: "List an organisation's rooms",
     description: `In the order in which they were opened. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}.`,
     input: z.object({
-      org_id: roomIdentity.orgId,
-      product_name: roomIdentity.productName
-        .optional()
-        .meta({ description: 'Left out: the rooms of all products.' }),
+      org_id: listing.orgId,
+      product_name: listing.productName,
       ...paging,
     }),
     output: z
       .object({ rooms: z.array(RoomV2), paging: Paging })
       .meta({ id: 'ListRoomsV2Result', additionalProperties: true }),
+    errors: ['NOT_FOUND'],
     example: {
       input: { org_id: 'DOWELL12345', product_name: 'WORKFLOWAI' },
       output: {
@@ -314,8 +318,8 @@ export const v2Operations: readonly V2Operation[] = [
       },
     },
     async run({ deps, actor }, { org_id, product_name, limit = V2_LIMIT, ...place }) {
-      const listing = { orgId: org_id, productName: product_name }
-      const page = await listRooms(deps, actor, { ...listing, limit, ...place })
+      const where = { orgId: org_id, productName: product_name, limit, ...place }
+      const page = await listRooms(deps, actor, where)
       return { rooms: page.items.map(toRoomV2), paging: toPaging(page, limit) }
     },
   }),

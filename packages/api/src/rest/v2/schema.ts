@@ -1,24 +1,23 @@
 import { z } from 'zod'
-import { time } from '../../fields.ts'
-import { exampleMessage, type Message } from '../../messages/schema.ts'
+import { exampleMessage, Message } from '../../messages/schema.ts'
 import type { Page } from '../../paging.ts'
-import { exampleRoom, type Room } from '../../rooms/schema.ts'
+import { exampleRoom, Room } from '../../rooms/schema.ts'
 
 /** A room in the documented names, and what we add to them. */
 export const RoomV2 = z
   .object({
-    _id: z.string(),
-    eventId: z.string(),
-    user_id: z.string(),
-    org_id: z.string(),
-    portfolio_name: z.string(),
-    room_room_id: z.string(),
-    product_name: z.string(),
-    message_data: z.string(),
-    is_active: z.boolean(),
-    room_id: z.string().meta({ description: 'The same as `_id`.' }),
-    created_at: time,
-    updated_at: time,
+    _id: Room.shape.id,
+    eventId: Room.shape.eventId,
+    user_id: Room.shape.userId,
+    org_id: Room.shape.orgId,
+    portfolio_name: Room.shape.portfolioName,
+    room_room_id: Room.shape.roomRoomId,
+    product_name: Room.shape.productName,
+    message_data: Room.shape.messageData,
+    is_active: Room.shape.isActive,
+    room_id: Room.shape.id.meta({ description: 'The same as `_id`.' }),
+    created_at: Room.shape.createdAt,
+    updated_at: Room.shape.updatedAt,
   })
   .meta({ id: 'RoomV2', additionalProperties: true })
 export type RoomV2 = z.output<typeof RoomV2>
@@ -43,23 +42,23 @@ export function toRoomV2(room: Room): RoomV2 {
 /** A message: the documented keys, of which the middle ones are its room's, and then what a message is. */
 export const MessageV2 = z
   .object({
-    _id: z.string().meta({ description: "The message's id." }),
-    eventId: z.string(),
-    user_id: z.string(),
-    org_id: z.string(),
-    portfolio_name: z.string(),
-    room_room_id: z.string(),
-    product_name: z.string(),
-    message_data: z.string(),
-    is_active: z.boolean().meta({ description: 'False once the message is deleted.' }),
-    room_id: z.string(),
-    seq: z.int(),
-    side: z.boolean().meta({ description: 'False: the customer. True: the support team.' }),
-    author: z.string(),
+    _id: Message.shape.id.meta({ description: "The message's id." }),
+    eventId: Room.shape.eventId,
+    user_id: Room.shape.userId,
+    org_id: Room.shape.orgId,
+    portfolio_name: Room.shape.portfolioName,
+    room_room_id: Room.shape.roomRoomId,
+    product_name: Room.shape.productName,
+    message_data: Message.shape.messageData,
+    is_active: Message.shape.isActive,
+    room_id: Message.shape.roomId,
+    seq: Message.shape.seq,
+    side: Message.shape.side,
+    author: Message.shape.author,
     auther: z.string().meta({ description: 'The same as `author`, as it was first spelled.' }),
-    message_type: z.string(),
-    client_message_id: z.string().nullable(),
-    created_at: time,
+    message_type: Message.shape.messageType,
+    client_message_id: Message.shape.clientMessageId,
+    created_at: Message.shape.createdAt,
   })
   .meta({ id: 'MessageV2', additionalProperties: true })
 export type MessageV2 = z.output<typeof MessageV2>
@@ -88,11 +87,11 @@ export function toMessageV2(message: Message, room: RoomV2): MessageV2 {
 
 export const Paging = z
   .object({
-    limit: z.int(),
-    before: z.string(),
-    after: z.string(),
-    has_before: z.boolean(),
-    has_after: z.boolean(),
+    limit: z.int().positive().meta({ description: 'Items that there may be in the answer.' }),
+    before: z.string().meta({ description: 'Give it as `before` for what comes before this.' }),
+    after: z.string().meta({ description: 'Give it as `after` for what comes after this.' }),
+    has_before: z.boolean().meta({ description: 'Whether there are items before these.' }),
+    has_after: z.boolean().meta({ description: 'Whether there are items after these.' }),
   })
   .meta({
     id: 'PagingV2',
@@ -126,9 +125,15 @@ export const exampleRoomV2 = {
 }
 
 export const exampleMessageV2 = {
-  ...exampleRoomV2,
   _id: exampleMessage.id,
+  eventId: exampleRoom.eventId,
+  user_id: exampleRoom.userId,
+  org_id: exampleRoom.orgId,
+  portfolio_name: exampleRoom.portfolioName,
+  room_room_id: exampleRoom.roomRoomId,
+  product_name: exampleRoom.productName,
   message_data: exampleMessage.messageData,
+  is_active: exampleMessage.isActive,
   room_id: exampleMessage.roomId,
   seq: exampleMessage.seq,
   side: exampleMessage.side,

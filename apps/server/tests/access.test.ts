@@ -1,0 +1,516 @@
+import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import {
+  accessTable,
+  appRouter,
+  type Column,
+  columns,
+  costOf,
+  type Inputs,
+  type ProcedureName,
+} from '@dowell-chat/api'
+import {
+  anyOrganisation,
+  apiKeysNextTo,
+  auditEventsNextTo,
+  type Database,
+  findApiKey,
+  findMessage,
+  findRoom,
+  messagesInRange,
+  roomsNextTo,
+} from '@dowell-chat/db'
+import { CompactEncrypt, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  as,
+  bearer,
+  createOperator,
+  createOrganisation,
+  fixtures,
+  type Organisation,
+  rights,
+  signingKey,
+  signingKeysOf,
+  unlimited,
+  type Voice,
+} from './identities.ts'
+import { createTestApp, openRoom, type TestApp } from './support.ts'
+import { procedureNames, type Reply, type SentHeaders, type Way, ways } from './ways.ts'
+
+/** Someone who calls, and what the table makes of them. */
+interface Caller {
+  readonly title: string
+  readonly headers: SentHeaders
+  readonly voice: Voice
+  /**
+   * `nobody`: has no valid credential. `own`: acts for the organisation, and for the rooms, that is asked for.
+   * `foreign`: for another organisation. `elsewhere`: for other rooms of the same organisation.
+   */
+  readonly place: 'nobody' | 'own' | 'foreign' | 'elsewhere'
+  readonly column?: Column
+}
+
+type Expected = 'ok' | 401 | 403 | 404
+
+/** What the table, and nothing else, says of a call. */
+function expected(procedure: ProcedureName, { place, column }: Caller): Expected {
+  if (place === 'nobody' || column === undefined) return 401
+  if (accessTable[procedure][columns.indexOf(column)] === 'no') return 403
+  if (place === 'own') return 'ok'
+  if (place === 'foreign') return 404
+  switch (fixtures[procedure].about) {
+    case 'room':
+      return 404
+    case 'rooms':
+      // A list of what there is for the caller; that nothing else is in it is checked as well.
+      return 'ok'
+    case 'room of a user':
+      return 403
+    case 'organisation':
+      throw new Error(`${procedure}: what is this to a token that the table lets in?`)
+  }
+}
+
+const anyone: Voice = { side: true, author: 'anyone' }
+const NAME = 'DOWELL12345'
+
+let app: TestApp
+let openApp: TestApp
+let org: Organisation
+let openOrg: Organisation
+let callers: Caller[]
+
+beforeAll(async () => {
+  const env = { ...unlimited, TOKEN_SIGNING_KEYS: signingKeysOf(signingKey) }
+  app = await createTestApp(env)
+  org = await createOrganisation(app, NAME)
+  const foreign = await createOrganisation(app, 'FOREIGN')
+  callers = [
+    ...(await strangers(org, foreign)),
+    ...members(org, 'own'),
+    ...members(foreign, 'foreign'),
+    {
+      title: 'customer token of another user',
+      headers: bearer(org.tokens.otherCustomer),
+      column: 'customerToken',
+      place: 'elsewhere',
+      voice: { side: false, author: org.otherCustomer },
+    },
+    {
+      title: 'customer token limited to another room',
+      headers: bearer(org.tokens.customerElsewhere),
+      column: 'customerToken',
+      place: 'elsewhere',
+      voice: { side: false, author: org.customer },
+    },
+    {
+      title: 'support token limited to another room',
+      headers: bearer(org.tokens.supportElsewhere),
+      column: 'supportToken',
+      place: 'elsewhere',
+      voice: { side: true, author: org.supporter },
+    },
+  ]
+  openApp = await createTestApp({ ...unlimited, AUTH: 'open' })
+  openOrg = await createOrganisation(openApp, NAME)
+})
+
+afterAll(async () => {
+  await app?.[Symbol.asyncDispose]()
+  await openApp?.[Symbol.asyncDispose]()
+})
+
+/** Each kind of caller of an organisation. */
+function members(of: Organisation, place: Caller['place']): Caller[] {
+  return [
+    ...rights.map((right) => ({
+      title: `${place} ${right} key`,
+      headers: bearer(of.keys[right].secret),
+      column: right,
+      place,
+      voice: anyone,
+    })),
+    {
+      title: `${place} support token`,
+      headers: bearer(of.tokens.support),
+      column: 'supportToken',
+      place,
+      voice: { side: true, author: of.supporter },
+    },
+    {
+      title: `${place} customer token`,
+      headers: bearer(of.tokens.customer),
+      column: 'customerToken',
+      place,
+      voice: { side: false, author: of.customer },
+    },
+  ]
+}
+
+/** Everybody whom no surface may let in, with the organisation's own credentials bent out of shape. */
+async function strangers(of: Organisation, foreign: Organisation): Promise<Caller[]> {
+  const key = of.keys.admin.secret
+  const token = of.tokens.support
+  const [header = '', payload = '', signature = ''] = token.split('.')
+
+  await using operator = createOperator(app)
+  const { apiKey, secret } = await operator.call.createApiKey({ orgId: of.id, right: 'admin' })
+  const minted = await as(app, secret).createUserToken({ orgId: of.id, userId: 'a', side: true })
+  await operator.call.revokeApiKey({ keyId: apiKey.id })
+
+  const now = Math.floor(Date.now() / 1000)
+  const claims = {
+    sub: of.supporter,
+    org: of.id,
+    side: true,
+    key: of.keys.admin.id,
+    iss: 'dowell-chat',
+    aud: 'dowell-chat',
+    iat: now,
+    exp: now + 600,
+  }
+  const head = { alg: 'HS256', typ: 'dowell-chat-user+jwt', kid: signingKey.id }
+  const forge = (
+    change: JWTPayload,
+    headerChange: Partial<JWTHeaderParameters> = {},
+    by: Parameters<SignJWT['sign']>[0] = signingKey.secret,
+  ) =>
+    new SignJWT({ ...claims, ...change }).setProtectedHeader({ ...head, ...headerChange }).sign(by)
+  // As an attacker would who has the secret's owner confuse it with something else: a header of their choice.
+  const sealed = (header: object, body: object = claims) => {
+    const text = `${base64url(header)}.${base64url(body)}`
+    return `${text}.${createHmac('sha256', signingKey.secret).update(text).digest('base64url')}`
+  }
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { key: _, ...withoutKey } = claims
+
+  // The forger's tools are sound: what they make without bending it is let in.
+  const honest = await as(app, await forge({})).getRoomById({ roomId: of.room })
+  expect(honest.id).toBe(of.room)
+  expect((await as(app, sealed(head)).getRoomById({ roomId: of.room })).id).toBe(of.room)
+
+  const headers: Record<string, SentHeaders> = {
+    'no credential': {},
+    'empty header': { authorization: '' },
+    'scheme without a credential': { authorization: 'Bearer' },
+    'key without a scheme': { authorization: key },
+    'another scheme': { authorization: `Basic ${Buffer.from(`${key}:`).toString('base64')}` },
+    'another scheme with a key': { authorization: `Token ${key}` },
+    'two keys in one header': { authorization: `Bearer ${key}, Bearer ${key}` },
+    'key and token in one header': { authorization: `Bearer ${key} ${token}` },
+    'two headers': { authorization: [`Bearer ${key}`, `Bearer ${key}`] },
+    'a valid header and then another': { authorization: [`Bearer ${key}`, 'Bearer garbage'] },
+    'an invalid header and then a valid one': {
+      authorization: ['Bearer garbage', `Bearer ${key}`],
+    },
+    'a key as a cookie': { cookie: `authorization=Bearer ${key}; token=${token}` },
+    'a key in other headers': { 'x-api-key': key, 'proxy-authorization': `Bearer ${key}` },
+  }
+  const credentials: Record<string, string> = {
+    garbage: 'garbage',
+    'three dots': '...',
+    'over-long': 'a'.repeat(8193),
+    'over-long token': `${token}${'A'.repeat(8000)}`,
+    'key with a bad checksum': `${key.slice(0, -1)}${key.endsWith('0') ? '1' : '0'}`,
+    'key in other letters': key.toUpperCase(),
+    'key with a tail': `${key}0`,
+    'key cut short': key.slice(0, -1),
+    'key of nobody': foreignSecret('0'.repeat(24)),
+    'own key id with another secret': foreignSecret(of.keys.admin.id),
+    'revoked key': secret,
+    'token of a revoked key': minted.token,
+    'expired token': await forge({ exp: now - 1 }),
+    'token that never expires': await forge({ exp: undefined as never }),
+    'token from the future': await forge({ nbf: now + 600 }),
+    'wrongly signed token': await forge({}, {}, randomBytes(32)),
+    'unknown kid': await forge({}, { kid: 'another' }),
+    'no kid': await forge({}, { kid: undefined as never }),
+    'kid that is no text': sealed({ ...head, kid: [signingKey.id] }),
+    'alg none': `${base64url({ ...head, alg: 'none' })}.${base64url(claims)}.`,
+    'alg none with a signature': sealed({ ...head, alg: 'none' }),
+    'alg nOnE': `${base64url({ ...head, alg: 'nOnE' })}.${base64url(claims)}.${signature}`,
+    'no alg': sealed({ typ: head.typ, kid: head.kid }),
+    HS384: await forge({}, { alg: 'HS384' }, Buffer.alloc(48, 7)),
+    HS512: await forge({}, { alg: 'HS512' }, Buffer.alloc(64, 7)),
+    'HS512 in the header only': sealed({ ...head, alg: 'HS512' }),
+    RS256: await forge({}, { alg: 'RS256' }, rsa.privateKey),
+    'RS256 in the header only': sealed({ ...head, alg: 'RS256' }),
+    ES256: await forge({}, { alg: 'ES256' }, ec.privateKey),
+    'a key in the header': await forge(
+      {},
+      { alg: 'ES256', jwk: ec.publicKey.export({ format: 'jwk' }) as never },
+      ec.privateKey,
+    ),
+    'unknown critical extension': sealed({ ...head, crit: ['exp2'], exp2: 1 }),
+    'encrypted token': await new CompactEncrypt(Buffer.from(JSON.stringify(claims)))
+      .setProtectedHeader({ ...head, alg: 'dir', enc: 'A256GCM' })
+      .encrypt(signingKey.secret),
+    'wrong typ': await forge({}, { typ: 'JWT' }),
+    'no typ': await forge({}, { typ: undefined as never }),
+    'wrong iss': await forge({ iss: 'someone' }),
+    'no iss': await forge({ iss: undefined as never }),
+    'wrong aud': await forge({ aud: 'something' }),
+    'no aud': await forge({ aud: undefined as never }),
+    'no org': await forge({ org: undefined }),
+    'no sub': await forge({ sub: undefined as never }),
+    'no side': await forge({ side: undefined }),
+    'side that is text': await forge({ side: 'true' }),
+    'rooms that are no list': await forge({ rooms: of.room }),
+    "another organisation's key": await forge({ key: foreign.keys.admin.id }),
+    'key that never was': await forge({ key: '0'.repeat(24) }),
+    'key that is no text': await forge({ key: { id: of.keys.admin.id } }),
+    // As made in open mode, which is over.
+    'no key': await new SignJWT(withoutKey).setProtectedHeader(head).sign(signingKey.secret),
+    'tampered payload': `${header}.${tampered(payload, { side: false })}.${signature}`,
+    'tampered expiry': `${header}.${tampered(payload, { exp: now + 1e6 })}.${signature}`,
+    'tampered signature': `${header}.${payload}.${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`,
+    'no signature': `${header}.${payload}.`,
+    'no third part': `${header}.${payload}`,
+    'a fourth part': `${token}.${signature}`,
+  }
+  for (const [title, credential] of Object.entries(credentials)) headers[title] = bearer(credential)
+  return Object.entries(headers).map(([title, headers]) => ({
+    title,
+    headers,
+    place: 'nobody',
+    voice: anyone,
+  }))
+}
+
+/** A well-formed key that nobody was given, its checksum included. */
+function foreignSecret(keyId: string): string {
+  const body = `dck_${keyId}_${randomBytes(32).toString('base64url')}`
+  return body + crc32(body).toString(16).padStart(8, '0')
+}
+
+function base64url(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url')
+}
+
+function tampered(payload: string, change: object): string {
+  return base64url({ ...JSON.parse(Buffer.from(payload, 'base64url').toString()), ...change })
+}
+
+function outcomeOf({ status }: Reply): number | 'ok' {
+  return status >= 200 && status < 300 ? 'ok' : status
+}
+
+const codes: Record<number, string> = { 401: 'UNAUTHORIZED', 403: 'FORBIDDEN', 404: 'NOT_FOUND' }
+
+/** Each surface words an answer in its own shape, failures too. */
+function expectShape(way: Way, reply: Reply): void {
+  const failed = outcomeOf(reply) !== 'ok'
+  const code = codes[reply.status]
+  const told = failed ? { code, requestId: reply.headers['x-request-id'] } : {}
+  if (way.surface === 'v2') {
+    // A list of rooms is documented without the envelope.
+    const envelope = failed || way.procedure !== 'listRooms' ? { success: !failed } : {}
+    expect(reply.body).toMatchObject({ ...envelope, ...told })
+    if (failed) expect(reply.body).toHaveProperty('message', expect.any(String))
+  } else if (way.surface === 'v3') {
+    expect(reply.body).toMatchObject(told)
+  } else if (failed) {
+    expect(reply.body).toMatchObject({ error: { json: { data: told } } })
+  } else {
+    expect(reply.body).toHaveProperty('result.data.json')
+  }
+  if (way.surface === 'tRPC batch') {
+    // Its siblings fail for their input once the caller is let in.
+    expect(reply.httpStatus).toBe(reply.status === 401 ? 401 : 207)
+  }
+  if (reply.status === 401) expect(reply.headers['www-authenticate']).toMatch(/^Bearer /)
+}
+
+async function call(target: TestApp, way: Way, caller: Caller, of: Organisation): Promise<Reply> {
+  const input: Inputs[ProcedureName] = fixtures[way.procedure].input(of, caller.voice)
+  const reply = await way.call(target, { ...input }, caller.headers)
+  expectShape(way, reply)
+  return reply
+}
+
+describe.each(ways)('$title', (way) => {
+  test('lets in whom the table lets in, and nobody else', async () => {
+    const outcomes = await Promise.all(
+      callers.map(async (caller) => [caller.title, outcomeOf(await call(app, way, caller, org))]),
+    )
+    expect(Object.fromEntries(outcomes)).toEqual(
+      Object.fromEntries(callers.map((caller) => [caller.title, expected(way.procedure, caller)])),
+    )
+  })
+
+  test('needs no credential of a server in open mode', async () => {
+    const caller: Caller = {
+      title: 'open',
+      headers: {},
+      place: 'own',
+      column: 'open',
+      voice: anyone,
+    }
+    expect(outcomeOf(await call(openApp, way, caller, openOrg))).toBe(
+      expected(way.procedure, caller),
+    )
+  })
+})
+
+const lists = ways.filter(({ procedure }) => fixtures[procedure].about === 'rooms')
+
+test.each(lists)('$title shows a token the rooms that it is for', async (way) => {
+  const { room, elsewhere, otherCustomersRoom, tokens } = org
+  const shown = async (token: string) => {
+    const { text } = await way.call(app, { orgId: org.id }, bearer(token))
+    return [room, elsewhere, otherCustomersRoom].filter((id) => text.includes(id))
+  }
+  expect(await shown(tokens.support)).toEqual([room, elsewhere, otherCustomersRoom])
+  expect(await shown(tokens.customer)).toEqual([room, elsewhere])
+  expect(await shown(tokens.otherCustomer)).toEqual([otherCustomersRoom])
+  expect(await shown(tokens.customerElsewhere)).toEqual([elsewhere])
+  expect(await shown(tokens.supportElsewhere)).toEqual([elsewhere])
+})
+
+test('a page elsewhere cannot delete a room with an image while the server is open', async () => {
+  await using app = await createTestApp()
+  const roomId = await openRoom(app)
+  const [byGet] = ways.filter(({ title }) => title === 'v2 GET deleteRoom')
+  const isActive = async () => (await as(app).getRoomById({ roomId })).isActive
+  const image = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }
+  expect((await byGet?.call(app, { roomId }, image))?.status).toBe(403)
+  expect(await isActive()).toBe(true)
+  // A developer's own front end on another port, and a person at the address bar.
+  expect((await byGet?.call(app, { roomId }, { 'sec-fetch-site': 'same-site' }))?.status).toBe(200)
+  expect(await isActive()).toBe(false)
+  expect((await byGet?.call(app, { roomId }, { 'sec-fetch-site': 'none' }))?.status).toBe(200)
+})
+
+test('the walk misses no procedure and no surface', () => {
+  expect(procedureNames.toSorted()).toEqual(Object.keys(appRouter._def.procedures).toSorted())
+  for (const procedure of procedureNames) {
+    const surfaces = ways.filter((way) => way.procedure === procedure).map((way) => way.surface)
+    expect(surfaces).toEqual(expect.arrayContaining(['tRPC', 'tRPC batch', 'v3']))
+  }
+  const documented = ways.filter(({ surface }) => surface === 'v2').map(({ title }) => title)
+  expect(documented).toEqual([
+    'v2 POST createRoom',
+    'v2 GET getRoomById',
+    'v2 GET deleteRoom',
+    'v2 POST deleteRoom',
+    'v2 DELETE deleteRoom',
+    'v2 GET listRooms',
+    'v2 POST createMessage',
+    'v2 GET getMessages',
+  ])
+})
+
+const words = { all: 'every organisation', org: 'its organisation', own: 'own rooms', no: 'no' }
+
+const titles: Record<Column, string> = {
+  open: 'open mode',
+  admin: 'admin key',
+  support: 'support key',
+  read: 'read key',
+  supportToken: 'support token',
+  customerToken: 'customer token',
+}
+
+function accessDocument(): string {
+  const rows = procedureNames.map((procedure) => [
+    `\`${procedure}\``,
+    ...columns.map((_, index) => words[accessTable[procedure][index] as keyof typeof words]),
+    String(costOf(procedure)),
+  ])
+  const head = ['procedure', ...columns.map((column) => titles[column]), 'points']
+  const widths = head.map((_, at) =>
+    Math.max(...[head, ...rows].map((row) => row[at]?.length ?? 0)),
+  )
+  const line = (row: string[]) =>
+    `| ${row.map((cell, at) => cell.padEnd(widths[at] as number)).join(' | ')} |`
+  const table = [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)]
+  return `# Who may do what
+
+Every procedure, on every surface (tRPC, REST v2, REST v3), asks this one table. It is written from
+\`packages/api/src/auth/access.ts\`; a test compares the two, and \`npm test -- access -u\` renews this page.
+
+${table.join('\n')}
+
+The columns are the kinds of callers:
+
+- **open mode**: a caller without a credential, while no API key exists and only from the server's own machine; or
+  anyone at all when the server runs with \`AUTH=open\`. The command line counts as one too.
+- **admin key**, **support key**, **read key**: a server of the organisation's, with an API key of that right.
+- **support token**, **customer token**: one person, with a user token that was made with an API key. A support token
+  writes as the support team and a customer token as the customer, each under its own user's name only.
+
+The cells say which rows exist for the caller:
+
+- **every organisation**: all of them.
+- **its organisation**: those of the key's or token's organisation. Every other row is not found (404).
+- **own rooms**: the rooms of the token's own user. Every other room is not found (404), and a room can be opened for
+  nobody else (403).
+- **no**: the caller may not call this at all (403), whatever row it asks for.
+
+A token that is limited to some rooms has less: every other room is not found, none is listed, and it opens none (403).
+A caller without a credential, or with one that is malformed, expired, wrongly signed or revoked, is told so first (401).
+
+**points** are what a call takes from the caller's budget of a minute: see \`RATE_LIMIT_ACTOR\` and
+\`RATE_LIMIT_ADDRESS\` in \`npm start -- --help\`.
+`
+}
+
+test('docs/access.md shows the table', async () => {
+  const document = accessDocument()
+  process.stdout.write(
+    `\n${document
+      .split('\n')
+      .filter((line) => line.startsWith('|'))
+      .join('\n')}\n`,
+  )
+  await expect(document, 'renew docs/access.md with: npm test -- access -u').toMatchFileSnapshot(
+    '../../../docs/access.md',
+  )
+})
+
+describe('does not compile', () => {
+  test('a procedure without a row in the table', () => {
+    const { createRoom: _, ...forgetful } = accessTable
+    // @ts-expect-error createRoom is missing
+    forgetful satisfies Record<keyof Inputs, readonly unknown[]>
+    accessTable satisfies Record<keyof Inputs, readonly unknown[]>
+  })
+
+  test('a procedure without a fixture', () => {
+    const { createRoom: _, ...forgetful } = fixtures
+    // @ts-expect-error createRoom is missing
+    forgetful satisfies typeof fixtures
+  })
+
+  test('a query without the organisation', () => {
+    const next = { direction: 'before', boundary: 1, limit: 1 } as const
+    // Never called: only whether it compiles is asked.
+    const queries = ({ read }: Database) => [
+      findRoom(read, { orgId: 'a', roomId: '' }),
+      findRoom(read, { orgId: anyOrganisation, roomId: '' }),
+      // @ts-expect-error whose?
+      findRoom(read, { roomId: '' }),
+      // @ts-expect-error whose?
+      findRoom(read, { orgId: undefined, roomId: '' }),
+      // @ts-expect-error only the symbol opens all
+      findRoom(read, { orgId: { every: 'organisation' }, roomId: '' }),
+      // @ts-expect-error whose?
+      roomsNextTo(read, next),
+      // @ts-expect-error no list spans organisations
+      roomsNextTo(read, { ...next, orgId: anyOrganisation }),
+      // @ts-expect-error whose?
+      findMessage(read, { roomId: '', messageId: '' }),
+      // @ts-expect-error whose?
+      messagesInRange(read, { roomId: '', from: 0, to: 1 }),
+      // @ts-expect-error whose?
+      findApiKey(read, { keyId: '' }),
+      // @ts-expect-error whose?
+      apiKeysNextTo(read, next),
+      // @ts-expect-error whose?
+      auditEventsNextTo(read, next),
+    ]
+    expect(queries).toBeTypeOf('function')
+  })
+})

@@ -1,0 +1,286 @@
+import { describe, expect, test } from 'vitest'
+import { dump, openDirectly, type Rows } from './database.ts'
+import {
+  as,
+  createOperator,
+  createOrganisation,
+  type Organisation,
+  unlimited,
+} from './identities.ts'
+import { createTestApp, type TestApp } from './support.ts'
+
+const ORG = 'DOWELL12345'
+
+async function codeOf(attempt: Promise<unknown>): Promise<string> {
+  return attempt.then(
+    () => 'ok',
+    (error: { code?: string }) => String(error.code),
+  )
+}
+
+function eventsOf(app: TestApp, orgId = ORG): Rows {
+  using database = openDirectly(app)
+  const rows = dump(database).audit_events ?? []
+  return rows.filter(({ org_id }) => org_id === orgId)
+}
+
+/** The events that were written meanwhile. */
+async function during(app: TestApp, act: () => Promise<unknown>): Promise<Rows> {
+  const before = eventsOf(app).length
+  await act()
+  return eventsOf(app).slice(before)
+}
+
+describe('each audited action writes one event', () => {
+  test('with who did it, to what', async () => {
+    await using app = await createTestApp(unlimited)
+    const org = await createOrganisation(app, ORG)
+    const { room, keyToRevoke, keys, tokens, supporter } = org
+    const admin = as(app, keys.admin.secret)
+    const support = as(app, tokens.support)
+    const byAdmin = `key:${keys.admin.id}`
+    const byUser = `user:${supporter}`
+
+    let made = ''
+    const creating = await during(app, async () => {
+      const input = { orgId: ORG, right: 'read', name: 'screen' } as const
+      made = (await admin.createApiKey(input)).apiKey.id
+    })
+    expect(creating).toMatchObject([{ action: 'apiKey.created', actor: byAdmin, target: made }])
+    expect(JSON.parse(String(creating[0]?.details))).toEqual({ right: 'read', name: 'screen' })
+
+    expect(await during(app, () => admin.revokeApiKey({ keyId: keyToRevoke }))).toMatchObject([
+      { action: 'apiKey.revoked', actor: byAdmin, target: keyToRevoke, details: '{}' },
+    ])
+
+    const minting = await during(app, () =>
+      as(app, keys.support.secret).createUserToken({
+        orgId: ORG,
+        userId: 'ABCD12345',
+        side: false,
+        rooms: [room],
+        expiresIn: 60,
+      }),
+    )
+    const bySupport = `key:${keys.support.id}`
+    expect(minting).toMatchObject([
+      { action: 'userToken.created', actor: bySupport, target: 'ABCD12345' },
+    ])
+    expect(JSON.parse(String(minting[0]?.details))).toEqual({
+      side: false,
+      expiresIn: 60,
+      rooms: [room],
+    })
+
+    expect(await during(app, () => support.deleteRoom({ roomId: room }))).toMatchObject([
+      { action: 'room.deleted', actor: byUser, target: room, details: '{}' },
+    ])
+    const restoring = () => support.deleteRoom({ roomId: room, isActive: true })
+    expect(await during(app, restoring)).toMatchObject([
+      { action: 'room.restored', actor: byUser, target: room, details: '{}' },
+    ])
+  })
+
+  test('named cli at the command line, and open without a credential', async () => {
+    await using app = await createTestApp({ ...unlimited, AUTH: 'open' })
+    const identity = { orgId: ORG, userId: 'a', portfolioName: 'p', productName: 'q' }
+    const { room } = await as(app).createRoom(identity)
+    await as(app).deleteRoom({ roomId: room.id })
+    await as(app).createUserToken({ orgId: ORG, userId: 'a', side: true })
+    await using operator = createOperator(app)
+    const { apiKey } = await operator.call.createApiKey({ orgId: ORG, right: 'admin' })
+    await as(app).revokeApiKey({ keyId: apiKey.id })
+    expect(eventsOf(app).map(({ position, actor, action }) => [position, actor, action])).toEqual([
+      [1, 'open', 'room.deleted'],
+      [2, 'open', 'userToken.created'],
+      [3, 'cli', 'apiKey.created'],
+      [4, 'open', 'apiKey.revoked'],
+    ])
+  })
+
+  test('and what changes nothing, is refused or fails writes none', async () => {
+    await using app = await createTestApp(unlimited)
+    const org = await createOrganisation(app, ORG)
+    const foreign = await createOrganisation(app, 'FOREIGN')
+    const { room, keyToRevoke, keys, tokens, customer } = org
+    const admin = as(app, keys.admin.secret)
+    await admin.revokeApiKey({ keyId: keyToRevoke })
+    await admin.deleteRoom({ roomId: room })
+    // Another room takes its place, so that it cannot come back.
+    const { portfolioName, productName } = await admin.getRoomById({ roomId: room })
+    await admin.createRoom({ orgId: ORG, userId: customer, portfolioName, productName })
+
+    const stranger = as(app, foreign.keys.admin.secret)
+    const attempts: [attempt: () => Promise<unknown>, code: string][] = [
+      [() => admin.revokeApiKey({ keyId: keyToRevoke }), 'ok'],
+      [() => admin.deleteRoom({ roomId: room }), 'ok'],
+      [() => admin.deleteRoom({ roomId: org.elsewhere, isActive: true }), 'ok'],
+      [() => admin.deleteRoom({ roomId: room, isActive: true }), 'ROOM_ALREADY_ACTIVE'],
+      [() => admin.revokeApiKey({ keyId: 'f'.repeat(24) }), 'NOT_FOUND'],
+      [() => admin.deleteRoom({ roomId: 'f'.repeat(24) }), 'NOT_FOUND'],
+      [() => admin.createApiKey({ orgId: ORG, right: 'read', name: '' }), 'BAD_REQUEST'],
+      [() => stranger.revokeApiKey({ keyId: keys.read.id }), 'NOT_FOUND'],
+      [() => stranger.deleteRoom({ roomId: org.elsewhere }), 'NOT_FOUND'],
+      [() => stranger.createUserToken({ orgId: ORG, userId: 'a', side: true }), 'NOT_FOUND'],
+      [() => stranger.createApiKey({ orgId: ORG, right: 'admin' }), 'NOT_FOUND'],
+      [() => as(app, tokens.customer).deleteRoom({ roomId: org.elsewhere }), 'FORBIDDEN'],
+      [() => as(app, keys.support.secret).revokeApiKey({ keyId: keys.read.id }), 'FORBIDDEN'],
+      [() => as(app, keys.read.secret).deleteRoom({ roomId: org.elsewhere }), 'FORBIDDEN'],
+      [() => as(app).deleteRoom({ roomId: org.elsewhere }), 'UNAUTHORIZED'],
+    ]
+    const before = [eventsOf(app), eventsOf(app, 'FOREIGN')]
+    for (const [attempt, code] of attempts) expect(await codeOf(attempt())).toBe(code)
+    expect([eventsOf(app), eventsOf(app, 'FOREIGN')]).toEqual(before)
+  })
+
+  test('and what cannot be written down is not done', async () => {
+    await using app = await createTestApp(unlimited)
+    const org = await createOrganisation(app, ORG)
+    const admin = as(app, org.keys.admin.secret)
+    using database = openDirectly(app)
+    const all = () => dump(database)
+    const before = all()
+    const actions: [name: string, act: () => Promise<unknown>][] = [
+      ['createApiKey', () => admin.createApiKey({ orgId: ORG, right: 'read' })],
+      ['revokeApiKey', () => admin.revokeApiKey({ keyId: org.keyToRevoke })],
+      ['createUserToken', () => admin.createUserToken({ orgId: ORG, userId: 'a', side: true })],
+      ['deleteRoom', () => admin.deleteRoom({ roomId: org.room })],
+    ]
+    database.exec(`
+      create trigger full before insert on audit_events begin select raise(abort, 'no room left'); end
+    `)
+    for (const [name, act] of actions) {
+      expect(await codeOf(act()), name).toBe('INTERNAL_SERVER_ERROR')
+      expect(all(), name).toEqual(before)
+    }
+    database.exec('drop trigger full')
+
+    // And the other way round: what is not done is not written down, and takes no position.
+    database.exec(`
+      create trigger no_keys before insert on api_keys begin select raise(abort, 'no'); end;
+      create trigger no_changes before update on api_keys begin select raise(abort, 'no'); end;
+      create trigger no_deletions before update on rooms begin select raise(abort, 'no'); end;
+    `)
+    for (const [name, act] of actions.filter(([name]) => name !== 'createUserToken')) {
+      expect(await codeOf(act()), name).toBe('INTERNAL_SERVER_ERROR')
+      expect(all(), name).toEqual(before)
+    }
+    database.exec('drop trigger no_keys; drop trigger no_changes; drop trigger no_deletions')
+    for (const [name, act] of actions) expect(await codeOf(act()), name).toBe('ok')
+    const positions = eventsOf(app).map(({ position }) => position)
+    expect(positions).toEqual(positions.map((_, index) => index + 1))
+  })
+
+  test('many at once take positions without gaps', async () => {
+    await using app = await createTestApp(unlimited)
+    const org = await createOrganisation(app, ORG)
+    const admin = as(app, org.keys.admin.secret)
+    const first = eventsOf(app).length
+    const created = await Promise.all(
+      Array.from({ length: 30 }, (_, n) =>
+        admin.createUserToken({ orgId: ORG, userId: `user ${n}`, side: false }),
+      ),
+    )
+    const events = eventsOf(app).slice(first)
+    expect(events.map(({ position }) => position)).toEqual(created.map((_, n) => first + n + 1))
+    expect(new Set(events.map(({ target }) => target)).size).toBe(created.length)
+  })
+})
+
+describe('the log', () => {
+  async function filled(app: TestApp): Promise<{ org: Organisation; foreign: Organisation }> {
+    const org = await createOrganisation(app, ORG)
+    const foreign = await createOrganisation(app, 'FOREIGN')
+    for (let n = 0; n < 4; n++) {
+      await as(app, org.keys.admin.secret).deleteRoom({ roomId: org.room, isActive: n % 2 === 1 })
+    }
+    return { org, foreign }
+  }
+
+  test('is read a page at a time in both directions', async () => {
+    await using app = await createTestApp(unlimited)
+    const { org } = await filled(app)
+    const admin = as(app, org.keys.admin.secret)
+    const stored = eventsOf(app)
+    const all = await admin.listAuditEvents({ orgId: ORG })
+    expect(all.items).toEqual(
+      stored.map((row) => ({
+        id: row.id,
+        orgId: ORG,
+        action: row.action,
+        actor: row.actor,
+        target: row.target,
+        details: JSON.parse(String(row.details)),
+        createdAt: new Date(Number(row.created_at)),
+      })),
+    )
+    expect(all).toMatchObject({ hasBefore: false, hasAfter: false })
+
+    const back = [await admin.listAuditEvents({ orgId: ORG, limit: 3 })]
+    for (let page = back[0]; page?.hasBefore; back.unshift(page)) {
+      page = await admin.listAuditEvents({ orgId: ORG, limit: 3, before: page.before })
+    }
+    expect(back.length).toBeGreaterThan(3)
+    expect(back.flatMap(({ items }) => items)).toEqual(all.items)
+
+    const [oldest] = back
+    const forth = [await admin.listAuditEvents({ orgId: ORG, limit: 3, after: oldest?.before })]
+    for (let page = forth[0]; page?.hasAfter; forth.push(page)) {
+      page = await admin.listAuditEvents({ orgId: ORG, limit: 3, after: page.after })
+    }
+    expect(forth.flatMap(({ items }) => items)).toEqual(all.items)
+
+    // The last cursor leads to what comes later.
+    const { after } = forth.at(-1) ?? {}
+    expect((await admin.listAuditEvents({ orgId: ORG, after })).items).toEqual([])
+    await admin.deleteRoom({ roomId: org.elsewhere })
+    expect((await admin.listAuditEvents({ orgId: ORG, after })).items).toMatchObject([
+      { action: 'room.deleted', target: org.elsewhere },
+    ])
+    expect(await codeOf(admin.listAuditEvents({ orgId: ORG, after: 'nonsense' }))).toBe(
+      'BAD_REQUEST',
+    )
+  })
+
+  test('is for admins of the organisation alone', async () => {
+    await using app = await createTestApp(unlimited)
+    const { org, foreign } = await filled(app)
+    const read = (credential: string, orgId = ORG) =>
+      codeOf(as(app, credential).listAuditEvents({ orgId }))
+    expect(await read(org.keys.admin.secret)).toBe('ok')
+    expect(await read(org.keys.support.secret)).toBe('FORBIDDEN')
+    expect(await read(org.keys.read.secret)).toBe('FORBIDDEN')
+    for (const token of Object.values(org.tokens)) expect(await read(token)).toBe('FORBIDDEN')
+    expect(await read(foreign.keys.admin.secret)).toBe('NOT_FOUND')
+    expect(await read(foreign.keys.admin.secret, 'NEVER')).toBe('NOT_FOUND')
+    const theirs = await as(app, foreign.keys.admin.secret).listAuditEvents({ orgId: 'FOREIGN' })
+    expect(theirs.items.length).toBeGreaterThan(0)
+    expect(theirs.items.filter(({ orgId }) => orgId !== 'FOREIGN')).toEqual([])
+  })
+
+  test('cannot be changed, whoever asks the database', async () => {
+    await using app = await createTestApp(unlimited)
+    await filled(app)
+    using database = openDirectly(app)
+    const before = eventsOf(app)
+    const [first, second] = before
+    const copy = 'select org_id, position, id, action, ?, target, details, created_at'
+    const ofFirst = `${copy} from audit_events where id = '${first?.id}'`
+    const tampering: [sql: string, ...parameters: unknown[]][] = [
+      ["update audit_events set actor = 'nobody'"],
+      ["update or ignore audit_events set actor = 'nobody'"],
+      ['update or replace audit_events set position = 1 where position = 2'],
+      ['delete from audit_events'],
+      [`delete from audit_events where id = '${second?.id}'`],
+      // Would take the place of the first event, by its position and by its id.
+      [`insert or replace into audit_events ${ofFirst}`, 'nobody'],
+      [`replace into audit_events ${ofFirst.replace('position,', 'position + 1000,')}`, 'nobody'],
+      [`replace into audit_events ${ofFirst.replace(' id,', " 'new',")}`, 'nobody'],
+      [`insert into audit_events ${ofFirst} on conflict do update set actor = 'nobody'`, 'nobody'],
+    ]
+    for (const [sql, ...parameters] of tampering) {
+      expect(() => database.prepare(sql).run(...parameters), sql).toThrow('append-only')
+    }
+    expect(eventsOf(app)).toEqual(before)
+  })
+})

@@ -1,0 +1,169 @@
+import { createCaller, type Inputs, type ProcedureName } from '@dowell-chat/api'
+import { createDowellChat, type DowellChat } from '@dowell-chat/client'
+import { createDeps } from '../src/app.ts'
+import { readConfig } from '../src/config.ts'
+import type { TestApp } from './support.ts'
+
+export const rights = ['admin', 'support', 'read'] as const
+export type Right = (typeof rights)[number]
+
+/** No test here is about budgets. */
+export const unlimited = {
+  RATE_LIMIT_ACTOR: '0',
+  RATE_LIMIT_ADDRESS: '0',
+  RATE_LIMIT_FAILURES: '0',
+}
+
+/** A signing key that the test knows as well. */
+export const signingKey = { id: 'test-key', secret: Buffer.alloc(32, 7) }
+export const signingKeysOf = (...keys: (typeof signingKey)[]) =>
+  keys.map(({ id, secret }) => `${id}:${secret.toString('base64')}`).join(',')
+
+/** The procedures as the command line calls them, on the database of a server that runs. */
+export function createOperator(app: Pick<TestApp, 'databaseUrl'>) {
+  const deps = createDeps(readConfig({ DATABASE_URL: app.databaseUrl }))
+  const call = createCaller({
+    deps,
+    actor: { kind: 'open', via: 'cli' },
+    requestId: 'test',
+    spend: async () => undefined,
+  })
+  return { call, deps, [Symbol.asyncDispose]: () => deps.db.close() }
+}
+
+export function bearer(credential: string): { authorization: string } {
+  return { authorization: `Bearer ${credential}` }
+}
+
+/** The typed client with a credential, or with none. */
+export function as(app: TestApp, credential?: string): DowellChat {
+  return createDowellChat({
+    url: app.url,
+    ...(credential === undefined ? {} : { headers: bearer(credential) }),
+  })
+}
+
+export interface Key {
+  readonly id: string
+  readonly secret: string
+}
+
+/** An organisation with a key of each right, people with tokens, and rooms. */
+export interface Organisation {
+  readonly id: string
+  readonly keys: Record<Right, Key>
+  /** The user of all rooms but one. */
+  readonly customer: string
+  readonly otherCustomer: string
+  readonly supporter: string
+  readonly room: string
+  /** To be deleted, any number of times. */
+  readonly roomToDelete: string
+  readonly elsewhere: string
+  readonly otherCustomersRoom: string
+  /** To be revoked, any number of times. */
+  readonly keyToRevoke: string
+  readonly tokens: {
+    readonly customer: string
+    readonly otherCustomer: string
+    readonly support: string
+    /** Limited to the room `elsewhere`. */
+    readonly customerElsewhere: string
+    readonly supportElsewhere: string
+  }
+}
+
+export async function createOrganisation(app: TestApp, id: string): Promise<Organisation> {
+  await using operator = createOperator(app)
+  const makeKey = async (right: Right): Promise<Key> => {
+    const { apiKey, secret } = await operator.call.createApiKey({ orgId: id, right })
+    return { id: apiKey.id, secret }
+  }
+  const keys = {
+    admin: await makeKey('admin'),
+    support: await makeKey('support'),
+    read: await makeKey('read'),
+  }
+  const customer = `customer of ${id}`
+  const otherCustomer = `other customer of ${id}`
+  const supporter = `supporter of ${id}`
+  const makeRoom = async (userId: string, productName: string) => {
+    const identity = { userId, orgId: id, portfolioName: 'umair', productName }
+    return (await operator.call.createRoom(identity)).room.id
+  }
+  const elsewhere = await makeRoom(customer, 'ELSEWHERE')
+  const admin = as(app, keys.admin.secret)
+  const makeToken = async (who: Omit<Inputs['createUserToken'], 'orgId'>) =>
+    (await admin.createUserToken({ orgId: id, ...who })).token
+  return {
+    id,
+    keys,
+    customer,
+    otherCustomer,
+    supporter,
+    room: await makeRoom(customer, 'WIFIQRCODE'),
+    roomToDelete: await makeRoom(customer, 'TO DELETE'),
+    elsewhere,
+    otherCustomersRoom: await makeRoom(otherCustomer, 'WIFIQRCODE'),
+    keyToRevoke: (await makeKey('read')).id,
+    tokens: {
+      customer: await makeToken({ userId: customer, side: false }),
+      otherCustomer: await makeToken({ userId: otherCustomer, side: false }),
+      support: await makeToken({ userId: supporter, side: true }),
+      customerElsewhere: await makeToken({ userId: customer, side: false, rooms: [elsewhere] }),
+      supportElsewhere: await makeToken({ userId: supporter, side: true, rooms: [elsewhere] }),
+    },
+  }
+}
+
+/** As whom a caller writes: a token only as itself. */
+export interface Voice {
+  readonly side: boolean
+  readonly author: string
+}
+
+/** What a procedure's input names, and so what it can be refused for. */
+export type About =
+  /** One room. */
+  | 'room'
+  /** All rooms of an organisation that the caller may see. */
+  | 'rooms'
+  /** A room that may not be there yet, of a user. */
+  | 'room of a user'
+  /** The organisation itself, or one of its keys. */
+  | 'organisation'
+
+interface Fixture<Name extends ProcedureName> {
+  readonly about: About
+  /** A call that concerns this organisation, and that its admin may repeat. */
+  input(of: Organisation, voice: Voice): Inputs[Name]
+}
+
+/** How to call each procedure. A new one without a fixture does not compile. */
+export const fixtures: { readonly [Name in ProcedureName]: Fixture<Name> } = {
+  createRoom: {
+    about: 'room of a user',
+    input: ({ id, customer }) => ({
+      userId: customer,
+      orgId: id,
+      portfolioName: 'umair',
+      productName: 'NEW',
+    }),
+  },
+  getRoomById: { about: 'room', input: ({ room }) => ({ roomId: room }) },
+  deleteRoom: { about: 'room', input: ({ roomToDelete }) => ({ roomId: roomToDelete }) },
+  listRooms: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
+  createMessage: {
+    about: 'room',
+    input: ({ room }, voice) => ({ roomId: room, messageData: 'hello', ...voice }),
+  },
+  getMessages: { about: 'room', input: ({ room }) => ({ roomId: room }) },
+  createUserToken: {
+    about: 'organisation',
+    input: ({ id, customer }) => ({ orgId: id, userId: customer, side: false }),
+  },
+  createApiKey: { about: 'organisation', input: ({ id }) => ({ orgId: id, right: 'read' }) },
+  listApiKeys: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
+  revokeApiKey: { about: 'organisation', input: ({ keyToRevoke }) => ({ keyId: keyToRevoke }) },
+  listAuditEvents: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
+}

@@ -1,0 +1,582 @@
+import { readFile } from 'node:fs/promises'
+import { accessTable } from '@dowell-chat/api'
+import { openDatabase } from '@dowell-chat/db'
+import { createConfig, lintFromString } from '@redocly/openapi-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  type CheckedApp,
+  Conformance,
+  createCheckedApp,
+  type DocumentedOperation,
+  type Json,
+  type OpenApi,
+} from './conformance.ts'
+import { createTestApp, documentedRoom, json, openRoom, type TestApp } from './support.ts'
+
+let app: TestApp
+let checked: CheckedApp
+
+beforeAll(async () => {
+  app = await createTestApp()
+  checked = await createCheckedApp(app)
+})
+afterAll(() => app[Symbol.asyncDispose]())
+
+const files = [
+  { served: '/openapi.json', committed: 'openapi.json', version: '3.1.0' },
+  { served: '/openapi-3.0.json', committed: 'openapi-3.0.json', version: '3.0.3' },
+]
+
+describe.each(files)('the document at $served', ({ served, committed, version }) => {
+  async function read(): Promise<{ text: string; document: OpenApi }> {
+    const response = await app.fetch(served)
+    expect(response.status).toBe(200)
+    expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8')
+    const text = await response.text()
+    return { text, document: JSON.parse(text) }
+  }
+
+  test(`is OpenAPI ${version}, and the committed file`, async () => {
+    const { text, document } = await read()
+    expect(document.openapi).toBe(version)
+    const file = new URL(`../../../packages/api/openapi/${committed}`, import.meta.url)
+    expect(text, 'renew it with: npx pnpm openapi:write').toBe(await readFile(file, 'utf8'))
+  })
+
+  test('has nothing that a strict linter finds', async () => {
+    const { text } = await read()
+    const config = await createConfig({
+      extends: ['recommended-strict'],
+      // The documented URLs of v2 end in a slash, and are written here as they were documented.
+      rules: { 'no-path-trailing-slash': 'off' },
+    })
+    const problems = await lintFromString({ source: text, absoluteRef: committed, config })
+    expect(problems.map(({ ruleId, message }) => `${ruleId}: ${message}`)).toEqual([])
+  })
+
+  test('names each operation once, those of v3 as everywhere else', async () => {
+    const { document } = await read()
+    const ids = operationsOf(document).map(({ operation }) => operation.operationId)
+    expect(new Set(ids).size).toBe(ids.length)
+    expect(ids.filter((id) => !id.includes('V2')).sort()).toEqual(Object.keys(accessTable).sort())
+  })
+
+  test('gives every operation examples that its own schemas accept', async () => {
+    const { document } = await read()
+    const conformance = new Conformance(document)
+    for (const { name, operation } of operationsOf(document)) {
+      const requests = requestExamples(operation)
+      expect(requests.length, `${name} shows no request`).toBeGreaterThan(0)
+      for (const { schema, value } of requests) {
+        conformance.validate(`a request of ${name}`, schema, value)
+      }
+      for (const [status, { content = {} }] of Object.entries(operation.responses)) {
+        const examples = Object.values(content).flatMap(examplesOf)
+        expect(examples.length, `${name} shows no ${status}`).toBeGreaterThan(0)
+        for (const { schema, value } of examples) {
+          conformance.validate(`a ${status} of ${name}`, schema, value)
+        }
+      }
+    }
+  })
+
+  test('describes every parameter', async () => {
+    const { document } = await read()
+    const silent = operationsOf(document).flatMap(({ name, operation }) =>
+      (operation.parameters ?? [])
+        .filter(({ description }) => !description)
+        .map((parameter) => `${name}: ${parameter.name}`),
+    )
+    expect(silent).toEqual([])
+  })
+
+  test('documents what can go wrong with every operation, by a field that it has', async () => {
+    const { document } = await read()
+    for (const { name, operation } of operationsOf(document)) {
+      const statuses = Object.keys(operation.responses)
+      expect(statuses, name).toEqual(expect.arrayContaining(['400', '500', '503']))
+      const media = operation.responses[400]?.content?.['application/json']
+      const example = media?.examples?.BAD_REQUEST?.value as { errors: Json } | undefined
+      const wrong = Object.keys(example?.errors ?? {})
+      expect(wrong, name).toHaveLength(1)
+      expect(fieldsOf(document, operation), name).toEqual(expect.arrayContaining(wrong))
+    }
+  })
+
+  test('tells an answer that made something from one that did not', async () => {
+    const { document } = await read()
+    const exampleOf = (path: string, status: number) =>
+      document.paths[path]?.post?.responses[status]?.content?.['application/json']?.example
+    expect(exampleOf('/api/v3/rooms', 201)).toMatchObject({ created: true })
+    expect(exampleOf('/api/v3/rooms', 200)).toMatchObject({ created: false })
+    const messages = '/api/v3/rooms/{roomId}/messages'
+    expect(exampleOf(messages, 201)).toMatchObject({ replayed: false })
+    expect(exampleOf(messages, 200)).toMatchObject({
+      replayed: true,
+      // Only a message with an id of its own can be answered again.
+      message: { clientMessageId: expect.any(String) },
+    })
+  })
+
+  test('says "or null" in the way that generators of clients understand', async () => {
+    const { document } = await read()
+    const Message = document.components.schemas.Message as { properties: Record<string, Json> }
+    expect(Message.properties.clientMessageId).toMatchObject(
+      version === '3.1.0' ? { type: ['string', 'null'] } : { type: 'string', nullable: true },
+    )
+    const alternatives = everyObject(document).flatMap(({ anyOf, oneOf }) => anyOf ?? oneOf ?? [])
+    expect(alternatives).not.toContainEqual({ type: 'null' })
+  })
+})
+
+/** A call, and how the document's operation answers it. */
+interface Case {
+  readonly operation: string
+  readonly path: string
+  readonly init?: RequestInit
+  /** The status, and the code of an error. */
+  readonly answer: `${number}${'' | ` ${string}`}`
+}
+
+const unknownId = 'ffffffffffffffffffffffff'
+const tooLarge = 'x'.repeat(300_000)
+const tooLong = 'x'.repeat(9_000)
+const xml = { method: 'POST', headers: { 'Content-Type': 'application/xml' }, body: '<room/>' }
+const broken = { ...xml, headers: { 'Content-Type': 'application/json' }, body: '{' }
+
+/** Every documented answer that a caller can bring about, for rooms of an organisation of its own. */
+async function cases(): Promise<Case[]> {
+  const orgId = 'every-answer'
+  const active = await openRoom(app, 'active', orgId)
+  // A deleted room in whose place there is another one: it takes no messages, and cannot be restored.
+  const closed = await openRoom(app, 'closed', orgId)
+  await app.fetch(`/api/v3/rooms/${closed}`, { method: 'DELETE' })
+  await openRoom(app, 'closed', orgId)
+
+  const clientMessageId = 'every-answer-0001'
+  const message = { messageData: 'message', side: true, author: 'client' }
+  const messageV2 = { message_data: 'message', side: true, auther: 'client' }
+  const room = { userId: 'new', orgId, portfolioName: 'umair', productName: 'LOGIN' }
+  const roomV2 = { ...documentedRoom, org_id: orgId }
+  const v3 = '/api/v3/rooms'
+  const control = '/api/v2/room-control/'
+  const service = '/api/v2/room-service/'
+  const list = '/api/v2/room-list/'
+
+  const group = (operation: string, answers: [Case['answer'], string, RequestInit?][]): Case[] =>
+    answers.map(([answer, path, init]) => ({ operation, path, answer, ...(init && { init }) }))
+  const withBody = (path: string): [Case['answer'], string, RequestInit][] => [
+    ['400 PARSE_ERROR', path, broken],
+    ['413 PAYLOAD_TOO_LARGE', path, json({ messageData: tooLarge })],
+    ['415 UNSUPPORTED_MEDIA_TYPE', path, xml],
+  ]
+  const DELETE = { method: 'DELETE' }
+
+  return [
+    ...group('createRoom', [
+      ['201', v3, json(room)],
+      ['200', v3, json(room)],
+      ['400 BAD_REQUEST', v3, json({})],
+      ...withBody(v3),
+    ]),
+    ...group('listRooms', [
+      ['200', `${v3}?orgId=${orgId}`],
+      ['200', `${v3}?orgId=${orgId}&productName=WIFIQRCODE&limit=1`],
+      ['400 BAD_REQUEST', `${v3}?orgId=${orgId}&limit=0`],
+      ['414 URI_TOO_LONG', `${v3}?orgId=${tooLong}`],
+    ]),
+    ...group('getRoomById', [
+      ['200', `${v3}/${active}`],
+      ['200', `${v3}/${closed}`],
+      ['400 BAD_REQUEST', `${v3}/not-an-id`],
+      ['404 NOT_FOUND', `${v3}/${unknownId}`],
+    ]),
+    ...group('createMessage', [
+      ['201', `${v3}/${active}/messages`, json(message)],
+      ['201', `${v3}/${active}/messages`, json({ ...message, clientMessageId })],
+      ['200', `${v3}/${active}/messages`, json({ ...message, clientMessageId })],
+      [
+        '409 IDEMPOTENCY_CONFLICT',
+        `${v3}/${active}/messages`,
+        json({ ...message, messageData: 'another', clientMessageId }),
+      ],
+      ['409 ROOM_CLOSED', `${v3}/${closed}/messages`, json(message)],
+      ['404 NOT_FOUND', `${v3}/${unknownId}/messages`, json(message)],
+      ['400 BAD_REQUEST', `${v3}/${active}/messages`, json({})],
+      ...withBody(`${v3}/${active}/messages`),
+    ]),
+    ...group('getMessages', [
+      ['200', `${v3}/${active}/messages`],
+      ['200', `${v3}/${closed}/messages`],
+      ['400 BAD_REQUEST', `${v3}/${active}/messages?before=x`],
+      ['404 NOT_FOUND', `${v3}/${unknownId}/messages`],
+      ['414 URI_TOO_LONG', `${v3}/${active}/messages?after=${tooLong}`],
+    ]),
+    ...group('deleteRoom', [
+      ['200', `${v3}/${active}?isActive=true`, DELETE],
+      ['400 BAD_REQUEST', `${v3}/${active}?isActive=perhaps`, DELETE],
+      ['404 NOT_FOUND', `${v3}/${unknownId}`, DELETE],
+      ['409 ROOM_ALREADY_ACTIVE', `${v3}/${closed}?isActive=true`, DELETE],
+      ['414 URI_TOO_LONG', `${v3}/${active}?isActive=${tooLong}`, DELETE],
+    ]),
+    ...group('createRoomV2', [
+      ['200', control, json(roomV2)],
+      ['200', control, json(roomV2)],
+      ['400 BAD_REQUEST', control, json({})],
+      ...withBody(control),
+    ]),
+    ...group('postRoomServiceV2', [
+      ['200', service, json({ type: 'create_message', room_id: active, ...messageV2 })],
+      ['200', service, json({ type: 'delete_room', room_id: active, is_active: true })],
+      ['400 BAD_REQUEST', service, json({ type: 'create_message' })],
+      ['400 INVALID_REQUEST_TYPE', service, json({ type: 'sing' })],
+      ['404 NOT_FOUND', service, json({ type: 'delete_room', room_id: unknownId })],
+      ['405 METHOD_NOT_ALLOWED', service, json({ type: 'get_messages', room_id: active })],
+      [
+        '409 IDEMPOTENCY_CONFLICT',
+        service,
+        json({
+          type: 'create_message',
+          room_id: active,
+          ...messageV2,
+          message_data: 'another',
+          client_message_id: clientMessageId,
+        }),
+      ],
+      ['409 ROOM_CLOSED', service, json({ type: 'create_message', room_id: closed, ...messageV2 })],
+      [
+        '409 ROOM_ALREADY_ACTIVE',
+        service,
+        json({ type: 'delete_room', room_id: closed, is_active: true }),
+      ],
+      ...withBody(service),
+    ]),
+    ...group('getRoomServiceV2', [
+      ['200', `${service}?type=get_messages&room_id=${active}`],
+      ['200', `${service}?type=get_messages&room_id=${closed}&limit=5`],
+      ['200', `${service}?type=get_room_by_id&room_id=${active}`],
+      ['200', `${service}?type=delete_room&room_id=${closed}`],
+      ['400 BAD_REQUEST', `${service}?type=get_messages`],
+      ['400 INVALID_REQUEST_TYPE', `${service}?type=sing`],
+      ['404 NOT_FOUND', `${service}?type=get_messages&room_id=${unknownId}`],
+      ['405 METHOD_NOT_ALLOWED', `${service}?type=create_message&room_id=${active}`],
+      ['409 ROOM_ALREADY_ACTIVE', `${service}?type=delete_room&room_id=${closed}&is_active=true`],
+      ['414 URI_TOO_LONG', `${service}?type=get_messages&room_id=${tooLong}`],
+    ]),
+    ...group('deleteRoomServiceV2', [
+      ['200', `${service}?room_id=${closed}`, DELETE],
+      ['200', `${service}?type=delete_room&room_id=${closed}`, DELETE],
+      ['400 BAD_REQUEST', `${service}?type=delete_room`, DELETE],
+      ['400 INVALID_REQUEST_TYPE', `${service}?type=sing`, DELETE],
+      ['404 NOT_FOUND', `${service}?room_id=${unknownId}`, DELETE],
+      ['405 METHOD_NOT_ALLOWED', `${service}?type=get_messages&room_id=${active}`, DELETE],
+      ['409 ROOM_ALREADY_ACTIVE', `${service}?room_id=${closed}&is_active=true`, DELETE],
+      ['414 URI_TOO_LONG', `${service}?room_id=${tooLong}`, DELETE],
+    ]),
+    ...group('listRoomsV2', [
+      ['200', `${list}?org_id=${orgId}`],
+      ['200', `${list}?org_id=nobody&product_name=LOGIN`],
+      ['400 BAD_REQUEST', list],
+      ['414 URI_TOO_LONG', `${list}?org_id=${tooLong}`],
+    ]),
+  ]
+}
+
+describe('the running server', () => {
+  test('answers every operation as documented, and everything documented is answered', async () => {
+    const all = await cases()
+    for (const { operation, path, init, answer } of all) {
+      const { status, body } = await checked.fetch(path, init)
+      const got = status >= 400 ? `${status} ${body.code}` : `${status}`
+      expect(`${operation} ${got}`, `${path}\n${JSON.stringify(body)}`).toBe(
+        `${operation} ${answer}`,
+      )
+    }
+
+    await managing()
+    await strangers(all)
+    // What needs a database that fails, too.
+    await failingDatabase(all)
+    await busyDatabase(all)
+
+    for (const [index, conformance] of checked.conformances.entries()) {
+      const documented = operationsOf(checked.documents[index] as OpenApi).flatMap(
+        ({ operation }) => documentedAnswers(operation),
+      )
+      const unmet = documented.filter((answer) => !conformance.met.has(answer))
+      // A read waits for no writer, so no caller can bring this about.
+      const reads = [
+        'listApiKeys',
+        'listAuditEvents',
+        'listRooms',
+        'getRoomById',
+        'getMessages',
+        'listRoomsV2',
+      ]
+      expect(unmet).toEqual(reads.map((read) => `${read} 503 SERVICE_UNAVAILABLE`))
+    }
+  })
+
+  /** Sends what would succeed elsewhere to a server of its own. */
+  async function sendAll(
+    all: Case[],
+    other: TestApp,
+    headers: Record<string, string> = {},
+  ): Promise<Set<number>> {
+    const revoking: Case = {
+      operation: 'revokeApiKey',
+      path: `${v3Keys}/${unknownId}`,
+      init: { method: 'DELETE' },
+      answer: '200',
+    }
+    const calls = [...all, ...keyCases, revoking].filter(({ answer }) => answer.startsWith('20'))
+    const answers = await Promise.all(
+      calls.map(({ path, init }) =>
+        checked.fetch(path, { ...init, headers: { ...init?.headers, ...headers } }, other),
+      ),
+    )
+    return new Set(answers.map(({ status }) => status))
+  }
+
+  const v3Keys = '/api/v3/api-keys'
+  const v3Tokens = '/api/v3/user-tokens'
+  const v3Audit = '/api/v3/audit-events'
+  const orgId = 'managed'
+  const token = { orgId, userId: 'someone', side: false }
+
+  /** What an admin key does; apart from the others because the first key ends open mode. */
+  const keyCases: Case[] = [
+    {
+      operation: 'createApiKey',
+      path: v3Keys,
+      init: json({ orgId, right: 'read' }),
+      answer: '201',
+    },
+    { operation: 'createApiKey', path: v3Keys, init: json({}), answer: '400 BAD_REQUEST' },
+    { operation: 'createApiKey', path: v3Keys, init: broken, answer: '400 PARSE_ERROR' },
+    {
+      operation: 'createApiKey',
+      path: v3Keys,
+      init: json({ name: tooLarge }),
+      answer: '413 PAYLOAD_TOO_LARGE',
+    },
+    { operation: 'createApiKey', path: v3Keys, init: xml, answer: '415 UNSUPPORTED_MEDIA_TYPE' },
+    { operation: 'listApiKeys', path: `${v3Keys}?orgId=${orgId}`, answer: '200' },
+    {
+      operation: 'listApiKeys',
+      path: `${v3Keys}?orgId=${orgId}&before=x`,
+      answer: '400 BAD_REQUEST',
+    },
+    { operation: 'listApiKeys', path: `${v3Keys}?orgId=${tooLong}`, answer: '414 URI_TOO_LONG' },
+    {
+      operation: 'revokeApiKey',
+      path: `${v3Keys}/not-an-id`,
+      init: { method: 'DELETE' },
+      answer: '400 BAD_REQUEST',
+    },
+    {
+      operation: 'revokeApiKey',
+      path: `${v3Keys}/${unknownId}`,
+      init: { method: 'DELETE' },
+      answer: '404 NOT_FOUND',
+    },
+    { operation: 'createUserToken', path: v3Tokens, init: json(token), answer: '201' },
+    {
+      operation: 'createUserToken',
+      path: v3Tokens,
+      init: json({ ...token, expiresIn: 1 }),
+      answer: '400 BAD_REQUEST',
+    },
+    { operation: 'createUserToken', path: v3Tokens, init: broken, answer: '400 PARSE_ERROR' },
+    {
+      operation: 'createUserToken',
+      path: v3Tokens,
+      init: json({ userId: tooLarge }),
+      answer: '413 PAYLOAD_TOO_LARGE',
+    },
+    {
+      operation: 'createUserToken',
+      path: v3Tokens,
+      init: xml,
+      answer: '415 UNSUPPORTED_MEDIA_TYPE',
+    },
+    { operation: 'listAuditEvents', path: `${v3Audit}?orgId=${orgId}`, answer: '200' },
+    {
+      operation: 'listAuditEvents',
+      path: `${v3Audit}?orgId=${orgId}&limit=0`,
+      answer: '400 BAD_REQUEST',
+    },
+    {
+      operation: 'listAuditEvents',
+      path: `${v3Audit}?orgId=${tooLong}`,
+      answer: '414 URI_TOO_LONG',
+    },
+  ]
+
+  async function managing(): Promise<void> {
+    await using managed = await createTestApp()
+    const made = await checked.fetch(v3Keys, json({ orgId, right: 'admin' }), managed)
+    const { secret, apiKey } = made.body as { secret: string; apiKey: { id: string } }
+    const headers = { Authorization: `Bearer ${secret}` }
+    const own: Case = {
+      operation: 'revokeApiKey',
+      path: `${v3Keys}/${apiKey.id}`,
+      init: { method: 'DELETE' },
+      answer: '200',
+    }
+    for (const { operation, path, init, answer } of [...keyCases, own]) {
+      const { status, body } = await checked.fetch(
+        path,
+        { ...init, headers: { ...init?.headers, ...headers } },
+        managed,
+      )
+      const got = status >= 400 ? `${status} ${body.code}` : `${status}`
+      expect(`${operation} ${got}`, JSON.stringify(body)).toBe(`${operation} ${answer}`)
+    }
+  }
+
+  /** Callers who may not: without a credential, of another organisation, from a foreign page, too many. */
+  async function strangers(all: Case[]): Promise<void> {
+    await using managed = await createTestApp()
+    const made = await checked.fetch(v3Keys, json({ orgId: 'other', right: 'admin' }), managed)
+    const { secret } = made.body as { secret: string }
+    expect(await sendAll(all, managed)).toEqual(new Set([401]))
+    const headers = { Authorization: `Bearer ${secret}` }
+    expect(await sendAll(all, managed, headers)).toEqual(new Set([404]))
+
+    await using open = await createTestApp()
+    expect(await sendAll(all, open, { Origin: 'http://foreign.test' })).toEqual(new Set([403]))
+
+    await using limited = await createTestApp({ RATE_LIMIT_ACTOR: '1' })
+    await limited.fetch(`/api/v3/rooms?orgId=${orgId}`)
+    expect(await sendAll(all, limited)).toEqual(new Set([429]))
+  }
+
+  async function failingDatabase(all: Case[]): Promise<void> {
+    await using broken = await createTestApp()
+    const database = openDatabase({ url: broken.databaseUrl })
+    await database.migrateDown()
+    await database.close()
+    expect(await sendAll(all, broken)).toEqual(new Set([500]))
+  }
+
+  async function busyDatabase(all: Case[]): Promise<void> {
+    await using busy = await createTestApp({}, { busyTimeout: 0 })
+    const database = openDatabase({ url: busy.databaseUrl })
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    const { promise: held, resolve: hold } = Promise.withResolvers<void>()
+    const holding = database.write(async () => {
+      hold()
+      await released
+    })
+    await held
+    expect(await sendAll(all, busy)).toContain(503)
+    release()
+    await holding
+    await database.close()
+  }
+
+  test.each(['/api/v3/rooms', '/api/v2/room-list/'])(
+    'refuses other methods of %s',
+    async (path) => {
+      for (const method of ['PUT', 'PATCH', 'DELETE']) {
+        const { status, body } = await checked.fetch(path, { method })
+        expect([status, body.code]).toEqual([405, 'METHOD_NOT_ALLOWED'])
+      }
+    },
+  )
+})
+
+describe('the comparison itself', () => {
+  const path = '/api/v3/rooms/64e96a73f59c079a226e1ae9'
+  const headers = new Headers({ 'content-type': 'application/json', 'x-request-id': 'x' })
+
+  function check(method: string, url: string, status: number, body: unknown): () => void {
+    return () => checked.conformances[0]?.check(method, url, { status, headers, body })
+  }
+
+  test('finds every kind of difference', () => {
+    const content =
+      checked.documents[0]?.paths['/api/v3/rooms/{roomId}']?.get?.responses[200]?.content
+    const room = content?.['application/json']?.example as Json
+    const { eventId: _, ...without } = room
+    expect(check('GET', path, 200, room)).not.toThrow()
+    expect(check('GET', path, 200, without)).toThrow('eventId')
+    expect(check('GET', path, 200, { ...room, isActive: 'yes' })).toThrow('boolean')
+    expect(check('GET', path, 200, { ...room, createdAt: 'today' })).toThrow('date-time')
+    expect(check('GET', path, 200, { ...room, secret: 1 })).toThrow('additional')
+    expect(check('GET', path, 418, room)).toThrow('no such status')
+    expect(check('GET', '/api/v3/cellars', 200, room)).toThrow('no such path')
+    expect(check('PATCH', path, 200, room)).toThrow('no such method')
+    const error = { code: 'ROOM_CLOSED', message: 'text', requestId: 'x' }
+    expect(check('GET', path, 404, error)).toThrow('documents no ROOM_CLOSED')
+  })
+
+  test('wants the documented headers and content type', () => {
+    const answer = { status: 200, body: {} }
+    const [conformance] = checked.conformances
+    const withHeaders = (init: Record<string, string>) => () =>
+      conformance?.check('GET', path, { ...answer, headers: new Headers(init) })
+    expect(withHeaders({ 'content-type': 'application/json' })).toThrow('X-Request-Id')
+    expect(withHeaders({ 'content-type': 'text/html', 'x-request-id': 'x' })).toThrow('text/html')
+  })
+})
+
+function operationsOf(document: OpenApi): { name: string; operation: DocumentedOperation }[] {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({
+      name: `${method.toUpperCase()} ${path}`,
+      operation,
+    })),
+  )
+}
+
+function examplesOf(media: {
+  schema: Json
+  example?: unknown
+  examples?: Record<string, { value: unknown }>
+}): { schema: Json; value: unknown }[] {
+  const { schema, example, examples = {} } = media
+  const values = Object.values(examples).map(({ value }) => value)
+  return [...(example === undefined ? [] : [example]), ...values].map((value) => ({
+    schema,
+    value,
+  }))
+}
+
+function requestExamples({ parameters = [], requestBody }: DocumentedOperation) {
+  return [
+    ...parameters.flatMap(examplesOf),
+    ...Object.values(requestBody?.content ?? {}).flatMap(examplesOf),
+  ]
+}
+
+/** The names of everything that an operation takes. */
+function fieldsOf(document: OpenApi, { parameters = [], requestBody }: DocumentedOperation) {
+  const nameOf = ({ $ref }: { $ref?: string }) => $ref?.split('/').at(-1) ?? ''
+  const schema =
+    document.components.schemas[nameOf(requestBody?.content['application/json']?.schema ?? {})]
+  const { properties = {}, oneOf = [] } = (schema ?? {}) as { properties?: Json; oneOf?: Json[] }
+  const shared = oneOf.map((each) => document.components.schemas[nameOf(each)] as Json)
+  return [
+    ...parameters.map(({ name }) => name),
+    ...Object.keys(properties),
+    ...shared.flatMap((each) => Object.keys(each.properties as Json)),
+  ]
+}
+
+function documentedAnswers({ operationId, responses }: DocumentedOperation): string[] {
+  return Object.entries(responses).flatMap(([status, { content }]) =>
+    Number(status) < 400
+      ? [`${operationId} ${status}`]
+      : Object.keys(content?.['application/json']?.examples ?? {}).map(
+          (code) => `${operationId} ${status} ${code}`,
+        ),
+  )
+}
+
+function everyObject(value: unknown): Record<string, unknown[] | undefined>[] {
+  if (typeof value !== 'object' || value === null) return []
+  const inside = Object.values(value).flatMap(everyObject)
+  return Array.isArray(value) ? inside : [value as Record<string, unknown[]>, ...inside]
+}

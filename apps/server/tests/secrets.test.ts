@@ -1,0 +1,191 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dump, openDirectly } from './database.ts'
+import {
+  as,
+  bearer,
+  createOrganisation,
+  fixtures,
+  type Organisation,
+  rights,
+  unlimited,
+} from './identities.ts'
+import { createTestApp, type TestApp } from './support.ts'
+import { type Reply, type SentHeaders, ways, waysOf } from './ways.ts'
+
+/** A piece of this length of a secret, wherever it is found, is a leak. */
+const PIECE = 20
+
+/** Every piece of a key's random part, in each way of writing it, or of what a token says and is signed with. */
+function piecesOf(credential: string): string[] {
+  const key = /^dck_[0-9a-f]{24}_(.{43}).{8}$/.exec(credential)?.[1]
+  const bytes = Buffer.from(key ?? '', 'base64url')
+  const texts = key
+    ? [credential.slice('dck_'.length + 25), bytes.toString('hex'), bytes.toString('base64')]
+    : credential.split('.').slice(1)
+  return texts.flatMap((text) =>
+    Array.from({ length: text.length - PIECE + 1 }, (_, at) => text.slice(at, at + PIECE)),
+  )
+}
+
+let app: TestApp
+let org: Organisation
+const secrets = new Map<string, string>()
+/** What was answered, without the two answers that show a secret once. */
+const told: string[] = []
+const statuses = new Map<number, number>()
+
+function keep(title: string, credential: string): string {
+  for (const piece of piecesOf(credential)) if (!secrets.has(piece)) secrets.set(piece, title)
+  return credential
+}
+
+/** The secrets of which a text has a piece. */
+function leaksIn(text: string): string[] {
+  const found = new Set<string>()
+  for (let at = 0; at + PIECE <= text.length; at++) {
+    const title = secrets.get(text.slice(at, at + PIECE))
+    if (title) found.add(title)
+  }
+  return [...found]
+}
+
+function note({ status, headers, text }: Reply, showsSecret = false): void {
+  statuses.set(status, (statuses.get(status) ?? 0) + 1)
+  told.push(JSON.stringify(headers))
+  if (!showsSecret || status >= 400) told.push(text)
+}
+
+async function noteFailures(headers: SentHeaders): Promise<void> {
+  for (const way of ways) {
+    const input = fixtures[way.procedure].input(org, { side: true, author: org.supporter })
+    const shows = way.procedure === 'createApiKey' || way.procedure === 'createUserToken'
+    note(await way.call(app, { ...input }, headers), shows)
+  }
+}
+
+beforeAll(async () => {
+  app = await createTestApp(unlimited)
+  org = await createOrganisation(app, 'DOWELL12345')
+  for (const right of rights) keep(`${right} key`, org.keys[right].secret)
+  for (const [name, token] of Object.entries(org.tokens)) keep(`${name} token`, token)
+  const valid = [...rights.map((right) => org.keys[right].secret), ...Object.values(org.tokens)]
+
+  // New ones over every surface that makes them.
+  for (const way of [...waysOf('createApiKey'), ...waysOf('createUserToken')]) {
+    const { input } = fixtures[way.procedure]
+    const voice = { side: true, author: 'a' }
+    const reply = await way.call(app, input(org, voice) as never, bearer(org.keys.admin.secret))
+    note(reply, true)
+    const [made = ''] = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]+/.exec(reply.text) ?? []
+    valid.push(keep(way.title, made))
+  }
+  const invalid = valid.map((credential, index) => {
+    const end = credential.length - 30
+    const other = credential[end] === 'A' ? 'B' : 'A'
+    return keep(`invalid ${index}`, credential.slice(0, end) + other + credential.slice(end + 1))
+  })
+
+  const shows = (name: string) => name === 'createApiKey' || name === 'createUserToken'
+  for (const way of ways) {
+    const input = fixtures[way.procedure].input(org, { side: true, author: org.supporter })
+    for (const credential of [...valid, ...invalid]) {
+      const headers = bearer(credential)
+      if (!shows(way.procedure)) note(await way.call(app, { ...input }, headers))
+      // What is refused for its input, and what is asked of somebody else.
+      note(await way.call(app, { ...input, roomId: 'x', orgId: '', keyId: 'x' }, headers))
+      note(await way.call(app, { ...input, roomId: 'f'.repeat(24), orgId: 'x' }, headers))
+    }
+  }
+
+  // Credentials in all the wrong places.
+  for (const credential of [...valid.slice(0, 4), ...invalid.slice(0, 4)]) {
+    const wrongPlaces: [path: string, init: RequestInit][] = [
+      [`/api/v3/api-keys/${credential}`, { method: 'DELETE' }],
+      [`/api/v3/rooms/${credential}/messages`, {}],
+      [`/api/v2/${credential}`, {}],
+      [`/${credential}?key=${credential}`, {}],
+      [`/api/v2/room-list/?org_id=a&access_token=${credential}`, {}],
+      ['/api/v2/room-list/?org_id=a', { headers: { Authorization: credential } }],
+      ['/api/v3/rooms?orgId=a', { headers: { Authorization: `Basic ${credential}` } }],
+      ['/api/v3/rooms?orgId=a', { headers: { 'X-Request-Id': credential, Cookie: credential } }],
+      ['/api/v3/rooms', { method: 'POST', body: `{"orgId": "${credential}`, headers: jsonType }],
+      [
+        '/api/v3/rooms',
+        { method: 'POST', body: credential, headers: { ...jsonType, ...bearer(credential) } },
+      ],
+      ['/api/v3/rooms', { method: 'POST', body: credential, headers: bearer(credential) }],
+      [
+        '/trpc/createRoom',
+        { method: 'POST', body: credential, headers: { ...jsonType, ...bearer(credential) } },
+      ],
+    ]
+    for (const [path, init] of wrongPlaces) {
+      const response = await app.fetch(path, init)
+      statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1)
+      told.push(await response.text(), JSON.stringify([...response.headers]))
+    }
+  }
+
+  // What breaks is written down with all that is known of it.
+  using database = openDirectly(app)
+  for (const table of ['messages', 'rooms', 'audit_events', 'signing_keys', 'api_keys']) {
+    database.exec(`alter table ${table} rename to away`)
+    for (const credential of valid.slice(0, 5)) await noteFailures(bearer(credential))
+    database.exec(`alter table away rename to ${table}`)
+  }
+})
+
+const jsonType = { 'Content-Type': 'application/json' }
+
+afterAll(async () => {
+  await app?.[Symbol.asyncDispose]()
+})
+
+describe('after a busy run no piece of a key or a token is', () => {
+  test('(the run met everything, and a leak would be found)', () => {
+    for (const status of [200, 400, 401, 403, 404, 500]) {
+      expect(statuses.get(status), String(status)).toBeGreaterThan(20)
+    }
+    expect(leaksIn(`say ${org.keys.admin.secret.slice(40, 60)}!`)).toEqual(['admin key'])
+    expect(leaksIn(org.tokens.customer.slice(-PIECE))).toEqual(['customer token'])
+    expect(app.log.filter(({ err }) => err !== undefined).length).toBeGreaterThan(20)
+  })
+
+  test('in a log line', () => {
+    expect(leaksIn(JSON.stringify(app.log))).toEqual([])
+    expect(JSON.stringify(app.log)).toContain('[credential]')
+  })
+
+  test('in an answer or its headers, but for the one that shows it', () => {
+    expect(told.filter((text) => leaksIn(text).length > 0)).toEqual([])
+  })
+
+  test('in a column of the database, the audit log included', () => {
+    using database = openDirectly(app)
+    const rows = dump(database)
+    expect(rows.audit_events?.length).toBeGreaterThan(20)
+    expect(leaksIn(JSON.stringify(rows))).toEqual([])
+  })
+
+  test('in the bytes of the database files', async () => {
+    await as(app, org.keys.admin.secret).getRoomById({ roomId: org.room })
+    const file = app.databaseUrl.slice('sqlite:'.length)
+    for (const path of [file, `${file}-wal`]) {
+      expect(leaksIn(readFileSync(path, 'latin1')), path).toEqual([])
+    }
+  })
+
+  test('and of the keys that sign, in their own column only', () => {
+    using database = openDirectly(app)
+    const { signing_keys: signingKeys = [], ...rest } = dump(database)
+    const signing = signingKeys.map(({ secret }) => String(secret))
+    expect(signing).toHaveLength(1)
+    const everything = JSON.stringify([app.log, told, rest])
+    for (const secret of signing) {
+      for (let at = 0; at + PIECE <= secret.length; at++) {
+        expect(everything.includes(secret.slice(at, at + PIECE))).toBe(false)
+      }
+    }
+  })
+})

@@ -1,0 +1,86 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const server = fileURLToPath(new URL('..', import.meta.url))
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface ServerProcess extends AsyncDisposable {
+  readonly url: string
+  /** Resolves when the process is gone. */
+  readonly ended: Promise<Ended>
+  kill(signal: NodeJS.Signals): Promise<Ended>
+}
+
+/** A Node process that understands TypeScript, with nothing of this process's environment but the path. */
+export function spawnHere(
+  args: string[],
+  env: Record<string, string> = {},
+): { child: ChildProcessWithoutNullStreams; ended: Promise<Ended> } {
+  const child = spawn(process.execPath, ['--import', 'tsx', ...args], {
+    cwd: server,
+    env: { PATH: process.env.PATH ?? '', ...env },
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (part) => {
+    stdout += part
+  })
+  child.stderr.on('data', (part) => {
+    stderr += part
+  })
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }))
+  return { child, ended }
+}
+
+/** Runs the server as its users do. */
+export function run(
+  env: Record<string, string>,
+  args: string[] = [],
+): { child: ChildProcessWithoutNullStreams; ended: Promise<Ended> } {
+  return spawnHere(['src/main.ts', ...args], env)
+}
+
+/** A server on a free port, ready for requests: `await using server = await startServer({ DATABASE_URL })`. */
+export async function startServer(env: Record<string, string>): Promise<ServerProcess> {
+  const { child, ended } = run({ PORT: '0', LOG_LEVEL: 'silent', ...env })
+  const kill = (signal: NodeJS.Signals) => {
+    child.kill(signal)
+    return ended
+  }
+  const url = await new Promise<string>((resolve, reject) => {
+    let text = ''
+    child.stdout.on('data', (part) => {
+      text += part
+      const found = /(http:\/\/\S+)\/trpc/.exec(text)?.[1]
+      if (found) resolve(found)
+    })
+    ended.then(({ stderr }) => reject(new Error(`the server did not start: ${stderr}`)), reject)
+  })
+  return {
+    url,
+    ended,
+    kill,
+    async [Symbol.asyncDispose]() {
+      await kill('SIGKILL')
+    },
+  }
+}
+
+/** A folder of a test's own, which is removed with it. */
+export async function createFolder(): Promise<AsyncDisposable & { file(name: string): string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
+  return {
+    file: (name) => join(folder, name),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  }
+}

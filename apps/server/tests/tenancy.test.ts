@@ -1,0 +1,377 @@
+import type { ProcedureName } from '@dowell-chat/api'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { captureStatements, dumpOf, openDirectly, type Rows } from './database.ts'
+import {
+  as,
+  bearer,
+  createOrganisation,
+  type Organisation,
+  rights,
+  signingKey,
+  signingKeysOf,
+  unlimited,
+  type Voice,
+} from './identities.ts'
+import { createTestApp, type TestApp } from './support.ts'
+import { procedureNames, type Reply, type SentHeaders, waysOf } from './ways.ts'
+
+let app: TestApp
+
+beforeAll(async () => {
+  app = await createTestApp({ ...unlimited, TOKEN_SIGNING_KEYS: signingKeysOf(signingKey) })
+})
+
+afterAll(async () => {
+  await app?.[Symbol.asyncDispose]()
+})
+
+interface Member {
+  readonly title: string
+  readonly of: Organisation
+  readonly headers: SentHeaders
+  readonly voice: Voice
+}
+
+function membersOf(of: Organisation): Member[] {
+  const { tokens, supporter, customer, otherCustomer } = of
+  const voices = {
+    customer: { side: false, author: customer },
+    otherCustomer: { side: false, author: otherCustomer },
+    support: { side: true, author: supporter },
+    customerElsewhere: { side: false, author: customer },
+    supportElsewhere: { side: true, author: supporter },
+  }
+  return [
+    ...rights.map((right) => ({
+      title: `${right} key`,
+      of,
+      headers: bearer(of.keys[right].secret),
+      voice: { side: true, author: of.supporter },
+    })),
+    ...(Object.keys(voices) as (keyof typeof voices)[]).map((name) => ({
+      title: `${name} token`,
+      of,
+      headers: bearer(tokens[name]),
+      voice: voices[name],
+    })),
+  ]
+}
+
+describe('random operations of three organisations', () => {
+  /** What one random call aims at. */
+  interface Aim {
+    readonly org: Organisation
+    readonly roomId: string
+    readonly keyId: string
+    readonly word: string
+    readonly flag: boolean
+    readonly paging: Record<string, unknown>
+  }
+
+  const inputs: Record<ProcedureName, (aim: Aim, by: Member) => Record<string, unknown>> = {
+    createRoom: ({ org, word, flag }, by) => ({
+      orgId: org.id,
+      // Its own name and not always the target's: a customer's token opens rooms for itself alone.
+      userId: flag ? by.voice.author : org.customer,
+      portfolioName: `${by.of.id} portfolio`,
+      productName: `${by.of.id} ${word}`,
+    }),
+    getRoomById: ({ roomId }) => ({ roomId }),
+    deleteRoom: ({ roomId, flag }) => ({ roomId, isActive: flag }),
+    listRooms: ({ org, paging }) => ({ orgId: org.id, ...paging }),
+    createMessage: ({ roomId, word, flag }, by) => ({
+      roomId,
+      messageData: `${by.of.id} says ${word}`,
+      ...by.voice,
+      ...(flag ? { clientMessageId: `${word}-0123456789abcdef` } : {}),
+    }),
+    getMessages: ({ roomId, paging }) => ({ roomId, ...paging }),
+    createUserToken: ({ org, flag, roomId, word }, by) => ({
+      orgId: org.id,
+      userId: `${by.of.id} user`,
+      side: flag,
+      ...(word === 'a' ? { rooms: [roomId] } : {}),
+    }),
+    createApiKey: ({ org, word }, by) => ({
+      orgId: org.id,
+      right: 'read',
+      name: `${by.of.id} key ${word}`,
+    }),
+    listApiKeys: ({ org, paging }) => ({ orgId: org.id, ...paging }),
+    revokeApiKey: ({ keyId }) => ({ keyId }),
+    listAuditEvents: ({ org, paging: { around: _, ...paging } }) => ({ orgId: org.id, ...paging }),
+  }
+
+  const number = fc.nat({ max: 1000 })
+  const operation = fc.record({
+    actor: number,
+    procedure: fc.constantFrom(...procedureNames),
+    way: number,
+    org: number,
+    room: number,
+    key: number,
+    word: fc.constantFrom('a', 'b', 'c'),
+    flag: fc.boolean(),
+    paging: fc.oneof(
+      fc.constant({ kind: 'newest' as const }),
+      fc.record({
+        kind: fc.constantFrom('before' as const, 'after' as const),
+        boundary: fc.nat(9),
+      }),
+      fc.record({ kind: fc.constant('around' as const), row: number }),
+    ),
+    limit: fc.integer({ min: 1, max: 5 }),
+  })
+  type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never
+
+  const tags: Partial<Record<ProcedureName, string>> = {
+    listRooms: 'r',
+    getMessages: 'm',
+    listApiKeys: 'k',
+    listAuditEvents: 'a',
+  }
+
+  /** Every name by which a row can be known. */
+  function idsIn(rows: Record<string, Rows>): string[] {
+    return Object.values(rows)
+      .flat()
+      .flatMap(({ id, event_id: eventId }) => [id, eventId])
+      .filter((id) => typeof id === 'string')
+  }
+
+  function pick<T>(from: readonly T[], index: number): T {
+    return from[index % from.length] as T
+  }
+
+  function pagingOf(step: Operation, messageIds: readonly string[], roomIds: readonly string[]) {
+    const { paging, limit, procedure } = step
+    if (paging.kind === 'newest') return { limit }
+    if (paging.kind === 'around') {
+      const ids = procedure === 'getMessages' ? messageIds : roomIds
+      return ids.length > 0 ? { limit, around: pick(ids, paging.row) } : { limit }
+    }
+    const cursor = Buffer.from(`${tags[procedure]}:${paging.boundary}`).toString('base64url')
+    return { limit, [paging.kind]: cursor }
+  }
+
+  let runs = 0
+
+  test('never show or touch a row of another organisation', async () => {
+    using database = openDirectly(app)
+    const seen = { own: 0, refused: 0 }
+    const idsOf = (table: string, orgs: readonly Organisation[]) =>
+      (
+        database
+          .prepare(`select id from ${table} where org_id in (?, ?, ?) order by created_at, id`)
+          .all(...orgs.map(({ id }) => id)) as { id: string }[]
+      ).map(({ id }) => id)
+
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { minLength: 20, maxLength: 40 }), async (steps) => {
+        // Names of this run and of no other, each of which is a marker in everything that is written.
+        const run = ++runs
+        const orgs: Organisation[] = []
+        for (const letter of ['A', 'B', 'C']) {
+          orgs.push(await createOrganisation(app, `marker-${letter}-${run}-`))
+        }
+        const members = orgs.flatMap(membersOf)
+        for (const step of steps) {
+          const by = pick(members, step.actor)
+          const rooms = idsOf('rooms', orgs)
+          const aim: Aim = {
+            ...step,
+            org: pick(orgs, step.org),
+            roomId: pick(rooms, step.room),
+            // The reading keys too, so that some callers lose theirs on the way; the others stay.
+            keyId: pick(
+              orgs.flatMap(({ keyToRevoke, keys }) => [keyToRevoke, keys.read.id]),
+              step.key,
+            ),
+            paging: pagingOf(step, idsOf('messages', orgs), rooms),
+          }
+          const others = orgs.filter((org) => org !== by.of)
+          const before = others.map(({ id }) => dumpOf(database, id))
+          const input = inputs[step.procedure](aim, by)
+          const way = pick(waysOf(step.procedure), step.way)
+          const reply = await way.call(app, input as never, by.headers)
+
+          const told = `${by.title} of ${by.of.id}: ${way.title} ${JSON.stringify(input)}: ${reply.text}`
+          // Its own key may have been revoked meanwhile; whatever else happens, nothing breaks.
+          expect([200, 201, 400, 401, 403, 404, 409], told).toContain(reply.status)
+          seen[reply.status < 300 ? 'own' : 'refused']++
+          const answer = reply.text + JSON.stringify(reply.headers)
+          // No answer repeats its request, so that a foreign name or id can only come from a row. The organisation's own
+          // name is a part of everything that is written for it.
+          const foreign = [...others.map(({ id }) => id), ...before.flatMap(idsIn)]
+          expect(
+            foreign.filter((name) => answer.includes(name)),
+            told,
+          ).toEqual([])
+          expect(
+            others.map(({ id }) => dumpOf(database, id)),
+            told,
+          ).toEqual(before)
+        }
+      }),
+      { numRuns: 10 },
+    )
+    // Neither an empty answer to everything nor one to nothing would have shown anything.
+    expect(seen.own).toBeGreaterThan(30)
+    expect(seen.refused).toBeGreaterThan(30)
+  })
+})
+
+describe('a row that is not the caller’s is a row that is not there', () => {
+  const nothing = 'f'.repeat(24)
+  const cursor = (tag: string) => Buffer.from(`${tag}:1`).toString('base64url')
+
+  let org: Organisation
+  let foreign: Organisation
+  let foreignMessage: string
+  let elsewhereMessage: string
+  let deletedRoom: string
+  let deletedElsewhere: string
+
+  beforeAll(async () => {
+    org = await createOrganisation(app, 'OWN')
+    foreign = await createOrganisation(app, 'OTHER')
+    const write = async (of: Organisation) => {
+      const admin = as(app, of.keys.admin.secret)
+      const { message } = await admin.createMessage({
+        roomId: of.otherCustomersRoom,
+        messageData: 'hello',
+        side: true,
+        author: 'a',
+        clientMessageId: 'sent-before-0123456789',
+      })
+      const identity = { orgId: of.id, userId: of.otherCustomer, portfolioName: 'p' }
+      const { room } = await admin.createRoom({ ...identity, productName: 'DELETED' })
+      await admin.deleteRoom({ roomId: room.id })
+      return [message.id, room.id] as const
+    }
+    ;[foreignMessage, deletedRoom] = await write(foreign)
+    ;[elsewhereMessage, deletedElsewhere] = await write(org)
+  })
+
+  type Ids = { org: string; room: string; message: string; key: string }
+
+  /** Every input in which a procedure takes the name of a row, in all its variants. */
+  const variants: Record<ProcedureName, (ids: Ids, voice: Voice) => Record<string, unknown>[]> = {
+    createRoom: ({ org }, { author }) => [
+      { orgId: org, userId: author, portfolioName: 'p', productName: 'q' },
+    ],
+    getRoomById: ({ room }) => [{ roomId: room }],
+    deleteRoom: ({ room }) => [{ roomId: room }, { roomId: room, isActive: true }],
+    listRooms: ({ org }) => [
+      { orgId: org },
+      { orgId: org, productName: 'WIFIQRCODE' },
+      { orgId: org, after: cursor('r'), limit: 1 },
+    ],
+    createMessage: ({ room }, voice) => [
+      { roomId: room, messageData: 'x', ...voice },
+      { roomId: room, messageData: 'x', ...voice, clientMessageId: 'sent-before-0123456789' },
+    ],
+    getMessages: ({ room, message }) => [
+      { roomId: room },
+      { roomId: room, before: cursor('m') },
+      { roomId: room, around: message },
+    ],
+    createUserToken: ({ org, room }) => [
+      { orgId: org, userId: 'a', side: true },
+      { orgId: org, userId: 'a', side: true, rooms: [room] },
+    ],
+    createApiKey: ({ org }) => [{ orgId: org, right: 'admin' }],
+    listApiKeys: ({ org, key }) => [
+      { orgId: org },
+      { orgId: org, around: key },
+      { orgId: org, before: cursor('k') },
+    ],
+    revokeApiKey: ({ key }) => [{ keyId: key }],
+    listAuditEvents: ({ org }) => [{ orgId: org }, { orgId: org, after: cursor('a') }],
+  }
+
+  /** Rows that are named inside of the caller's own: they make a page start elsewhere, or a token good for less. */
+  const inOwn: Partial<Record<ProcedureName, (ids: Ids) => Record<string, unknown>[]>> = {
+    listRooms: ({ room }) => [{ orgId: org.id, around: room }],
+    getMessages: ({ message }) => [{ roomId: org.elsewhere, around: message }],
+    listApiKeys: ({ key }) => [{ orgId: org.id, around: key }],
+  }
+
+  /** What names a room can name one of the caller's own organisation. */
+  const takesRoom: readonly ProcedureName[] = [
+    'getRoomById',
+    'deleteRoom',
+    'createMessage',
+    'getMessages',
+  ]
+
+  /** An answer without what differs between any two answers. */
+  function comparable({ status, httpStatus, text, headers }: Reply) {
+    const { 'x-request-id': requestId, date: _, ...rest } = headers
+    return { status, httpStatus, headers: rest, text: text.replaceAll(String(requestId), 'id') }
+  }
+
+  test.each(procedureNames)('%s', async (procedure) => {
+    using statements = captureStatements()
+    const none: Ids = { org: 'NEVER', room: nothing, message: nothing, key: nothing }
+    const theirs: Ids = {
+      org: foreign.id,
+      room: foreign.otherCustomersRoom,
+      message: foreignMessage,
+      key: foreign.keyToRevoke,
+    }
+    const elsewhere: Ids = { ...none, room: org.otherCustomersRoom, message: elsewhereMessage }
+    using database = openDirectly(app)
+    const before = [org, foreign].map(({ id }) => dumpOf(database, id))
+
+    for (const way of waysOf(procedure)) {
+      const ask = async (by: Member, input: Record<string, unknown>) => {
+        statements.take()
+        const reply = await way.call(app, input as never, by.headers)
+        return { reply, told: comparable(reply), statements: statements.take() }
+      }
+      // v2 ignores keys that it does not know, and `around` is one.
+      const own = (way.surface !== 'v2' && inOwn[procedure]) || (() => [])
+      const named = takesRoom.includes(procedure) ? variants[procedure] : () => []
+      /** Inputs that must look the same to this member: those that name rows that are there, and those that do not. */
+      const pairsFor = ({ title, voice }: Member) => {
+        const foreignPairs = [theirs, { ...theirs, room: deletedRoom }].map((ids) => ({
+          there: [...variants[procedure](ids, voice), ...own(ids)],
+          missing: [...variants[procedure](none, voice), ...own(none)],
+        }))
+        // What is not a customer's, or not in the list of rooms that a token is limited to, is no different.
+        const isNarrow = title.includes('lsewhere') || title === 'customer token'
+        const narrowPairs = [elsewhere, { ...elsewhere, room: deletedElsewhere }].map((ids) => ({
+          there: [...named(ids, voice), ...own(ids)],
+          missing: [...named(none, voice), ...own(none)],
+        }))
+        return isNarrow ? [...foreignPairs, ...narrowPairs] : foreignPairs
+      }
+      for (const by of membersOf(org)) {
+        for (const { there, missing } of pairsFor(by)) {
+          for (const [index, input] of there.entries()) {
+            const real = await ask(by, input)
+            const unreal = await ask(by, missing[index] as Record<string, unknown>)
+            const told = `${by.title}: ${way.title} ${JSON.stringify(input)}`
+            expect([400, 403, 404], told).toContain(real.reply.status)
+            expect(real.told, told).toEqual(unreal.told)
+            // The same work, so that no clock tells them apart. Finding the caller alone is a statement.
+            expect(real.statements, told).toEqual(unreal.statements)
+            expect(real.statements.length, told).toBeGreaterThan(0)
+          }
+        }
+      }
+    }
+    expect([org, foreign].map(({ id }) => dumpOf(database, id))).toEqual(before)
+  })
+
+  test('statements are really noted', async () => {
+    using statements = captureStatements()
+    await as(app, org.keys.admin.secret).getRoomById({ roomId: org.room })
+    expect(statements.take()).toEqual([
+      expect.stringMatching(/from "api_keys"/),
+      expect.stringMatching(/from "rooms"/),
+    ])
+  })
+})

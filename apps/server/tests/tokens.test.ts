@@ -1,0 +1,654 @@
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { createKeyUse, rotateSigningKeys } from '@dowell-chat/api'
+import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dump, openDirectly } from './database.ts'
+import {
+  as,
+  bearer,
+  createOperator,
+  createOrganisation,
+  type Organisation,
+  signingKey,
+  signingKeysOf,
+  unlimited,
+} from './identities.ts'
+import { createTestApp, json, type TestApp } from './support.ts'
+
+const ORG = 'DOWELL12345'
+const HOUR = 3600
+const DAY = 24 * HOUR
+
+/** A clock that stands still until it is moved; and the server that goes by it. */
+async function withClock(env: Parameters<typeof createTestApp>[0] = {}) {
+  const time = { now: Date.UTC(2026, 0, 1, 12, 0, 0, 500) }
+  const app = await createTestApp({ ...unlimited, ...env }, { clock: () => time.now })
+  return Object.assign(app, { time })
+}
+
+/** What an attempt comes to: its code, or `ok`. */
+async function outcome(attempt: Promise<unknown>): Promise<string> {
+  return attempt.then(
+    () => 'ok',
+    (error: { code?: string }) => String(error.code),
+  )
+}
+
+describe('createUserToken', () => {
+  let app: Awaited<ReturnType<typeof withClock>>
+  let org: Organisation
+
+  beforeAll(async () => {
+    app = await withClock()
+    org = await createOrganisation(app, ORG)
+  })
+
+  afterAll(async () => {
+    await app?.[Symbol.asyncDispose]()
+  })
+
+  test('lives for an hour and carries who it is for, where and by which key', async () => {
+    const { token, expiresAt } = await as(app, org.keys.support.secret).createUserToken({
+      orgId: ORG,
+      userId: 'ABCD12345',
+      side: false,
+      rooms: [org.room],
+    })
+    const seconds = Math.floor(app.time.now / 1000)
+    expect(expiresAt).toEqual(new Date((seconds + HOUR) * 1000))
+    expect(decodeProtectedHeader(token)).toEqual({
+      alg: 'HS256',
+      typ: 'dowell-chat-user+jwt',
+      kid: expect.stringMatching(/^[0-9a-f]{24}$/),
+    })
+    expect(decodeJwt(token)).toEqual({
+      iss: 'dowell-chat',
+      aud: 'dowell-chat',
+      sub: 'ABCD12345',
+      org: ORG,
+      side: false,
+      rooms: [org.room],
+      key: org.keys.support.id,
+      iat: seconds,
+      exp: seconds + HOUR,
+    })
+  })
+
+  test.each([
+    [59, 'BAD_REQUEST'],
+    [60, 'ok'],
+    [DAY, 'ok'],
+    [DAY + 1, 'BAD_REQUEST'],
+    [60.5, 'BAD_REQUEST'],
+    [-60, 'BAD_REQUEST'],
+  ])('may live for %d seconds: %s', async (expiresIn, result) => {
+    const admin = as(app, org.keys.admin.secret)
+    const minting = admin.createUserToken({ orgId: ORG, userId: 'a', side: true, expiresIn })
+    expect(await outcome(minting)).toBe(result)
+  })
+
+  test('the longest that can be made is taken', async () => {
+    // Four bytes a character, and as many rooms as may be.
+    const userId = '😀'.repeat(200)
+    await using operator = createOperator(app)
+    const orgId = '🏢'.repeat(200)
+    const { secret } = await operator.call.createApiKey({ orgId, right: 'support' })
+    const rooms = Array.from({ length: 50 }, (_, index) => index.toString(16).padStart(24, '0'))
+    const input = { orgId, userId, side: false, rooms, expiresIn: DAY }
+    const { token } = await as(app, secret).createUserToken(input)
+    expect(token.length).toBeGreaterThan(4096)
+    expect((await as(app, token).listRooms({ orgId })).items).toEqual([])
+  })
+
+  test('ends exactly when it says', async () => {
+    const { now } = app.time
+    const { token, expiresAt } = await as(app, org.keys.admin.secret).createUserToken({
+      orgId: ORG,
+      userId: org.customer,
+      side: false,
+      expiresIn: 60,
+    })
+    const read = () => outcome(as(app, token).getRoomById({ roomId: org.room }))
+    try {
+      app.time.now = expiresAt.getTime() - 1
+      expect(await read()).toBe('ok')
+      app.time.now = expiresAt.getTime()
+      expect(await read()).toBe('UNAUTHORIZED')
+    } finally {
+      app.time.now = now
+    }
+  })
+
+  test('of a customer reads and opens their own rooms, and writes as themselves only', async () => {
+    const { tokens, customer, room, otherCustomersRoom, elsewhere } = org
+    const me = as(app, tokens.customer)
+    const identity = { orgId: ORG, userId: customer, portfolioName: 'umair' }
+    const opened = await me.createRoom({ ...identity, productName: 'LOGIN' })
+    expect(opened.created).toBe(true)
+    expect((await me.createRoom({ ...identity, productName: 'LOGIN' })).created).toBe(false)
+    const theirs = me.createRoom({ ...identity, userId: org.otherCustomer, productName: 'LOGIN' })
+    await expect(theirs).rejects.toMatchObject({
+      code: 'FORBIDDEN',
+      errors: { userId: ['must be the user of the token'] },
+    })
+    expect((await me.listRooms({ orgId: ORG })).items.map(({ id }) => id)).toEqual(
+      expect.arrayContaining([room, elsewhere, opened.room.id]),
+    )
+    await expect(me.listRooms({ orgId: ORG, around: otherCustomersRoom })).rejects.toMatchObject({
+      errors: { around: ['is not the id of a room in this list'] },
+    })
+
+    const say = { roomId: room, messageData: 'hello' }
+    const sent = await me.createMessage({ ...say, side: false, author: customer })
+    expect(sent.message).toMatchObject({ side: false, author: customer })
+    await expect(
+      me.createMessage({ ...say, side: true, author: org.supporter }),
+    ).rejects.toMatchObject({
+      code: 'FORBIDDEN',
+      errors: {
+        side: ['must be false, the side of the token'],
+        author: ['must be the user of the token'],
+      },
+    })
+    expect(await outcome(me.createMessage({ ...say, side: true, author: customer }))).toBe(
+      'FORBIDDEN',
+    )
+    expect(await outcome(me.createMessage({ ...say, side: false, author: 'me' }))).toBe('FORBIDDEN')
+    expect(await outcome(me.deleteRoom({ roomId: room }))).toBe('FORBIDDEN')
+    const { items } = await me.getMessages({ roomId: room })
+    expect(items.map(({ author }) => author)).toEqual([customer])
+  })
+
+  test("of a customer sees nothing of another organisation's user of the same name", async () => {
+    const other = await createOrganisation(app, 'NAMESAKE')
+    const identity = { portfolioName: 'p', productName: 'q', userId: org.customer, orgId: other.id }
+    const { room } = await as(app, other.keys.admin.secret).createRoom(identity)
+    const me = as(app, org.tokens.customer)
+    expect(await outcome(me.getRoomById({ roomId: room.id }))).toBe('NOT_FOUND')
+    expect(await outcome(me.createRoom(identity))).toBe('NOT_FOUND')
+  })
+
+  test('of support acts on all rooms of the organisation, as support and as itself', async () => {
+    const { tokens, supporter, otherCustomersRoom, customer } = org
+    const me = as(app, tokens.support)
+    const say = { roomId: otherCustomersRoom, messageData: 'hello' }
+    const sent = await me.createMessage({ ...say, side: true, author: supporter })
+    expect(sent.message).toMatchObject({ side: true, author: supporter })
+    expect(await outcome(me.createMessage({ ...say, side: false, author: customer }))).toBe(
+      'FORBIDDEN',
+    )
+    expect(await outcome(me.createMessage({ ...say, side: true, author: 'a' }))).toBe('FORBIDDEN')
+    const identity = { orgId: ORG, userId: 'walk-in', portfolioName: 'p', productName: 'q' }
+    const { room } = await me.createRoom(identity)
+    expect(await me.deleteRoom({ roomId: room.id })).toMatchObject({ isActive: false })
+    expect(await me.deleteRoom({ roomId: room.id, isActive: true })).toMatchObject({
+      isActive: true,
+    })
+  })
+
+  test.each(['customerElsewhere', 'supportElsewhere'] as const)(
+    'limited to some rooms is good for nothing else: %s',
+    async (name) => {
+      const me = as(app, org.tokens[name])
+      const side = name === 'supportElsewhere'
+      const author = side ? org.supporter : org.customer
+      const say = { messageData: 'hello', side, author }
+      expect(await outcome(me.getRoomById({ roomId: org.elsewhere }))).toBe('ok')
+      expect(await outcome(me.createMessage({ ...say, roomId: org.elsewhere }))).toBe('ok')
+      for (const roomId of [org.room, org.otherCustomersRoom]) {
+        expect(await outcome(me.getRoomById({ roomId }))).toBe('NOT_FOUND')
+        expect(await outcome(me.getMessages({ roomId }))).toBe('NOT_FOUND')
+        expect(await outcome(me.createMessage({ ...say, roomId }))).toBe('NOT_FOUND')
+        expect(await outcome(me.listRooms({ orgId: ORG, around: roomId }))).toBe('BAD_REQUEST')
+      }
+      const page = await me.listRooms({ orgId: ORG, limit: 1 })
+      expect(page).toMatchObject({
+        items: [{ id: org.elsewhere }],
+        hasBefore: false,
+        hasAfter: false,
+      })
+      // Not even the room that it is for: opening is for whoever may have more than one.
+      const { portfolioName, productName, userId } = await me.getRoomById({ roomId: org.elsewhere })
+      const opening = me.createRoom({ orgId: ORG, userId, portfolioName, productName })
+      expect(await outcome(opening)).toBe('FORBIDDEN')
+    },
+  )
+
+  test('limited to rooms of somebody else opens none of them', async () => {
+    const other = await createOrganisation(app, 'WITH ROOMS')
+    const rooms = [other.room, org.otherCustomersRoom, 'f'.repeat(24)]
+    const { token } = await as(app, org.keys.support.secret).createUserToken({
+      orgId: ORG,
+      userId: org.customer,
+      side: false,
+      rooms,
+    })
+    for (const roomId of rooms) {
+      expect(await outcome(as(app, token).getRoomById({ roomId }))).toBe('NOT_FOUND')
+    }
+    expect((await as(app, token).listRooms({ orgId: ORG })).items).toEqual([])
+  })
+
+  test('dies with the key that asked for it, and with no other', async () => {
+    await using operator = createOperator(app)
+    const make = () => operator.call.createApiKey({ orgId: ORG, right: 'support' })
+    const [mortal, survivor] = [await make(), await make()]
+    const mint = async (secret: string) =>
+      (await as(app, secret).createUserToken({ orgId: ORG, userId: 'a', side: true })).token
+    const [dying, living] = [await mint(mortal.secret), await mint(survivor.secret)]
+    const read = (token: string) => outcome(as(app, token).getRoomById({ roomId: org.room }))
+    expect([await read(dying), await read(living)]).toEqual(['ok', 'ok'])
+    await operator.call.revokeApiKey({ keyId: mortal.apiKey.id })
+    expect([await read(dying), await read(living)]).toEqual(['UNAUTHORIZED', 'ok'])
+  })
+
+  test('a database that does not answer is not told as an invalid token', async () => {
+    await using app = await createTestApp(unlimited)
+    const { room, tokens } = await createOrganisation(app, ORG)
+    using database = openDirectly(app)
+    database.exec('alter table signing_keys rename to away')
+    const read = () => outcome(as(app, tokens.support).getRoomById({ roomId: room }))
+    expect(await read()).toBe('INTERNAL_SERVER_ERROR')
+    database.exec('alter table away rename to signing_keys')
+    expect(await read()).toBe('ok')
+  })
+})
+
+describe('open mode', () => {
+  test('gives tokens that end with it', async () => {
+    await using app = await createTestApp(unlimited)
+    const identity = { orgId: ORG, userId: 'a', portfolioName: 'p', productName: 'q' }
+    const { room } = await as(app).createRoom(identity)
+    const { token } = await as(app).createUserToken({ orgId: ORG, userId: 'a', side: false })
+    const read = () => outcome(as(app, token).getRoomById({ roomId: room.id }))
+    expect(await read()).toBe('ok')
+    await as(app).createApiKey({ orgId: 'ANOTHER', right: 'read' })
+    expect(await read()).toBe('UNAUTHORIZED')
+    expect(await outcome(as(app).getRoomById({ roomId: room.id }))).toBe('UNAUTHORIZED')
+  })
+
+  test('with AUTH=open goes on whatever keys there are, and holds a token to what it is for', async () => {
+    await using app = await createTestApp({ ...unlimited, AUTH: 'open' })
+    const org = await createOrganisation(app, ORG)
+    const minting = as(app).createUserToken({ orgId: ORG, userId: org.customer, side: false })
+    const me = as(app, (await minting).token)
+    expect(await outcome(me.getRoomById({ roomId: org.room }))).toBe('ok')
+    expect(await outcome(me.getRoomById({ roomId: org.otherCustomersRoom }))).toBe('NOT_FOUND')
+    expect(await outcome(as(app).getRoomById({ roomId: org.otherCustomersRoom }))).toBe('ok')
+  })
+})
+
+describe('signing keys', () => {
+  /** A token of the server's, and whether it is still let in. */
+  async function mintAt(app: TestApp, org: Organisation, expiresIn: number) {
+    const admin = as(app, org.keys.admin.secret)
+    const input = { orgId: org.id, userId: org.supporter, side: true, expiresIn }
+    const { token } = await admin.createUserToken(input)
+    return {
+      kid: decodeProtectedHeader(token).kid,
+      token,
+      read: () => outcome(as(app, token).getRoomById({ roomId: org.room })),
+    }
+  }
+
+  async function rotate(app: Awaited<ReturnType<typeof withClock>>): Promise<string> {
+    await using operator = createOperator(app)
+    return rotateSigningKeys({ ...operator.deps, clock: () => app.time.now })
+  }
+
+  function stored(app: TestApp): unknown[] {
+    using database = openDirectly(app)
+    return (dump(database).signing_keys ?? []).map(({ id }) => id)
+  }
+
+  test('are rotated while tokens live on, and are gone a day later', async () => {
+    await using app = await withClock()
+    const org = await createOrganisation(app, ORG)
+    const first = await mintAt(app, org, DAY)
+    app.time.now += 60_000
+    const replaced = app.time.now
+    const second = await rotate(app)
+    expect(stored(app).toSorted()).toEqual([first.kid, second].toSorted())
+    const later = await mintAt(app, org, DAY)
+    expect(later.kid).toBe(second)
+    expect([await first.read(), await later.read()]).toEqual(['ok', 'ok'])
+
+    app.time.now = replaced + DAY * 1000
+    const third = await rotate(app)
+    // Replaced a day ago to the millisecond: its last token may just be dying.
+    expect(stored(app)).toHaveLength(3)
+    app.time.now += 1
+    const fourth = await rotate(app)
+    expect(stored(app).toSorted()).toEqual([second, third, fourth].toSorted())
+  })
+
+  test('verify nothing a day after they were replaced, whether or not anyone rotates again', async () => {
+    await using app = await withClock()
+    const org = await createOrganisation(app, ORG)
+    const { kid } = await mintAt(app, org, DAY)
+    await rotate(app)
+    using database = openDirectly(app)
+    const secret = database.prepare('select secret from signing_keys where id = ?').pluck().get(kid)
+    // As by someone who got hold of the old key, which is why it was rotated.
+    const forged = await new SignJWT({ org: ORG, side: true, key: org.keys.admin.id })
+      .setProtectedHeader({ alg: 'HS256', typ: 'dowell-chat-user+jwt', kid: kid as string })
+      .setIssuer('dowell-chat')
+      .setAudience('dowell-chat')
+      .setSubject('forger')
+      .setExpirationTime(Math.floor(app.time.now / 1000) + 365 * DAY)
+      .sign(Buffer.from(secret as string, 'base64url'))
+    const read = () => outcome(as(app, forged).getRoomById({ roomId: org.room }))
+    app.time.now += DAY * 1000
+    expect(await read()).toBe('ok')
+    app.time.now += 1000
+    expect(await read()).toBe('UNAUTHORIZED')
+  })
+
+  test.each([
+    ['stands still', 0],
+    ['was set back', -HOUR * 1000],
+  ])('are rotated to the new one even when the clock %s', async (_, step) => {
+    await using app = await withClock()
+    const org = await createOrganisation(app, ORG)
+    for (let rotation = 0; rotation < 4; rotation++) {
+      app.time.now += step
+      const newest = await rotate(app)
+      expect((await mintAt(app, org, 60)).kid).toBe(newest)
+    }
+  })
+
+  test('are made when somebody signs, and not for a token that nobody signed', async () => {
+    await using app = await createTestApp(unlimited)
+    const header = Buffer.from(JSON.stringify({ alg: 'HS256', kid: 'x' })).toString('base64url')
+    const response = await app.fetch('/api/v3/rooms?orgId=a', {
+      headers: bearer(`${header}.e30.AA`),
+    })
+    expect(response.status).toBe(401)
+    expect(stored(app)).toEqual([])
+    // Many at once make one.
+    const mint = () => as(app).createUserToken({ orgId: ORG, userId: 'a', side: true })
+    const tokens = await Promise.all(Array.from({ length: 8 }, mint))
+    const kids = tokens.map(({ token }) => decodeProtectedHeader(token).kid)
+    expect(new Set(kids)).toEqual(new Set(stored(app)))
+    expect(stored(app)).toHaveLength(1)
+  })
+
+  test('and tokens outlive a restart', async () => {
+    await using before = await createTestApp(unlimited)
+    const org = await createOrganisation(before, ORG)
+    const { databaseUrl: DATABASE_URL } = before
+    await before.close()
+    await using after = await createTestApp({ ...unlimited, DATABASE_URL })
+    const reading = as(after, org.tokens.customer).getRoomById({ roomId: org.room })
+    expect(await outcome(reading)).toBe('ok')
+  })
+
+  test('of the environment: the first signs, all verify, and none is in the database', async () => {
+    const second = { id: 'second', secret: Buffer.alloc(40, 9) }
+    await using old = await createTestApp({
+      ...unlimited,
+      TOKEN_SIGNING_KEYS: signingKeysOf(second),
+    })
+    const org = await createOrganisation(old, ORG)
+    const { databaseUrl: DATABASE_URL } = old
+    const before = await mintAt(old, org, HOUR)
+    expect(before.kid).toBe('second')
+    await old.close()
+
+    const keys = signingKeysOf(signingKey, second)
+    await using app = await createTestApp({ ...unlimited, DATABASE_URL, TOKEN_SIGNING_KEYS: keys })
+    const after = await mintAt(app, org, HOUR)
+    expect(after.kid).toBe('test-key')
+    expect(await after.read()).toBe('ok')
+    expect(await outcome(as(app, before.token).getRoomById({ roomId: org.room }))).toBe('ok')
+    expect(stored(app)).toEqual([])
+    await app.close()
+
+    const only = signingKeysOf(signingKey)
+    await using without = await createTestApp({
+      ...unlimited,
+      DATABASE_URL,
+      TOKEN_SIGNING_KEYS: only,
+    })
+    const reading = (token: string) => outcome(as(without, token).getRoomById({ roomId: org.room }))
+    expect(await reading(before.token)).toBe('UNAUTHORIZED')
+    expect(await reading(after.token)).toBe('ok')
+  })
+})
+
+describe('API keys', () => {
+  test('have a prefix, 32 random bytes and a checksum, and are stored as a hash', async () => {
+    const randomBytes = (length: number) => Buffer.alloc(length, 0xab)
+    await using app = await createTestApp(unlimited, { randomBytes })
+    const { apiKey, secret } = await as(app).createApiKey({ orgId: ORG, right: 'admin' })
+    // Worked out by hand from the format that scanners are told.
+    const random = Buffer.alloc(32, 0xab).toString('base64url')
+    expect(secret.slice(0, -8)).toBe(`dck_${apiKey.id}_${random}`)
+    expect(secret.slice(-8)).toBe(crc32(secret.slice(0, -8)).toString(16).padStart(8, '0'))
+    expect(apiKey).toMatchObject({ name: 'API key', right: 'admin', orgId: ORG, revokedAt: null })
+    using database = openDirectly(app)
+    const hash = createHash('sha256').update(Buffer.alloc(32, 0xab)).digest('hex')
+    expect(dump(database).api_keys).toMatchObject([{ id: apiKey.id, secret_hash: hash }])
+  })
+
+  test('are shown once, listed by name and in pages, and revoked for good', async () => {
+    await using app = await createTestApp(unlimited)
+    const { secret } = await as(app).createApiKey({ orgId: ORG, right: 'admin', name: 'first' })
+    const admin = as(app, secret)
+    const names = ['first', 'help desk', 'ключ 🔑', 'x'.repeat(200)]
+    for (const name of names.slice(1)) await admin.createApiKey({ orgId: ORG, right: 'read', name })
+    expect(await outcome(admin.createApiKey({ orgId: ORG, right: 'read', name: '' }))).toBe(
+      'BAD_REQUEST',
+    )
+    expect(await outcome(admin.createApiKey({ orgId: ORG, right: 'root' as 'read' }))).toBe(
+      'BAD_REQUEST',
+    )
+
+    const all = await admin.listApiKeys({ orgId: ORG })
+    expect(all.items.map(({ name }) => name)).toEqual(names)
+    expect(JSON.stringify(all)).not.toContain('dck_')
+    const newest = await admin.listApiKeys({ orgId: ORG, limit: 3 })
+    expect(newest).toMatchObject({ hasBefore: true, hasAfter: false })
+    const rest = await admin.listApiKeys({ orgId: ORG, limit: 3, before: newest.before })
+    expect(rest).toMatchObject({ hasBefore: false, hasAfter: true })
+    expect([...rest.items, ...newest.items]).toEqual(all.items)
+    const middle = await admin.listApiKeys({ orgId: ORG, limit: 2, around: all.items[1]?.id ?? '' })
+    expect(middle.items.map(({ name }) => name)).toContain('help desk')
+
+    const keyId = all.items[1]?.id ?? ''
+    const revoked = await admin.revokeApiKey({ keyId })
+    expect(revoked.revokedAt).toBeInstanceOf(Date)
+    expect(await admin.revokeApiKey({ keyId })).toEqual(revoked)
+    const events = await admin.listAuditEvents({ orgId: ORG })
+    expect(events.items.filter(({ action }) => action === 'apiKey.revoked')).toHaveLength(1)
+    expect((await admin.listApiKeys({ orgId: ORG })).items[1]).toEqual(revoked)
+  })
+
+  test('the last admin key can be revoked, and no door opens', async () => {
+    await using app = await createTestApp(unlimited)
+    const { apiKey, secret } = await as(app).createApiKey({ orgId: ORG, right: 'admin' })
+    const revoked = await as(app, secret).revokeApiKey({ keyId: apiKey.id })
+    expect(revoked.revokedAt).not.toBeNull()
+    const attempts = (app: TestApp) => [
+      outcome(as(app).listRooms({ orgId: ORG })),
+      outcome(as(app, secret).listRooms({ orgId: ORG })),
+    ]
+    expect(await Promise.all(attempts(app))).toEqual(['UNAUTHORIZED', 'UNAUTHORIZED'])
+    const { databaseUrl: DATABASE_URL } = app
+    await app.close()
+    await using again = await createTestApp({ ...unlimited, DATABASE_URL })
+    expect(await Promise.all(attempts(again))).toEqual(['UNAUTHORIZED', 'UNAUTHORIZED'])
+  })
+
+  test('their last use is written down now and then, and not by the reading itself', async () => {
+    await using app = await withClock()
+    const org = await createOrganisation(app, ORG)
+    const lastUse = () => {
+      using database = openDirectly(app)
+      const rows = database.prepare('select id, last_used_at from api_keys').raw().all()
+      return new Map(rows as [string, number | null][])
+    }
+    const changes = () => {
+      using database = openDirectly(app)
+      return database.pragma('data_version', { simple: true })
+    }
+    const before = changes()
+    for (let use = 0; use < 5; use++) {
+      app.time.now += 1000
+      await as(app, org.keys.read.secret).getRoomById({ roomId: org.room })
+    }
+    const lastRead = app.time.now
+    expect(changes()).toBe(before)
+    expect(lastUse().get(org.keys.read.id)).toBeNull()
+    // A failed attempt with the key's id is no use of it.
+    app.time.now += 1000
+    const wrong = `${org.keys.read.secret.slice(0, -1)}!`
+    expect(await outcome(as(app, wrong).getRoomById({ roomId: org.room }))).toBe('UNAUTHORIZED')
+    await app.close()
+    expect(lastUse().get(org.keys.read.id)).toBe(lastRead)
+    expect(lastUse().get(org.keys.support.id)).toBeNull()
+  })
+
+  test('a use that could not be written down is written down later', async () => {
+    await using app = await createTestApp(unlimited)
+    const org = await createOrganisation(app, ORG)
+    await using operator = createOperator(app)
+    using database = openDirectly(app)
+    const keyUse = createKeyUse(operator.deps.db, () => 1234)
+    keyUse.note({ id: org.keys.read.id, org_id: ORG })
+    database.exec('alter table api_keys rename to away')
+    await expect(keyUse.flush()).rejects.toThrow()
+    database.exec('alter table away rename to api_keys')
+    await keyUse.flush()
+    const used = database.prepare('select last_used_at from api_keys where id = ?').pluck()
+    expect(used.get(org.keys.read.id)).toBe(1234)
+  })
+})
+
+describe('at the command line', () => {
+  interface Finished {
+    readonly code: number | null
+    readonly stdout: string
+    readonly stderr: string
+  }
+
+  /** The real command, in a process of its own. */
+  function cli(app: TestApp, ...args: string[]): Promise<Finished> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli.ts', ...args], {
+        cwd: new URL('..', import.meta.url),
+        env: { PATH: process.env.PATH, DATABASE_URL: app.databaseUrl },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      let stdout = ''
+      let stderr = ''
+      child.stdout.on('data', (chunk) => {
+        stdout += chunk
+      })
+      child.stderr.on('data', (chunk) => {
+        stderr += chunk
+      })
+      child.on('error', reject)
+      child.on('close', (code) => resolve({ code, stdout, stderr }))
+    })
+  }
+
+  test('keys are made, listed and revoked, and the first one closes open mode at once', async () => {
+    await using app = await createTestApp(unlimited)
+    const list = (credential?: string) => outcome(as(app, credential).listRooms({ orgId: ORG }))
+    expect(await list()).toBe('ok')
+    const made = await cli(
+      app,
+      'keys',
+      'create',
+      '--org',
+      ORG,
+      '--right',
+      'admin',
+      '--name',
+      'desk',
+    )
+    expect(made).toMatchObject({ code: 0, stderr: '' })
+    expect(made.stdout).toMatch(/^dck_[0-9a-f]{24}_[\w-]{51}\n$/)
+    const secret = made.stdout.trim()
+    const keyId = secret.slice(4, 28)
+    expect(await list()).toBe('UNAUTHORIZED')
+    expect(await list(secret)).toBe('ok')
+
+    const listed = await cli(app, 'keys', 'list', '--org', ORG)
+    expect(listed).toEqual({
+      code: 0,
+      stdout: `${keyId}  admin    last used never  desk\n`,
+      stderr: '',
+    })
+    const revoked = await cli(app, 'keys', 'revoke', '--id', keyId)
+    expect(revoked).toEqual({ code: 0, stdout: `${keyId} is revoked\n`, stderr: '' })
+    expect(await list(secret)).toBe('UNAUTHORIZED')
+    expect((await cli(app, 'keys', 'list', '--org', ORG)).stdout).toMatch(
+      new RegExp(`^${keyId} {2}admin {4}revoked 20\\S+Z {2}desk\\n$`),
+    )
+  })
+
+  test('signing keys are rotated', async () => {
+    await using app = await createTestApp(unlimited)
+    const org = await createOrganisation(app, ORG)
+    const rotated = await cli(app, 'signing-keys', 'rotate')
+    expect(rotated).toMatchObject({ code: 0, stderr: '' })
+    const [id] = rotated.stdout.split(' ')
+    expect(rotated.stdout).toBe(`${id} signs from now on\n`)
+    const input = { orgId: ORG, userId: 'a', side: true }
+    const { token } = await as(app, org.keys.support.secret).createUserToken(input)
+    expect(decodeProtectedHeader(token).kid).toBe(id)
+    const reading = as(app, org.tokens.support).getRoomById({ roomId: org.room })
+    expect(await outcome(reading)).toBe('ok')
+  })
+
+  test('what was typed wrongly is told in one clear text', async () => {
+    await using app = await createTestApp(unlimited)
+    const wrong: [args: string[], text: string, help: boolean][] = [
+      [['keys', 'create', '--right', 'admin'], '--org is missing', true],
+      [['toString'], 'there is no command "toString"', true],
+      [['keys', 'list', '--organisation', ORG], "Unknown option '--organisation'", true],
+      [
+        ['keys', 'create', '--org', ORG, '--right', 'root'],
+        'right must be one of admin, support, read',
+        false,
+      ],
+      [['keys', 'revoke', '--id', 'f'.repeat(24)], 'There is no such API key', false],
+    ]
+    const results = await Promise.all(wrong.map(([args]) => cli(app, ...args)))
+    for (const [index, [args, text, help]] of wrong.entries()) {
+      const { code, stdout, stderr } = results[index] as Finished
+      const told = args.join(' ')
+      expect({ code, stdout }, told).toEqual({ code: 1, stdout: '' })
+      expect(stderr, told).toContain(text)
+      expect(stderr.includes('npm run cli -- keys create'), told).toBe(help)
+      expect(stderr, told).not.toMatch(/\n\s+at /)
+    }
+    using database = openDirectly(app)
+    expect(dump(database).api_keys).toEqual([])
+  })
+
+  test('and what the help says is a command', async () => {
+    await using app = await createTestApp(unlimited)
+    const asked = await cli(app, 'keys', 'create', '--help')
+    expect(asked).toMatchObject({ code: 0, stderr: '' })
+    const commands = [...asked.stdout.matchAll(/npm run cli -- ([a-z-]+ [a-z]+)/g)].map(
+      ([, it]) => it,
+    )
+    expect(commands).toEqual(['keys create', 'keys list', 'keys revoke', 'signing-keys rotate'])
+  })
+})
+
+test('createUserToken takes no credential in its body', async () => {
+  await using app = await createTestApp(unlimited)
+  const org = await createOrganisation(app, ORG)
+  const body = { orgId: ORG, userId: 'a', side: true, key: org.keys.admin.id }
+  const response = await app.fetch('/api/v3/user-tokens', {
+    ...json(body),
+    headers: { 'Content-Type': 'application/json', ...bearer(org.keys.support.secret) },
+  })
+  expect(response.status).toBe(400)
+})

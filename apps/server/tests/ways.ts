@@ -1,0 +1,200 @@
+import { Agent, request } from 'node:http'
+import {
+  accessTable,
+  appRouter,
+  type Inputs,
+  type Meta,
+  type ProcedureName,
+  v2Router,
+  v3Router,
+} from '@dowell-chat/api'
+import superjson from 'superjson'
+import type { TestApp } from './support.ts'
+
+/** An answer, whatever surface it came by. */
+export interface Reply {
+  /** Of a batch: the status of the call's own result. */
+  readonly status: number
+  /** Of a batch: the call's own result. */
+  readonly body: unknown
+  /** Everything that was sent, as text. */
+  readonly text: string
+  /** The HTTP status; of a batch the one of all its results together. */
+  readonly httpStatus: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+/** Headers of a request; a list sends the header more than once. */
+export type SentHeaders = Record<string, string | string[]>
+
+/** One of the ways in which a procedure can be called. */
+export interface Way {
+  readonly procedure: ProcedureName
+  readonly title: string
+  readonly surface: 'tRPC' | 'tRPC batch' | 'v2' | 'v3'
+  call(app: TestApp, input: Record<string, unknown>, headers?: SentHeaders): Promise<Reply>
+}
+
+export const procedureNames = Object.keys(accessTable) as ProcedureName[]
+
+/** Every procedure on every surface that has it, read from the routers themselves. */
+export const ways: readonly Way[] = procedureNames.flatMap((procedure) => [
+  trpcWay(procedure),
+  batchWay(procedure),
+  ...v2Ways(procedure),
+  ...v3Ways(procedure),
+])
+
+export function waysOf<Name extends ProcedureName>(name: Name) {
+  return ways.filter(({ procedure }) => procedure === name) as readonly (Way & {
+    call(app: TestApp, input: Inputs[Name], headers?: SentHeaders): Promise<Reply>
+  })[]
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+
+/** fetch joins a header that is given twice into one; this sends it twice. */
+function send(
+  app: TestApp,
+  method: string,
+  path: string,
+  headers: SentHeaders,
+  body?: unknown,
+): Promise<Omit<Reply, 'status'>> {
+  const sent = body === undefined ? undefined : JSON.stringify(body)
+  const all = {
+    ...headers,
+    ...(sent === undefined
+      ? {}
+      : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) }),
+  }
+  return new Promise((resolve, reject) => {
+    const outgoing = request(`${app.url}${path}`, { method, agent, headers: all }, (incoming) => {
+      const chunks: Buffer[] = []
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
+      incoming.on('error', reject)
+      incoming.on('end', () => {
+        const text = Buffer.concat(chunks).toString()
+        const { statusCode: httpStatus = 0, headers } = incoming
+        resolve({ httpStatus, headers, text, body: parse(text) })
+      })
+    })
+    outgoing.on('error', reject)
+    outgoing.end(sent)
+  })
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+function typeOf(procedure: ProcedureName): 'query' | 'mutation' {
+  return appRouter._def.procedures[procedure]._def.type
+}
+
+function trpcWay(procedure: ProcedureName): Way {
+  const query = typeOf(procedure) === 'query'
+  return {
+    procedure,
+    surface: 'tRPC',
+    title: `tRPC ${procedure}`,
+    async call(app, input, headers = {}) {
+      const value = superjson.serialize(input)
+      const reply = query
+        ? await send(app, 'GET', `/trpc/${procedure}?${inputQuery(value)}`, headers)
+        : await send(app, 'POST', `/trpc/${procedure}`, headers, value)
+      return { ...reply, status: reply.httpStatus }
+    },
+  }
+}
+
+/** The call in the middle of two that can only fail, so that each result must have a status of its own. */
+function batchWay(procedure: ProcedureName): Way {
+  const query = typeOf(procedure) === 'query'
+  const sibling = query ? 'getRoomById' : 'deleteRoom'
+  return {
+    procedure,
+    surface: 'tRPC batch',
+    title: `tRPC batch ${procedure}`,
+    async call(app, input, headers = {}) {
+      const nonsense = superjson.serialize({ roomId: 'nonsense' })
+      const inputs = { 0: nonsense, 1: superjson.serialize(input), 2: nonsense }
+      const path = `/trpc/${sibling},${procedure},${sibling}?batch=1`
+      const reply = query
+        ? await send(app, 'GET', `${path}&${inputQuery(inputs)}`, headers)
+        : await send(app, 'POST', path, headers, inputs)
+      const results = reply.body as { error?: { json: { data: { httpStatus: number } } } }[]
+      const own = results[1]
+      return { ...reply, status: own?.error?.json.data.httpStatus ?? 200, body: own }
+    },
+  }
+}
+
+function inputQuery(value: unknown): string {
+  return `input=${encodeURIComponent(JSON.stringify(value))}`
+}
+
+function restOf(router: typeof v2Router | typeof v3Router) {
+  return Object.entries(router._def.procedures).map(([key, procedure]) => {
+    const { openapi } = procedure._def.meta as Required<Pick<Meta, 'openapi'>>
+    return { key, method: openapi.method as string, path: openapi.path as string }
+  })
+}
+
+function v2Ways(procedure: ProcedureName): Way[] {
+  return restOf(v2Router)
+    .filter(({ key, method }) => key === `${procedure}${method}`)
+    .map(({ method, path }) => {
+      // The documented operations that share a URL have a path of their own inside: the URL and the type.
+      const [, url = path, type] = /^(\/api\/v2\/room-service)\/(\w+)$/.exec(path) ?? []
+      return {
+        procedure,
+        surface: 'v2',
+        title: `v2 ${method} ${procedure}`,
+        async call(app, input, headers = {}) {
+          const named = Object.entries(input).map(([key, value]) => [snakeCase(key), value])
+          const fields = { ...(type ? { type } : {}), ...Object.fromEntries(named) }
+          const reply =
+            method === 'POST'
+              ? await send(app, method, `${url}/`, headers, fields)
+              : await send(app, method, `${url}/?${new URLSearchParams(texts(fields))}`, headers)
+          return { ...reply, status: reply.httpStatus }
+        },
+      }
+    })
+}
+
+function v3Ways(procedure: ProcedureName): Way[] {
+  return restOf(v3Router)
+    .filter(({ key }) => key === procedure)
+    .map(({ method, path }) => ({
+      procedure,
+      surface: 'v3',
+      title: `v3 ${method} ${procedure}`,
+      async call(app, input, headers = {}) {
+        const rest = { ...input }
+        const filled = path.replace(/\{(\w+)\}/g, (_, key: string) => {
+          const value = String(rest[key])
+          delete rest[key]
+          return encodeURIComponent(value)
+        })
+        const reply =
+          method === 'POST'
+            ? await send(app, method, filled, headers, rest)
+            : await send(app, method, `${filled}?${new URLSearchParams(texts(rest))}`, headers)
+        return { ...reply, status: reply.httpStatus }
+      },
+    }))
+}
+
+function texts(fields: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, String(value)]))
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}

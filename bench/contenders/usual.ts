@@ -1,0 +1,297 @@
+import { Buffer } from 'node:buffer'
+import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:http'
+import { initTRPC, TRPCError } from '@trpc/server'
+import { createExpressMiddleware } from '@trpc/server/adapters/express'
+import SqliteDriver from 'better-sqlite3'
+import express from 'express'
+import { type Generated, Kysely, type Selectable, SqliteDialect } from 'kysely'
+import superjson from 'superjson'
+import { createOpenApiExpressMiddleware, type OpenApiMeta } from 'trpc-to-openapi'
+import { z } from 'zod'
+import { databaseFile, serve } from './serve.ts'
+
+// The same libraries put together as their own guides do it: express, tRPC's adapter, superjson, trpc-to-openapi's
+// middleware for REST, Kysely's query builder, a transaction and so a commit for each write. The schema of the database
+// is the project's. No authentication, no limits, no log.
+
+interface Tables {
+  organisations: { id: string; created_at: number; last_room_position: number }
+  rooms: {
+    id: string
+    org_id: string
+    position: number
+    event_id: string
+    user_id: string
+    portfolio_name: string
+    product_name: string
+    room_room_id: string
+    is_active: number
+    last_seq: number
+    last_message: string | null
+    created_at: number
+    updated_at: number
+  }
+  messages: {
+    org_id: string
+    room_id: string
+    seq: number
+    id: string
+    side: number
+    author: string
+    message_type: string
+    message_data: string
+    client_message_id: Generated<string | null>
+    is_active: Generated<number>
+    created_at: number
+  }
+}
+
+const connection = new SqliteDriver(databaseFile(), { timeout: 5000 })
+connection.pragma('journal_mode = WAL')
+connection.pragma('synchronous = NORMAL')
+connection.pragma('foreign_keys = ON')
+const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: connection }) })
+
+const t = initTRPC.meta<OpenApiMeta>().create({ transformer: superjson })
+
+const Message = z.object({
+  id: z.string(),
+  roomId: z.string(),
+  seq: z.number(),
+  messageData: z.string(),
+  side: z.boolean(),
+  author: z.string(),
+  messageType: z.string(),
+  clientMessageId: z.string().nullable(),
+  isActive: z.boolean(),
+  createdAt: z.date(),
+})
+
+const Room = z.object({
+  id: z.string(),
+  eventId: z.string(),
+  userId: z.string(),
+  orgId: z.string(),
+  portfolioName: z.string(),
+  roomRoomId: z.string(),
+  productName: z.string(),
+  messageData: z.string(),
+  isActive: z.boolean(),
+  createdAt: z.date(),
+  updatedAt: z.date(),
+})
+
+const paging = {
+  before: z.string(),
+  after: z.string(),
+  hasBefore: z.boolean(),
+  hasAfter: z.boolean(),
+}
+
+const roomId = z.string().length(24)
+const name = z.string().min(1).max(200)
+
+const appRouter = t.router({
+  createMessage: t.procedure
+    .meta({ openapi: { method: 'POST', path: '/rooms/{roomId}/messages' } })
+    .input(
+      z.object({
+        roomId,
+        messageData: z.string().min(1).max(16_000),
+        side: z.boolean(),
+        author: name,
+        messageType: z.string().default('text'),
+      }),
+    )
+    .output(z.object({ message: Message, replayed: z.boolean() }))
+    .mutation(async ({ input }) => {
+      const row = await db.transaction().execute(async (tx) => {
+        const now = Date.now()
+        const room = await tx
+          .updateTable('rooms')
+          .set((eb) => ({
+            last_seq: eb('last_seq', '+', 1),
+            last_message: input.messageData,
+            updated_at: now,
+          }))
+          .where('id', '=', input.roomId)
+          .where('is_active', '=', 1)
+          .returningAll()
+          .executeTakeFirst()
+        if (!room) throw new TRPCError({ code: 'NOT_FOUND' })
+        return tx
+          .insertInto('messages')
+          .values({
+            org_id: room.org_id,
+            room_id: room.id,
+            seq: room.last_seq,
+            id: newId(now),
+            side: input.side ? 1 : 0,
+            author: input.author,
+            message_type: input.messageType,
+            message_data: input.messageData,
+            is_active: 1,
+            created_at: now,
+          })
+          .returningAll()
+          .executeTakeFirstOrThrow()
+      })
+      return { message: toMessage(row), replayed: false }
+    }),
+
+  getMessages: t.procedure
+    .meta({ openapi: { method: 'GET', path: '/rooms/{roomId}/messages' } })
+    .input(z.object({ roomId, before: z.string().optional() }))
+    .output(z.object({ items: z.array(Message), ...paging }))
+    .query(async ({ input }) => {
+      const room = await db
+        .selectFrom('rooms')
+        .selectAll()
+        .where('id', '=', input.roomId)
+        .executeTakeFirst()
+      if (!room) throw new TRPCError({ code: 'NOT_FOUND' })
+      const to = input.before === undefined ? room.last_seq : boundaryOf(input.before)
+      const from = Math.max(0, to - 50)
+      const rows = await db
+        .selectFrom('messages')
+        .selectAll()
+        .where('org_id', '=', room.org_id)
+        .where('room_id', '=', room.id)
+        .where('seq', '>', from)
+        .where('seq', '<=', to)
+        .orderBy('seq', 'asc')
+        .execute()
+      return {
+        items: rows.map(toMessage),
+        before: cursor('m', from),
+        after: cursor('m', to),
+        hasBefore: from > 0,
+        hasAfter: to < room.last_seq,
+      }
+    }),
+
+  listRooms: t.procedure
+    .meta({ openapi: { method: 'GET', path: '/rooms' } })
+    .input(z.object({ orgId: name }))
+    .output(z.object({ items: z.array(Room), ...paging }))
+    .query(async ({ input }) => {
+      const rows = await db
+        .selectFrom('rooms')
+        .selectAll()
+        .where('org_id', '=', input.orgId)
+        .orderBy('position', 'desc')
+        .limit(51)
+        .execute()
+      const shown = rows.slice(0, 50).reverse()
+      return {
+        items: shown.map(toRoom),
+        before: cursor('r', (shown[0]?.position ?? 1) - 1),
+        after: cursor('r', shown.at(-1)?.position ?? 0),
+        hasBefore: rows.length > 50,
+        hasAfter: false,
+      }
+    }),
+
+  createRoom: t.procedure
+    .meta({ openapi: { method: 'POST', path: '/rooms' } })
+    .input(z.object({ userId: name, orgId: name, portfolioName: name, productName: name }))
+    .output(z.object({ room: Room, created: z.boolean() }))
+    .mutation(({ input }) =>
+      db.transaction().execute(async (tx) => {
+        const found = await tx
+          .selectFrom('rooms')
+          .selectAll()
+          .where('org_id', '=', input.orgId)
+          .where('user_id', '=', input.userId)
+          .where('portfolio_name', '=', input.portfolioName)
+          .where('product_name', '=', input.productName)
+          .where('is_active', '=', 1)
+          .executeTakeFirst()
+        if (found) return { room: toRoom(found), created: false }
+        const now = Date.now()
+        const { position } = await tx
+          .insertInto('organisations')
+          .values({ id: input.orgId, created_at: now, last_room_position: 1 })
+          .onConflict((conflict) =>
+            conflict.column('id').doUpdateSet((eb) => ({
+              last_room_position: eb('organisations.last_room_position', '+', 1),
+            })),
+          )
+          .returning('last_room_position as position')
+          .executeTakeFirstOrThrow()
+        const seconds = String(Math.floor(now / 1000)).padStart(17, '0')
+        const random = randomBytes(4).readUInt32BE() % 1e7
+        const room = await tx
+          .insertInto('rooms')
+          .values({
+            id: newId(now),
+            org_id: input.orgId,
+            position,
+            event_id: `FB101${seconds}#${String(random).padStart(7, '0')}`,
+            user_id: input.userId,
+            portfolio_name: input.portfolioName,
+            product_name: input.productName,
+            room_room_id: `13-${input.userId}`,
+            is_active: 1,
+            last_seq: 0,
+            last_message: null,
+            created_at: now,
+            updated_at: now,
+          })
+          .returningAll()
+          .executeTakeFirstOrThrow()
+        return { room: toRoom(room), created: true }
+      }),
+    ),
+})
+
+function toMessage(row: Selectable<Tables['messages']>): z.output<typeof Message> {
+  return {
+    id: row.id,
+    roomId: row.room_id,
+    seq: row.seq,
+    messageData: row.message_data,
+    side: row.side === 1,
+    author: row.author,
+    messageType: row.message_type,
+    clientMessageId: row.client_message_id,
+    isActive: row.is_active === 1,
+    createdAt: new Date(row.created_at),
+  }
+}
+
+function toRoom(row: Tables['rooms']): z.output<typeof Room> {
+  return {
+    id: row.id,
+    eventId: row.event_id,
+    userId: row.user_id,
+    orgId: row.org_id,
+    portfolioName: row.portfolio_name,
+    roomRoomId: row.room_room_id,
+    productName: row.product_name,
+    messageData: row.last_message ?? 'How may I help you',
+    isActive: row.is_active === 1,
+    createdAt: new Date(row.created_at),
+    updatedAt: new Date(row.updated_at),
+  }
+}
+
+function newId(now: number): string {
+  return Math.floor(now / 1000).toString(16) + randomBytes(8).toString('hex')
+}
+
+function cursor(list: string, boundary: number): string {
+  return Buffer.from(`${list}:${boundary}`).toString('base64url')
+}
+
+function boundaryOf(text: string): number {
+  return Number(Buffer.from(text, 'base64url').toString().slice(2))
+}
+
+const app = express()
+app.use(express.json())
+app.use('/trpc', createExpressMiddleware({ router: appRouter }))
+app.use('/api/v3', createOpenApiExpressMiddleware({ router: appRouter }))
+
+serve(createServer(app), () => connection.close())

@@ -1,0 +1,135 @@
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { type Runtime, runtimes, type TargetName, targets } from './contenders.ts'
+import { results } from './folders.ts'
+import { type Operation, operations } from './operations.ts'
+
+export const HELP = `Drives this server and two others with the same requests, in turn, and compares them.
+
+  npm run bench                       all operations, 5 rounds of 3 seconds
+  npm run bench -- --quick            short rounds, to see whether it runs
+  npm run bench -- --only=W,R         these operations
+  npm run bench -- --targets=bare,v3  these servers
+  npm run bench -- --sizes            R, P and W in rooms of 10^3 and 10^5 messages; with --huge also 10^7
+  npm run bench -- --startup          the time from start to the first answer
+  npm run bench -- --profile=W:v3     where the CPU time goes; several, comma-separated
+
+  --rounds=5 --seconds=3 --connections=50 (or 1,50,500)
+  --runtime=${runtimes.join('|')}    how this server is run; tsx is what npm start does
+  --json=FILE                         bench/results/latest.json when left out
+  --log=FILE                          where the servers' logs go; nowhere when left out
+
+Operations:
+${Object.entries(operations)
+  .map(([name, about]) => `  ${name.padEnd(4)}${about}`)
+  .join('\n')}
+Targets:
+${targets.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')}
+`
+
+export interface Options {
+  readonly mode: 'compare' | 'sizes' | 'startup' | 'profile'
+  readonly huge: boolean
+  /** Short rounds, and one process for all wires of a server. */
+  readonly quick: boolean
+  readonly only: readonly Operation[]
+  readonly targets: readonly TargetName[]
+  readonly profiles: readonly (readonly [Operation, TargetName])[]
+  readonly rounds: number
+  readonly seconds: number
+  /** Milliseconds at full load before each measurement. */
+  readonly warmUp: number
+  /** The same before the first measurement of an operation. */
+  readonly firstWarmUp: number
+  readonly connections: readonly number[]
+  readonly runtime: Runtime
+  readonly json: string
+  readonly log: string | undefined
+}
+
+/** A command that was typed wrongly. */
+export class UsageError extends Error {}
+
+const STANDARD: readonly Operation[] = ['R', 'RC', 'P', 'L', 'CF', 'W', 'M', 'CN']
+
+/** @returns undefined when only help was asked for. @throws UsageError */
+export function readOptions(args: readonly string[]): Options | undefined {
+  const values = parse(args)
+  if (values.help) return undefined
+  const modes = (['sizes', 'startup', 'profile'] as const).filter((mode) => values[mode])
+  if (modes.length > 1) throw new UsageError(`--${modes.join(' and --')} do not go together`)
+  const targetNames = targets.map(({ name }) => name)
+  const sizes = modes[0] === 'sizes'
+  return {
+    mode: modes[0] ?? 'compare',
+    huge: values.huge ?? false,
+    quick: values.quick ?? false,
+    only: values.only ? list('--only', values.only, operationNames) : STANDARD,
+    targets: values.targets
+      ? list('--targets', values.targets, targetNames)
+      : sizes
+        ? ['bare', 'v3']
+        : targetNames,
+    profiles: (values.profile ?? '')
+      .split(',')
+      .filter(Boolean)
+      .map((pair) => {
+        const [operation = '', target = ''] = pair.split(':')
+        const [only] = list('--profile', operation, operationNames)
+        const [name] = list('--profile', target, targetNames)
+        return [only, name] as [Operation, TargetName]
+      }),
+    rounds: number('--rounds', values.rounds ?? (values.quick ? '1' : '5')),
+    seconds: number('--seconds', values.seconds ?? (values.quick ? '0.5' : '3')),
+    warmUp: values.quick ? 200 : 500,
+    firstWarmUp: values.quick ? 200 : 2000,
+    connections: (values.connections ?? '50').split(',').map((one) => number('--connections', one)),
+    runtime: list('--runtime', values.runtime ?? 'tsx', runtimes)[0] as Runtime,
+    json: values.json ?? join(results, 'latest.json'),
+    log: values.log,
+  }
+}
+
+const operationNames = Object.keys(operations) as Operation[]
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        quick: { type: 'boolean' },
+        only: { type: 'string' },
+        targets: { type: 'string' },
+        sizes: { type: 'boolean' },
+        huge: { type: 'boolean' },
+        startup: { type: 'boolean' },
+        profile: { type: 'string' },
+        rounds: { type: 'string' },
+        seconds: { type: 'string' },
+        connections: { type: 'string' },
+        runtime: { type: 'string' },
+        json: { type: 'string' },
+        log: { type: 'string' },
+      },
+    }).values
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+function list<T extends string>(option: string, text: string, known: readonly T[]): T[] {
+  const given = text.split(',').filter(Boolean)
+  const wrong = given.filter((one) => !(known as readonly string[]).includes(one))
+  if (wrong.length > 0 || given.length === 0) {
+    throw new UsageError(`${option} takes ${known.join(', ')}, and not ${wrong.join(', ') || text}`)
+  }
+  // In our order: what reads comes before what writes.
+  return known.filter((one) => given.includes(one))
+}
+
+function number(option: string, text: string): number {
+  const value = Number(text)
+  if (!(value > 0 && value < 1e6)) throw new UsageError(`${option} takes a number above 0`)
+  return value
+}

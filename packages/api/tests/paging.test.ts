@@ -1,0 +1,162 @@
+import { Buffer } from 'node:buffer'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { encodeCursor, type ListTag, MAX_LIMIT, pageInput, placeOf } from '../src/paging.ts'
+
+/** As far as a cursor can say: fifteen digits. */
+const boundary = fc.oneof(fc.nat(300), fc.integer({ min: 0, max: 999_999_999_999_999 }))
+const list = fc.constantFrom<ListTag[]>('m', 'r')
+const fields = ['before', 'after', 'around'] as const
+const field = fc.constantFrom(...fields)
+
+const refusal = (name: string) =>
+  expect.objectContaining({
+    name: 'AppError',
+    code: 'BAD_REQUEST',
+    errors: { [name]: ['is not a cursor that this list gave'] },
+  })
+
+function cursorOf(text: string): string {
+  return Buffer.from(text).toString('base64url')
+}
+
+test('a cursor comes back as the boundary that it was made of', () => {
+  fc.assert(
+    fc.property(list, boundary, field, (list, boundary, kind) => {
+      const cursor = encodeCursor(list, boundary)
+      expect(placeOf(list, { [kind]: cursor })).toEqual({ kind, boundary })
+      expect(cursor).toMatch(/^[A-Za-z0-9_-]+$/)
+    }),
+  )
+})
+
+test("the other list's cursors are refused", () => {
+  fc.assert(
+    fc.property(boundary, field, (boundary, kind) => {
+      expect(() => placeOf('m', { [kind]: encodeCursor('r', boundary) })).toThrow(refusal(kind))
+      expect(() => placeOf('r', { [kind]: encodeCursor('m', boundary) })).toThrow(refusal(kind))
+    }),
+  )
+})
+
+describe('a cursor whose text was changed', () => {
+  const character = fc.oneof(
+    fc.constantFrom(...'AQgwZz019+/=-_ .\n\0é'),
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+  )
+  const mutation = fc.record({
+    at: fc.nat(30),
+    remove: fc.constantFrom(0, 1, 2),
+    insert: fc.array(character, { maxLength: 2 }),
+  })
+
+  test('is refused, unless it is exactly another cursor of the list', () => {
+    let refused = 0
+    fc.assert(
+      fc.property(list, boundary, field, mutation, (list, boundary, kind, change) => {
+        const characters = [...encodeCursor(list, boundary)]
+        characters.splice(change.at % (characters.length + 1), change.remove, ...change.insert)
+        const text = characters.join('')
+        try {
+          const place = placeOf(list, { [kind]: text })
+          // What is let through is what the list itself would give for that place.
+          expect(place).toEqual({ kind, boundary: expect.any(Number) })
+          expect(encodeCursor(list, 'boundary' in place ? place.boundary : Number.NaN)).toBe(text)
+        } catch (error) {
+          expect(error).toEqual(refusal(kind))
+          refused++
+        }
+      }),
+      { numRuns: 3000 },
+    )
+    expect(refused).toBeGreaterThan(1000)
+  })
+
+  test.for([
+    '',
+    ' ',
+    'bTox=',
+    'bTox==',
+    ' bTox',
+    'bTox\n',
+    'bT\nox',
+    'bToxA',
+    'b',
+    'null',
+    '7',
+    '-1',
+    // The right letters, with bits in the last one that decoding drops.
+    'bTowMB',
+    cursorOf('m:'),
+    cursorOf('m:-1'),
+    cursorOf('m:01'),
+    cursorOf('m:1.5'),
+    cursorOf('m:1e3'),
+    cursorOf('m:0x10'),
+    cursorOf('m: 1'),
+    cursorOf('m:1\n'),
+    cursorOf('m:1;'),
+    cursorOf('M:1'),
+    cursorOf('x:1'),
+    cursorOf('m1'),
+    cursorOf('1'),
+    cursorOf('m:NaN'),
+    cursorOf('m:Infinity'),
+    cursorOf('m:1000000000000000'),
+    cursorOf('m:９'),
+    cursorOf('m:1').replace('o', 'ó'),
+    '__proto__',
+  ])('%j is refused', (text) => {
+    for (const kind of fields) expect(() => placeOf('m', { [kind]: text })).toThrow(refusal(kind))
+  })
+})
+
+test('no cursor is the newest page, and an id in around is that item', () => {
+  expect(placeOf('m', {})).toEqual({ kind: 'newest' })
+  const id = '64ed7d9da57293efb539eb1a'
+  expect(placeOf('m', { around: id })).toEqual({ kind: 'aroundItem', id })
+  expect(() => placeOf('m', { before: id })).toThrow(refusal('before'))
+  for (const text of [id.toUpperCase(), id.slice(1), `${id}0`, `${id}\n`]) {
+    expect(() => placeOf('m', { around: text })).toThrow(refusal('around'))
+  }
+})
+
+test('no cursor looks like an id', () => {
+  fc.assert(
+    fc.property(list, boundary, (list, boundary) => {
+      expect(encodeCursor(list, boundary)).not.toMatch(/^[0-9a-f]{24}$/)
+    }),
+  )
+})
+
+test.for([
+  ['before', 'after'],
+  ['before', 'around'],
+  ['after', 'around'],
+] as const)('%s and %s exclude each other', ([first, second]) => {
+  const cursor = encodeCursor('m', 7)
+  const refused = { code: 'BAD_REQUEST' }
+  expect(() => placeOf('m', { [second]: cursor, [first]: cursor })).toThrow(
+    expect.objectContaining({
+      ...refused,
+      errors: { [second]: [`cannot be given together with ${first}`] },
+    }),
+  )
+  expect(() => placeOf('m', { before: cursor, after: cursor, around: cursor })).toThrow(
+    expect.objectContaining(refused),
+  )
+})
+
+test('a limit is a whole number from 1 to the most', () => {
+  const schema = z.strictObject(pageInput)
+  for (const limit of [1, 50, MAX_LIMIT, undefined]) {
+    expect(schema.safeParse({ limit }).success).toBe(true)
+  }
+  for (const limit of [0, -1, MAX_LIMIT + 1, 1.5, Number.NaN, Infinity, '50', null, true]) {
+    const { error } = schema.safeParse({ limit })
+    expect(error?.issues.map(({ message }) => message)).toContain(
+      `must be a whole number from 1 to ${MAX_LIMIT}`,
+    )
+  }
+})

@@ -1,0 +1,201 @@
+import { DatabaseError } from '@dowell-chat/db'
+import { TRPCError } from '@trpc/server'
+import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
+import { getHTTPStatusCodeFromError } from '@trpc/server/http'
+import fc from 'fast-check'
+import superjson from 'superjson'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { AppError, badField, type ErrorCode, errorTable } from '../src/errors.ts'
+import { fieldErrors, toPublicError } from '../src/publicError.ts'
+import { appRouter } from '../src/router.ts'
+import { createContext } from './support.ts'
+
+const SECRET = 'the secret that nobody outside may read'
+
+const internal = {
+  code: 'INTERNAL_SERVER_ERROR',
+  status: 500,
+  message: errorTable.INTERNAL_SERVER_ERROR.text,
+}
+
+describe('what is not meant for the caller never leaks', () => {
+  test.for<[string, unknown]>([
+    ['an error', new Error(SECRET)],
+    ['an error with details', Object.assign(new Error(SECRET), { code: SECRET, status: 400 })],
+    ['an error that looks like ours', Object.assign(new Error(SECRET), { name: 'AppError' })],
+    ['text', SECRET],
+    ['an object', { message: SECRET, code: 'NOT_FOUND', status: 404 }],
+    ['nothing', undefined],
+    ['null', null],
+    ['a wrong database URL', new DatabaseError('bad-url', SECRET)],
+    ['a file that cannot be opened', new DatabaseError('cannot-open', SECRET)],
+    ['a newer schema', new DatabaseError('newer-schema', SECRET)],
+    ['failed output', tRpc('INTERNAL_SERVER_ERROR', z.string().safeParse(1).error)],
+    ['an error inside a procedure', tRpc('INTERNAL_SERVER_ERROR', new Error(SECRET))],
+    ['a code that we do not use', tRpc('PAYMENT_REQUIRED')],
+    ['a code that tRPC may have one day', tRpc('BRAND_NEW' as 'CONFLICT')],
+    ['our own error with a cause', new AppError('INTERNAL_SERVER_ERROR', { cause: SECRET })],
+  ])('%s', ([, error]) => {
+    expect(toPublicError(error)).toEqual(internal)
+  })
+
+  test.for(['busy', 'overloaded', 'closed'] as const)('a database that is %s', (reason) => {
+    const told = {
+      code: 'SERVICE_UNAVAILABLE',
+      status: 503,
+      message: errorTable.SERVICE_UNAVAILABLE.text,
+      retryAfter: 1,
+    }
+    const error = new DatabaseError(reason, SECRET)
+    expect(toPublicError(error)).toEqual(told)
+    expect(toPublicError(tRpc('INTERNAL_SERVER_ERROR', error))).toEqual(told)
+  })
+
+  test("tRPC's own text of a failure", () => {
+    for (const code of ['BAD_REQUEST', 'PARSE_ERROR', 'NOT_FOUND', 'UNAUTHORIZED'] as const) {
+      const told = toPublicError(tRpc(code, new Error(SECRET)))
+      expect(told).toEqual({
+        code,
+        status: errorTable[code].status,
+        message: errorTable[code].text,
+      })
+    }
+  })
+})
+
+function tRpc(code: TRPCError['code'], cause?: unknown): TRPCError {
+  return new TRPCError({ code, message: SECRET, cause })
+}
+
+test('our own errors are told as they are, inside of tRPC too', () => {
+  const error = badField('limit', 'must be less')
+  const told = {
+    code: 'BAD_REQUEST',
+    status: 400,
+    message: errorTable.BAD_REQUEST.text,
+    errors: { limit: ['must be less'] },
+  }
+  expect(toPublicError(error)).toEqual(told)
+  expect(toPublicError(tRpc('INTERNAL_SERVER_ERROR', error))).toEqual(told)
+  expect(toPublicError(new AppError('NOT_FOUND', { message: 'There is no such room' }))).toEqual({
+    code: 'NOT_FOUND',
+    status: 404,
+    message: 'There is no such room',
+  })
+})
+
+function errorsOf(schema: z.ZodType, input: unknown) {
+  const { error } = schema.safeParse(input)
+  if (!error) throw new Error('the input is valid')
+  return fieldErrors(error)
+}
+
+describe('errors by field', () => {
+  const schema = z.strictObject({
+    a: z.string({ error: 'must be text' }).optional(),
+    list: z.array(z.strictObject({ b: z.int({ error: 'must be a number' }) })).optional(),
+  })
+
+  test('have the names that the caller wrote', () => {
+    expect(errorsOf(schema, { a: 1, x: 1, list: [{ b: 1 }, { b: '2', y: 1 }] })).toEqual({
+      a: ['must be text'],
+      x: ['is not a known key'],
+      'list.1.b': ['must be a number'],
+      'list.1.y': ['is not a known key'],
+    })
+    expect(Object.keys(errorsOf(schema, 'text'))).toEqual(['input'])
+  })
+
+  test('are few and short, whatever was sent', () => {
+    const many = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`key ${i}`, 1]))
+    expect(Object.keys(errorsOf(schema, many))).toHaveLength(20)
+
+    const long = 'x'.repeat(100)
+    const same = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`${long}${i}`, 1]))
+    expect(errorsOf(schema, same)).toEqual({ [long]: ['is not a known key'] })
+  })
+
+  test('have names that every wire can carry', () => {
+    const key = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 150 }),
+      fc.constantFrom('__proto__', 'constructor', 'prototype', 'toString', '', '\ud83d', 'a.b'),
+      fc.constant(`${'x'.repeat(99)}😀`),
+    )
+    fc.assert(
+      fc.property(fc.array(key, { minLength: 1, maxLength: 30 }), (keys) => {
+        // As JSON.parse makes them: own keys, whatever their name.
+        const input = Object.fromEntries(keys.map((key) => [key, {}]))
+        const { success, error } = schema.safeParse(input)
+        if (success) return
+        const errors = fieldErrors(error)
+        expect(Object.keys(errors).length).toBeLessThanOrEqual(20)
+        for (const name of Object.keys(errors)) {
+          expect(name.length).toBeLessThanOrEqual(102)
+          expect(name.isWellFormed()).toBe(true)
+        }
+        expect(Object.getPrototypeOf(errors)).toBe(Object.prototype)
+        expect(superjson.parse(superjson.stringify(errors))).toEqual(errors)
+        expect(JSON.parse(JSON.stringify(errors))).toEqual(errors)
+      }),
+    )
+  })
+
+  test.for(['__proto__', 'constructor', 'prototype'])('put the name %s in quotes', (name) => {
+    const issue = { code: 'custom' as const, path: [name], message: 'is odd', input: 1 }
+    expect(fieldErrors(new z.ZodError([issue]))).toEqual({ [`"${name}"`]: ['is odd'] })
+    expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
+  })
+})
+
+test.for(['constructor', 'prototype', 'toString', 'hasOwnProperty', 'x'])(
+  'an unknown key %s is told over tRPC, too',
+  async (key) => {
+    const input = JSON.stringify({ json: { roomId: '64e96a73f59c079a226e1ae9', [key]: 1 } })
+    const response = await fetchRequestHandler({
+      endpoint: '/trpc',
+      router: appRouter,
+      req: new Request(`http://server/trpc/getRoomById?input=${encodeURIComponent(input)}`),
+      // Input that is refused reaches nothing.
+      createContext: () => createContext({} as never),
+    })
+    expect(response.status).toBe(400)
+    const { error } = (await response.json()) as { error: { json: { data: object } } }
+    const name = key === 'constructor' || key === 'prototype' ? `"${key}"` : key
+    expect(error.json.data).toMatchObject({
+      code: 'BAD_REQUEST',
+      requestId: 'request',
+      errors: { [name]: ['is not a known key'] },
+    })
+  },
+)
+
+describe('the table of errors', () => {
+  const entries = Object.entries(errorTable) as [ErrorCode, (typeof errorTable)[ErrorCode]][]
+
+  test.for(entries)('%s is consistent', ([code, { status, trpc, text }]) => {
+    expect(code).toMatch(/^[A-Z]+(_[A-Z]+)*$/)
+    expect(status).toBeGreaterThanOrEqual(400)
+    expect(status).toBeLessThan(600)
+    expect(text).toMatch(/^[A-Z].*[^.]$/)
+    // A caller of tRPC sees the status of tRPC's code, so it must be ours, or at least of the same kind.
+    const ofTrpc = getHTTPStatusCodeFromError(new TRPCError({ code: trpc }))
+    const missingInTrpc: ErrorCode[] = ['URI_TOO_LONG', 'HEADERS_TOO_LARGE']
+    expect(ofTrpc).toBe(missingInTrpc.includes(code) ? 400 : status)
+
+    expect(toPublicError(new AppError(code))).toEqual({ code, status, message: text })
+    expect(toPublicError(tRpc(trpc, new AppError(code)))).toEqual({ code, status, message: text })
+  })
+
+  test("every code of tRPC that means one of ours is told as that one's", () => {
+    const told = entries.map(([, { trpc }]) => [trpc, toPublicError(tRpc(trpc)).code] as const)
+    for (const [trpc, code] of told) {
+      expect(errorTable[code].trpc).toBe(trpc)
+      expect(code).toBe(trpc === 'METHOD_NOT_SUPPORTED' ? 'METHOD_NOT_ALLOWED' : trpc)
+    }
+  })
+
+  test('texts differ, so that people can tell failures apart', () => {
+    expect(new Set(entries.map(([, { text }]) => text)).size).toBe(entries.length)
+  })
+})

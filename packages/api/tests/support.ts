@@ -1,0 +1,26 @@
+import type { Database } from '@dowell-chat/db'
+import { createKeyUse } from '../src/auth/keyUse.ts'
+import { storedSigningKeys } from '../src/auth/signingKeys.ts'
+import type { Context, Deps } from '../src/context.ts'
+
+/** What the server would build around this database, with chance and time as they are. */
+export function createDeps(db: Database): Deps {
+  const made = {
+    db,
+    clock: Date.now,
+    randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
+    limits: { messageMaxChars: 16_000 },
+    keyUse: createKeyUse(db, Date.now),
+  }
+  return { ...made, signingKeys: storedSigningKeys(made) }
+}
+
+/** A request to a server in open mode, from a caller whose budget has no end. */
+export function createContext(deps: Deps): Context {
+  return {
+    deps,
+    actor: { kind: 'open', via: 'http' },
+    requestId: 'request',
+    spend: async () => {},
+  }
+}

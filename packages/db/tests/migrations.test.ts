@@ -1,0 +1,442 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { type Kysely, sql } from 'kysely'
+import { expect, onTestFinished, test } from 'vitest'
+import {
+  insertApiKey,
+  insertAuditEvent,
+  insertMessage,
+  insertRoom,
+  insertSigningKey,
+  nextPosition,
+  openDatabase,
+} from '../src/index.ts'
+import { migrations } from '../src/migrations/index.ts'
+import { createTestDb, type TestDatabase } from '../src/testing.ts'
+import {
+  apiKeyRow,
+  auditEventRow,
+  connect,
+  contentsOf,
+  createFolder,
+  insertInto,
+  messageRow,
+  roomRow,
+} from './support.ts'
+
+const bookkeeping = ['schema_migrations', 'schema_migrations_lock']
+const tables = ['api_keys', 'audit_events', 'messages', 'organisations', 'rooms', 'signing_keys']
+
+function tablesOf(file: string): string[] {
+  using connection = connect(file)
+  return connection
+    .prepare<[], string>("select name from sqlite_schema where type = 'table' order by name")
+    .pluck()
+    .all()
+}
+
+function contents(file: string): Record<string, unknown> {
+  using connection = connect(file)
+  return contentsOf(connection)
+}
+
+async function fill(db: TestDatabase): Promise<void> {
+  await db.write(async (tx) => {
+    const { org_id } = roomRow()
+    await nextPosition(tx, 'last_room_position', { orgId: org_id, now: 1 })
+    await insertRoom(tx, roomRow())
+    await insertMessage(tx, messageRow())
+    await nextPosition(tx, 'last_key_position', { orgId: org_id, now: 1 })
+    await insertApiKey(tx, apiKeyRow())
+    await nextPosition(tx, 'last_audit_position', { orgId: org_id, now: 1 })
+    await insertAuditEvent(tx, auditEventRow())
+    await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
+  })
+}
+
+/** Adds a migration for the length of a test. */
+function addMigration(name: string, up: (db: Kysely<unknown>) => Promise<void>): void {
+  migrations[name] = { up, down: async () => {} }
+  onTestFinished(() => {
+    delete migrations[name]
+  })
+}
+
+test('opening a database leaves its schema alone', async () => {
+  await using folder = await createFolder()
+  const db = openDatabase({ url: `sqlite:${join(folder.path, 'test.db')}` })
+  expect(tablesOf(db.location)).toEqual([])
+  await db.close()
+})
+
+test('goes up from nothing, down to nothing and up again', async () => {
+  await using db = await createTestDb()
+  const schema = contents(db.location).schema
+  expect(tablesOf(db.location)).toEqual([...tables, ...bookkeeping].sort())
+
+  for (const _ of Object.keys(migrations)) await db.migrateDown()
+  expect(tablesOf(db.location)).toEqual(bookkeeping)
+  await db.migrateDown()
+  expect(tablesOf(db.location)).toEqual(bookkeeping)
+
+  await db.migrateToLatest()
+  expect(contents(db.location).schema).toEqual(schema)
+})
+
+test('running again changes nothing and keeps the data', async () => {
+  await using db = await createTestDb()
+  await fill(db)
+  const before = contents(db.location)
+  await db.migrateToLatest()
+  await Promise.all([db.migrateToLatest(), db.migrateToLatest()])
+  expect(contents(db.location)).toEqual(before)
+})
+
+test('a new migration keeps the data', async () => {
+  await using db = await createTestDb()
+  await fill(db)
+  addMigration('999-note', (trx) =>
+    trx.schema.alterTable('rooms').addColumn('note', 'text').execute(),
+  )
+  await db.migrateToLatest()
+  const rooms = await db.read.selectFrom('rooms').selectAll().execute()
+  expect(rooms).toEqual([{ ...roomRow(), note: null }])
+})
+
+/** A fresh database as the version made it whose newest migration was this one. */
+async function createTestDbAt(newest: string): Promise<TestDatabase> {
+  const later = Object.entries(migrations).filter(([name]) => name > newest)
+  for (const [name] of later) delete migrations[name]
+  try {
+    return await createTestDb()
+  } finally {
+    Object.assign(migrations, Object.fromEntries(later))
+  }
+}
+
+test('002 keeps what a database at 001 holds, up and down', async () => {
+  await using db = await createTestDbAt('001-rooms-and-messages')
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', {
+    id: room.org_id,
+    created_at: 5,
+    last_room_position: 1,
+  })
+  insertInto(connection, 'rooms', { ...room, last_seq: 1, last_message: 'message' })
+  insertInto(connection, 'messages', message)
+  const before = contents(db.location)
+  expect(tablesOf(db.location)).toEqual(
+    [...bookkeeping, 'messages', 'organisations', 'rooms'].sort(),
+  )
+
+  await db.migrateToLatest()
+  expect(await db.read.selectFrom('organisations').selectAll().execute()).toEqual([
+    {
+      id: room.org_id,
+      created_at: 5,
+      last_room_position: 1,
+      last_key_position: 0,
+      last_audit_position: 0,
+    },
+  ])
+  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([
+    { ...room, last_seq: 1, last_message: 'message' },
+  ])
+  expect(await db.read.selectFrom('messages').selectAll().execute()).toEqual([message])
+  // What was there goes on, and what is new begins.
+  await db.write(async (tx) => {
+    const where = { orgId: room.org_id, now: 6 }
+    expect(await nextPosition(tx, 'last_room_position', where)).toBe(2)
+    expect(await nextPosition(tx, 'last_key_position', where)).toBe(1)
+    expect(await nextPosition(tx, 'last_audit_position', where)).toBe(1)
+    await insertApiKey(tx, apiKeyRow())
+    await insertAuditEvent(tx, auditEventRow())
+    await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 0 })
+    await sql`update organisations set last_room_position = 1`.execute(tx)
+  })
+
+  for (const name of Object.keys(migrations).reverse()) {
+    if (name === '001-rooms-and-messages') break
+    await db.migrateDown()
+  }
+  expect(contents(db.location)).toEqual(before)
+})
+
+test('a migration that fails half-way leaves nothing, and the ones before it neither', async () => {
+  await using db = await createTestDb()
+  await fill(db)
+  const before = contents(db.location)
+  addMigration('998-fine', (trx) =>
+    trx.schema.createTable('fine').addColumn('id', 'text').execute(),
+  )
+  addMigration('999-broken', async (trx) => {
+    await trx.schema.createTable('half').addColumn('id', 'text').execute()
+    await sql`update rooms set user_id = 'lost'`.execute(trx)
+    throw new Error('broken half-way')
+  })
+  await expect(db.migrateToLatest()).rejects.toThrow('broken half-way')
+  expect(contents(db.location)).toEqual(before)
+  await expect(fill(db)).rejects.toThrow('UNIQUE')
+})
+
+test('a database of a newer version is refused and not touched', async () => {
+  await using folder = await createFolder()
+  const url = `sqlite:${join(folder.path, 'test.db')}`
+  const older = openDatabase({ url })
+  await older.migrateToLatest()
+  await older.write((tx) =>
+    sql`insert into schema_migrations values ('999-from-the-future', '2099-01-01')`.execute(tx),
+  )
+  await older.close()
+  const bytes = await readFile(older.location)
+
+  const db = openDatabase({ url })
+  const refusal = { name: 'DatabaseError', reason: 'newer-schema' }
+  await expect(db.migrateToLatest()).rejects.toMatchObject({
+    ...refusal,
+    message: expect.stringContaining('999-from-the-future'),
+  })
+  await expect(db.migrateDown()).rejects.toMatchObject(refusal)
+  await db.close()
+  expect((await readFile(older.location)).equals(bytes)).toBe(true)
+})
+
+test('waits for the write lock, but not for ever', async () => {
+  await using db = await createTestDb({ busyTimeout: 50 })
+  using other = connect(db.location)
+  other.exec('begin immediate')
+  await expect(db.migrateToLatest()).rejects.toMatchObject({ reason: 'busy' })
+  other.exec('rollback')
+  await db.migrateToLatest()
+})
+
+test('a closed database is not migrated', async () => {
+  await using db = await createTestDb()
+  await db.close()
+  await expect(db.migrateToLatest()).rejects.toMatchObject({ reason: 'closed' })
+})
+
+test('writes that come during a migration wait for it', async () => {
+  await using db = await createTestDb()
+  addMigration('999-scratch', (trx) =>
+    trx.schema.createTable('scratch').addColumn('id', 'integer').execute(),
+  )
+  await Promise.all([
+    db.migrateToLatest(),
+    db.write((tx) => sql`insert into scratch values (1)`.execute(tx)),
+  ])
+  expect(contents(db.location).rows).toContainEqual(['scratch', [{ id: 1 }]])
+})
+
+test('processes that open and migrate one new file at once all succeed', async () => {
+  await using folder = await createFolder()
+  const processes = [1, 2, 3].map(() => startMigrator())
+  try {
+    for (const { answer } of processes) expect(await answer()).toBe('ready')
+    for (let round = 1; round <= 10; round++) {
+      const file = join(folder.path, `${round}`, 'data', 'test.db')
+      for (const { child } of processes) child.stdin?.write(`sqlite:${file}\n`)
+      const answers = await Promise.all(processes.map(({ answer }) => answer()))
+      expect(answers).toEqual(processes.map(() => 'migrated'))
+      // Had it run twice, the second run would have met the tables of the first.
+      using connection = connect(file)
+      const applied = connection.prepare('select name from schema_migrations').pluck().all()
+      expect(applied).toEqual(Object.keys(migrations))
+    }
+  } finally {
+    for (const { child } of processes) child.stdin?.end()
+    await Promise.all(processes.map(({ exited }) => exited))
+  }
+})
+
+function startMigrator() {
+  const script = fileURLToPath(new URL('./migrateOnDemand.ts', import.meta.url))
+  const child: ChildProcess = spawn(
+    process.execPath,
+    ['--import', import.meta.resolve('tsx'), script],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  )
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+  const iterator = lines[Symbol.asyncIterator]()
+  return {
+    child,
+    exited: once(child, 'exit'),
+    answer: async () => (await iterator.next()).value,
+  }
+}
+
+test.for(['read', 'write'] as const)('the %s connection is configured', async (kind) => {
+  await using db = await createTestDb()
+  const pragma = async (name: string) => {
+    const query = sql<Record<string, unknown>>`${sql.raw(`pragma ${name}`)}`
+    const { rows } = await (kind === 'read'
+      ? query.execute(db.read)
+      : db.write((tx) => query.execute(tx)))
+    return Object.values(rows[0] ?? {})[0]
+  }
+  expect(await pragma('foreign_keys')).toBe(1)
+  expect(await pragma('journal_mode')).toBe('wal')
+  expect(await pragma('synchronous')).toBe(2)
+  expect(await pragma('trusted_schema')).toBe(0)
+  expect(await pragma('query_only')).toBe(kind === 'read' ? 1 : 0)
+  // A write that waited inside SQLite would block the event loop.
+  if (kind === 'write') expect(await pragma('busy_timeout')).toBe(0)
+})
+
+test('the read connection cannot write', async () => {
+  await using db = await createTestDb()
+  const write = sql`insert into signing_keys values ('id', 'secret', 0)`
+  await expect(write.execute(db.read)).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
+  await expect(db.read.schema.dropTable('messages').execute()).rejects.toThrow()
+  expect(tablesOf(db.location)).toEqual(expect.arrayContaining(tables))
+})
+
+test('every table is strict', async () => {
+  await using db = await createTestDb()
+  using connection = connect(db.location)
+  const strict = connection
+    .prepare<[], { name: string; strict: number }>(
+      "select name, strict from pragma_table_list where schema = 'main' and type = 'table'",
+    )
+    .all()
+    .filter(({ name }) => !name.startsWith('sqlite_') && !bookkeeping.includes(name))
+  expect(strict.map(({ name }) => name).sort()).toEqual(tables)
+  expect(strict.every((table) => table.strict === 1)).toBe(true)
+})
+
+const room = roomRow()
+const message = messageRow()
+const key = apiKeyRow()
+const event = auditEventRow()
+const signingKey = { id: 'id', secret: 'secret', created_at: 0 }
+const CHECK = 'SQLITE_CONSTRAINT_CHECK'
+const TYPE = 'SQLITE_CONSTRAINT_DATATYPE'
+const UNIQUE = 'SQLITE_CONSTRAINT_UNIQUE'
+const KEY = 'SQLITE_CONSTRAINT_PRIMARYKEY'
+const FOREIGN = 'SQLITE_CONSTRAINT_FOREIGNKEY'
+const TRIGGER = 'SQLITE_CONSTRAINT_TRIGGER'
+const NULL = 'SQLITE_CONSTRAINT_NOTNULL'
+
+test.for<[table: string, row: object, code: string]>([
+  ['rooms', { ...room, created_at: 'yesterday' }, TYPE],
+  ['rooms', { ...room, is_active: 'true' }, TYPE],
+  ['messages', { ...message, side: 'true' }, TYPE],
+  ['organisations', { id: 'A', created_at: 0.5, last_room_position: 0 }, TYPE],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_key_position: 'a' },
+    TYPE,
+  ],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_audit_position: 'a' },
+    TYPE,
+  ],
+  ['api_keys', { ...key, revoked_at: 'today' }, TYPE],
+  ['api_keys', { ...key, last_used_at: 0.5 }, TYPE],
+  ['audit_events', { ...event, created_at: 'today' }, TYPE],
+  ['signing_keys', { ...signingKey, created_at: 'today' }, TYPE],
+  ['rooms', { ...room, id: 'short' }, CHECK],
+  ['rooms', { ...room, position: 0 }, CHECK],
+  ['rooms', { ...room, is_active: 2 }, CHECK],
+  ['rooms', { ...room, last_seq: -1 }, CHECK],
+  ['messages', { ...message, id: 'short' }, CHECK],
+  ['messages', { ...message, seq: 0 }, CHECK],
+  ['messages', { ...message, side: 2 }, CHECK],
+  ['messages', { ...message, is_active: 2 }, CHECK],
+  ['api_keys', { ...key, id: 'short' }, CHECK],
+  ['api_keys', { ...key, position: 0 }, CHECK],
+  ['api_keys', { ...key, secret_hash: 'short' }, CHECK],
+  ['api_keys', { ...key, access: 'owner' }, CHECK],
+  ['api_keys', { ...key, access: 'Admin' }, CHECK],
+  ['audit_events', { ...event, position: 0 }, CHECK],
+  ['api_keys', { ...key, org_id: 'nobody' }, FOREIGN],
+  ['audit_events', { ...event, org_id: 'nobody' }, FOREIGN],
+  ['rooms', { ...room, org_id: 'nobody' }, FOREIGN],
+  ['messages', { ...message, room_id: 'f'.repeat(24) }, FOREIGN],
+  ['rooms', { ...room, user_id: null }, NULL],
+  ['messages', { ...message, message_data: null }, NULL],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_key_position: null },
+    NULL,
+  ],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_audit_position: null },
+    NULL,
+  ],
+  ...['org_id', 'position', 'secret_hash', 'access', 'name', 'created_at'].map(
+    (column): [string, object, string] => ['api_keys', { ...key, [column]: null }, NULL],
+  ),
+  ...Object.keys(event).map((column): [string, object, string] => [
+    'audit_events',
+    { ...event, [column]: null },
+    NULL,
+  ]),
+  ['signing_keys', { ...signingKey, secret: null }, NULL],
+  // Below, the room, the message, the API key and the audit event with id …9 are there already, all at position 9.
+  ['api_keys', { ...key, id: '9'.padStart(24, '0') }, KEY],
+  ['api_keys', { ...key, position: 9 }, UNIQUE],
+  ['audit_events', { ...event, position: 9 }, TRIGGER],
+  ['audit_events', { ...event, id: '9'.padStart(24, '0') }, TRIGGER],
+  ['signing_keys', { ...signingKey, id: '9' }, KEY],
+  ['rooms', { ...room, id: '9'.padStart(24, '0'), position: 10, user_id: 'other' }, KEY],
+  ['rooms', { ...room, position: 9, user_id: 'other' }, UNIQUE],
+  ['rooms', { ...room, position: 10, user_id: 'nine' }, UNIQUE],
+  ['messages', { ...message, seq: 9 }, KEY],
+  ['messages', { ...message, id: '9'.padStart(24, '0') }, UNIQUE],
+  ['messages', { ...message, client_message_id: 'nine' }, UNIQUE],
+])('%s refuses %o with %s', async ([table, row, code]) => {
+  await using db = await createTestDb()
+  using connection = connect(db.location)
+  connection.pragma('foreign_keys = on')
+  const insert = (into: string, values: object) => insertInto(connection, into, values)
+  insert('organisations', { id: room.org_id, created_at: 0, last_room_position: 9 })
+  const nine = '9'.padStart(24, '0')
+  insert('rooms', { ...room, id: nine, position: 9, user_id: 'nine' })
+  insert('rooms', {
+    ...room,
+    id: '8'.padStart(24, '0'),
+    position: 8,
+    user_id: 'nine',
+    is_active: 0,
+  })
+  const inNine = { ...message, room_id: nine }
+  insert('messages', { ...inNine, id: nine, seq: 9, client_message_id: 'nine' })
+  insert('messages', { ...inNine, id: '8'.padStart(24, '0'), seq: 8 })
+  insert('messages', { ...inNine, id: '7'.padStart(24, '0'), seq: 7 })
+
+  insert('api_keys', { ...key, id: nine, position: 9 })
+  insert('audit_events', { ...event, id: nine, position: 9 })
+  insert('signing_keys', { ...signingKey, id: '9' })
+
+  const bad = 'room_id' in row && row.room_id === room.id ? { ...row, room_id: nine } : row
+  expect(() => insert(table, bad)).toThrow(expect.objectContaining({ code }))
+})
+
+test.for(['update', 'delete', 'replace', 'replace by id'] as const)(
+  'audit events are append-only: no %s, by this process or any other',
+  async (change) => {
+    await using db = await createTestDb()
+    await fill(db)
+    const before = contents(db.location)
+    const attempt = {
+      update: "update audit_events set actor = 'nobody'",
+      delete: 'delete from audit_events',
+      replace: `insert or replace into audit_events
+        select org_id, position, id, action, 'nobody', target, details, created_at from audit_events`,
+      'replace by id': `insert or replace into audit_events
+        select org_id, 2, id, action, 'nobody', target, details, created_at from audit_events`,
+    }[change]
+    using connection = connect(db.location)
+    const refused = 'audit events are append-only'
+    expect(() => connection.exec(attempt)).toThrow(refused)
+    await expect(db.write((tx) => sql`${sql.raw(attempt)}`.execute(tx))).rejects.toThrow(refused)
+    expect(contents(db.location)).toEqual(before)
+  },
+)

@@ -1,0 +1,387 @@
+import { readdirSync } from 'node:fs'
+import Sqlite from 'better-sqlite3'
+import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { anyOrganisation } from '../src/index.ts'
+import * as apiKeys from '../src/queries/apiKeys.ts'
+import * as auditEvents from '../src/queries/auditEvents.ts'
+import * as messages from '../src/queries/messages.ts'
+import * as organisations from '../src/queries/organisations.ts'
+import * as rooms from '../src/queries/rooms.ts'
+import * as signingKeys from '../src/queries/signingKeys.ts'
+import type { Tables } from '../src/tables.ts'
+import { createTestDb, type TestDatabase } from '../src/testing.ts'
+import { apiKeyRow, auditEventRow, idOf, insertInto, messageRow, roomRow } from './support.ts'
+
+type Run = (db: Kysely<Tables>) => Promise<unknown>
+type Case = [what: string, run: Run, plans: string[][]]
+
+const orgId = 'org 0'
+const roomId = idOf(1)
+const message = { orgId, roomId }
+const byId = 'SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (id=?)'
+const byPosition = 'SEARCH rooms USING INDEX rooms_by_position (org_id=? AND position'
+const byProduct =
+  'SEARCH rooms USING INDEX rooms_by_product (org_id=? AND product_name=? AND position'
+const byUser = 'SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=? AND position'
+const keyId = idOf(1)
+const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
+const update = { roomId, lastMessage: 'message', now: 1 }
+
+/** One call of each query for each text that it can have, and the plan of each of its statements. */
+const cases: Record<string, Case[]> = {
+  insertMessage: [
+    ['', (db) => messages.insertMessage(db, messageRow({ id: 'f'.repeat(24), seq: 99_999 })), [[]]],
+  ],
+  findMessageByClientId: [
+    [
+      '',
+      (db) =>
+        messages.findMessageByClientId(db, {
+          ...message,
+          side: true,
+          author: 'support 1',
+          clientMessageId: 'client-message-0001',
+        }),
+      [
+        [
+          'SEARCH messages USING INDEX messages_by_client_id (room_id=? AND side=? AND author=? AND client_message_id=? AND org_id=?)',
+        ],
+      ],
+    ],
+  ],
+  findMessage: [
+    [
+      '',
+      (db) => messages.findMessage(db, { ...message, messageId: idOf(1) }),
+      [['SEARCH messages USING INDEX messages_by_id (id=?)']],
+    ],
+  ],
+  messagesInRange: [
+    [
+      '',
+      (db) => messages.messagesInRange(db, { ...message, from: 10, to: 60 }),
+      [['SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq>? AND seq<?)']],
+    ],
+  ],
+  nextPosition: (
+    ['last_room_position', 'last_key_position', 'last_audit_position'] as const
+  ).flatMap((counter) =>
+    [orgId, `new ${counter}`].map(
+      (orgId): Case => [
+        `(${counter} of ${orgId})`,
+        (db) => organisations.nextPosition(db, counter, { orgId, now: 1 }),
+        [[]],
+      ],
+    ),
+  ),
+  insertRoom: [
+    [
+      '',
+      (db) =>
+        rooms.insertRoom(
+          db,
+          roomRow({ id: 'f'.repeat(24), org_id: orgId, position: 99_999, user_id: 'new' }),
+        ),
+      [[]],
+    ],
+  ],
+  findActiveRoom: [
+    [
+      '',
+      (db) =>
+        rooms.findActiveRoom(db, {
+          orgId,
+          userId: 'user 1',
+          portfolioName: 'umair',
+          productName: 'product 1',
+        }),
+      [
+        [
+          'SEARCH rooms USING INDEX rooms_one_active (org_id=? AND user_id=? AND portfolio_name=? AND product_name=?)',
+        ],
+      ],
+    ],
+  ],
+  findRoom: [
+    ['(own)', (db) => rooms.findRoom(db, { orgId, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoom(db, { orgId: anyOrganisation, roomId }), [[byId]]],
+  ],
+  advanceRoom: [
+    ['(own)', (db) => rooms.advanceRoom(db, { orgId, ...update }), [[byId]]],
+    ['(any)', (db) => rooms.advanceRoom(db, { orgId: anyOrganisation, ...update }), [[byId]]],
+  ],
+  setRoomActive: [
+    [
+      '(deletes)',
+      (db) => rooms.setRoomActive(db, { orgId, roomId, isActive: false, now: 1 }),
+      [[byId]],
+    ],
+    [
+      '(again)',
+      (db) => rooms.setRoomActive(db, { orgId, roomId, isActive: false, now: 1 }),
+      [[byId], [byId]],
+    ],
+    [
+      '(restores, any)',
+      (db) => rooms.setRoomActive(db, { orgId: anyOrganisation, roomId, isActive: true, now: 1 }),
+      [[byId]],
+    ],
+  ],
+  roomsNextTo: [
+    ...listings('', {}, byPosition),
+    ...listings('newest', { boundary: Number.MAX_SAFE_INTEGER }, byPosition),
+    ...listings('product', { productName: 'product 1' }, byProduct),
+    // A product that most rooms have: its index must win all the same, or a page reads the others' rooms too.
+    ...listings('common product', { productName: 'product 0' }, byProduct),
+    ...listings('unknown product', { productName: 'nothing' }, byProduct),
+    ...listings('user', { userId: 'user 1' }, byUser),
+    ...listings('unknown user', { userId: 'nobody' }, byUser),
+    // A user has fewer rooms than a product.
+    ...listings('user, product', { userId: 'user 1', productName: 'product 1' }, byUser),
+    ...(['before', 'after'] as const).flatMap((direction): Case[] =>
+      [{}, { userId: 'user 1' }, { productName: 'product 1' }].map((also) => [
+        `(${direction}, some rooms${Object.keys(also)})`,
+        listing({ direction, roomIds: [idOf(1), idOf(2), idOf(999_999)], ...also }),
+        [[byId], [byId], [byId]],
+      ]),
+    ),
+  ],
+  insertApiKey: [
+    [
+      '',
+      (db) =>
+        apiKeys.insertApiKey(
+          db,
+          apiKeyRow({ id: 'f'.repeat(24), org_id: orgId, position: 99_999 }),
+        ),
+      [[]],
+    ],
+  ],
+  findApiKey: [
+    ['(own)', (db) => apiKeys.findApiKey(db, { orgId, keyId }), [[keyById]]],
+    ['(any)', (db) => apiKeys.findApiKey(db, { orgId: anyOrganisation, keyId }), [[keyById]]],
+  ],
+  anyApiKeyExists: [
+    [
+      '',
+      apiKeys.anyApiKeyExists,
+      [['SCAN api_keys USING COVERING INDEX sqlite_autoindex_api_keys_1']],
+    ],
+  ],
+  recordApiKeyUse: [
+    ['', (db) => apiKeys.recordApiKeyUse(db, { orgId, keyId, now: 1 }), [[keyById]]],
+  ],
+  revokeApiKeyRow: [
+    ['(own)', (db) => apiKeys.revokeApiKeyRow(db, { orgId, keyId, now: 1 }), [[keyById]]],
+    [
+      '(any)',
+      (db) => apiKeys.revokeApiKeyRow(db, { orgId: anyOrganisation, keyId: idOf(2), now: 1 }),
+      [[keyById]],
+    ],
+  ],
+  apiKeysNextTo: [
+    [
+      '(before)',
+      (db) => apiKeys.apiKeysNextTo(db, { orgId, direction: 'before', boundary: 50, limit: 51 }),
+      [['SEARCH api_keys USING INDEX api_keys_by_position (org_id=? AND position<?)']],
+    ],
+    [
+      '(after)',
+      (db) => apiKeys.apiKeysNextTo(db, { orgId, direction: 'after', boundary: 50, limit: 51 }),
+      [['SEARCH api_keys USING INDEX api_keys_by_position (org_id=? AND position>?)']],
+    ],
+  ],
+  insertAuditEvent: [
+    [
+      '',
+      (db) =>
+        auditEvents.insertAuditEvent(
+          db,
+          auditEventRow({ id: 'f'.repeat(24), org_id: orgId, position: 99_999 }),
+        ),
+      [[]],
+    ],
+  ],
+  auditEventsNextTo: [
+    [
+      '(before)',
+      (db) =>
+        auditEvents.auditEventsNextTo(db, { orgId, direction: 'before', boundary: 50, limit: 51 }),
+      [['SEARCH audit_events USING PRIMARY KEY (org_id=? AND position<?)']],
+    ],
+    [
+      '(after)',
+      (db) =>
+        auditEvents.auditEventsNextTo(db, { orgId, direction: 'after', boundary: 50, limit: 51 }),
+      [['SEARCH audit_events USING PRIMARY KEY (org_id=? AND position>?)']],
+    ],
+  ],
+  insertSigningKey: [
+    [
+      '',
+      (db) =>
+        signingKeys.insertSigningKey(db, { id: 'f'.repeat(24), secret: 'secret', created_at: 1 }),
+      [[]],
+    ],
+  ],
+  listSigningKeys: [
+    ['', signingKeys.listSigningKeys, [['SCAN signing_keys', 'USE TEMP B-TREE FOR ORDER BY']]],
+  ],
+  deleteSigningKeys: [
+    [
+      '',
+      (db) => signingKeys.deleteSigningKeys(db, [idOf(1), idOf(2)]),
+      [['SEARCH signing_keys USING INDEX sqlite_autoindex_signing_keys_1 (id=?)']],
+    ],
+    ['(none)', (db) => signingKeys.deleteSigningKeys(db, []), []],
+  ],
+}
+
+/** Queries that may scan or sort, and why that costs nothing. */
+const harmless: Record<string, string> = {
+  anyApiKeyExists: 'stops at the first row',
+  listSigningKeys: 'wants all rows, and there are a handful',
+}
+
+function listing(where: Partial<Parameters<typeof rooms.roomsNextTo>[1]>): Run {
+  return (db) =>
+    rooms.roomsNextTo(db, { orgId, direction: 'before', boundary: 500, limit: 51, ...where })
+}
+
+/** A listing in both directions, by one index. */
+function listings(what: string, where: Parameters<typeof listing>[0], index: string): Case[] {
+  return [
+    [`(before, ${what})`, listing({ ...where, direction: 'before' }), [[`${index}<?)`]]],
+    [`(after, ${what})`, listing({ ...where, direction: 'after' }), [[`${index}>?)`]]],
+  ]
+}
+
+test('every query of packages/db/src/queries has a case', async () => {
+  const folder = new URL('../src/queries/', import.meta.url)
+  const modules = await Promise.all(readdirSync(folder).map((name) => import(`${folder}${name}`)))
+  const exported = modules.flatMap((module) => Object.keys(module))
+  expect(Object.keys(cases).sort()).toEqual(exported.sort())
+})
+
+describe.for([
+  ['empty', 0, false],
+  ['empty, analysed', 0, true],
+  ['full', 8000, false],
+  ['full, analysed', 8000, true],
+] as const)('in a database that is %s', ([, size, analysed]) => {
+  let testDb: TestDatabase
+  let connection: Sqlite.Database
+  let db: Kysely<Tables>
+  const statements: CompiledQuery[] = []
+
+  beforeAll(async () => {
+    testDb = await createTestDb()
+    connection = new Sqlite(testDb.location)
+    connection.pragma('synchronous = off')
+    // Their checks are part of a plan, even those that SQLite skips unless an earlier statement left a violation.
+    connection.pragma('foreign_keys = off')
+    fill(connection, size)
+    if (analysed) connection.exec('analyze')
+    db = new Kysely<Tables>({
+      dialect: new SqliteDialect({ database: connection }),
+      log: (event) => void statements.push(event.query),
+    })
+  })
+  afterAll(async () => {
+    connection.close()
+    await testDb[Symbol.asyncDispose]()
+  })
+
+  /** The plans of the statements that `run` makes: for these very values, and for none in particular. */
+  async function plansOf(run: Run): Promise<{ real: string[][]; blind: string[][] }> {
+    statements.length = 0
+    await run(db)
+    const explain = (replace: (parameter: unknown) => unknown) =>
+      statements.map(({ sql, parameters }) =>
+        connection
+          .prepare<unknown[], { detail: string }>(`explain query plan ${sql}`)
+          .all(...parameters.map(replace))
+          .map(({ detail }) => detail),
+      )
+    return { real: explain((parameter) => parameter), blind: explain(() => null) }
+  }
+
+  test.for(
+    Object.entries(cases).flatMap(([name, runs]) => runs.map((run) => [name, ...run] as const)),
+  )('%s %s reads by an index and sorts nothing', async ([name, , run, wanted]) => {
+    const plans = await plansOf(run)
+    expect(plans.real).toEqual(wanted)
+    if (!(name in harmless)) expect(plans.real.flat().filter(isSlow)).toEqual([])
+    // An index that is used only because of a value costs a new plan at every call.
+    expect(plans.blind).toEqual(wanted)
+  })
+
+  test('a scan and a sort would be noticed', async () => {
+    const ofOrg = (db: Kysely<Tables>) =>
+      db.selectFrom('rooms').selectAll().where('org_id', '=', orgId)
+    const all = (db: Kysely<Tables>) => db.selectFrom('rooms').selectAll()
+    const scan = await plansOf((db) => all(db).where('event_id', '=', 'x').execute())
+    const sort = await plansOf((db) => ofOrg(db).orderBy('updated_at').execute())
+    expect(scan.real.flat().some(isSlow)).toBe(true)
+    expect(sort.real.flat().some(isSlow)).toBe(true)
+  })
+})
+
+const isSlow = (detail: string) => /^SCAN|TEMP B-TREE/.test(detail)
+
+/** Organisations, rooms, products and talk of very different sizes, as they are in life. */
+function fill(connection: Sqlite.Database, size: number): void {
+  const insert = (table: string, row: object) => insertInto(connection, table, row)
+  const positions = new Map<string, number>()
+  /** 0 for half of all, 1 for a quarter, and so on. */
+  const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
+  connection.transaction(() => {
+    // The room and the organisation that the cases name are always there.
+    for (let i = 0; i < Math.max(1, size / 4); i++) {
+      const org = `org ${i === 0 ? 0 : skewed(i)}`
+      const position = (positions.get(org) ?? 0) + 1
+      positions.set(org, position)
+      if (position === 1) insert('organisations', { id: org, created_at: 0, last_room_position: 1 })
+      insert(
+        'rooms',
+        roomRow({
+          id: idOf(i + 1),
+          org_id: org,
+          position,
+          user_id: `user ${Math.floor(i / 3)}`,
+          product_name: `product ${skewed(i + 7)}`,
+          is_active: i === 0 || i % 3 === 2 ? 1 : 0,
+        }),
+      )
+    }
+    for (let i = 0; i < Math.max(2, size / 8); i++) {
+      const org_id = i % 2 === 0 ? orgId : 'org 1'
+      const position = Math.floor(i / 2) + 1
+      const id = idOf(i + 1)
+      insert(
+        'api_keys',
+        apiKeyRow({ id, org_id, position, revoked_at: i > 1 && i % 3 === 0 ? 1 : null }),
+      )
+      insert('audit_events', auditEventRow({ id, org_id, position }))
+    }
+    for (let i = 0; i < 5; i++) {
+      insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })
+    }
+    for (let i = 0; i < size; i++) {
+      const talkative = i % 2 === 0
+      insert(
+        'messages',
+        messageRow({
+          org_id: talkative ? orgId : 'org 1',
+          room_id: talkative ? roomId : idOf((i % 50) + 1),
+          seq: i + 1,
+          id: idOf(i + 1),
+          side: i % 3 === 0 ? 1 : 0,
+          author: `support ${i % 5}`,
+          client_message_id: i % 4 === 0 ? `client-message-${String(i).padStart(4, '0')}` : null,
+        }),
+      )
+    }
+  })()
+}

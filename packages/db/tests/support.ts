@@ -1,0 +1,110 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
+import type { ApiKeyRow, AuditEventRow, MessageRow, RoomRow } from '../src/index.ts'
+
+/** A folder that is removed with its contents: `await using folder = …`. */
+export async function createFolder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
+  return {
+    path,
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  }
+}
+
+/** A connection of its own to a database file, as another process would have it. */
+export function connect(file: string): Sqlite.Database & Disposable {
+  const connection = new Sqlite(file, { timeout: 0 })
+  return Object.assign(connection, { [Symbol.dispose]: () => void connection.close() })
+}
+
+export function insertInto(connection: Sqlite.Database, table: string, row: object): void {
+  const columns = Object.keys(row)
+  connection
+    .prepare(`insert into ${table} (${columns}) values (${columns.map(() => '?')})`)
+    .run(Object.values(row))
+}
+
+/** Everything that a database file holds: its schema and all rows, for a comparison of before and after. */
+export function contentsOf(connection: Sqlite.Database): Record<string, unknown> {
+  const tables = connection
+    .prepare<[], { name: string; sql: string }>(
+      "select name, sql from sqlite_schema where type = 'table'",
+    )
+    .all()
+  return {
+    schema: connection.prepare('select type, name, sql from sqlite_schema order by name').all(),
+    rows: tables.map(({ name }) => [name, connection.prepare(`select * from "${name}"`).all()]),
+  }
+}
+
+/** 24 hex characters that say their number. */
+export function idOf(number: number): string {
+  return number.toString(16).padStart(24, '0')
+}
+
+export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
+  return {
+    id: idOf(1),
+    org_id: 'DOWELL12345',
+    position: 1,
+    event_id: 'FB10100000001693018738#5535526',
+    user_id: 'ABCD12345',
+    portfolio_name: 'umair',
+    product_name: 'WIFIQRCODE',
+    room_room_id: '13-ABCD12345',
+    is_active: 1,
+    last_seq: 0,
+    last_message: null,
+    created_at: 1_693_018_738_000,
+    updated_at: 1_693_018_738_000,
+    ...row,
+  }
+}
+
+export function apiKeyRow(row: Partial<ApiKeyRow> = {}): ApiKeyRow {
+  return {
+    id: idOf(1),
+    org_id: 'DOWELL12345',
+    position: 1,
+    secret_hash: '0'.repeat(64),
+    access: 'support',
+    name: 'help desk',
+    created_at: 1_693_018_738_000,
+    last_used_at: null,
+    revoked_at: null,
+    ...row,
+  }
+}
+
+export function auditEventRow(row: Partial<AuditEventRow> = {}): AuditEventRow {
+  return {
+    org_id: 'DOWELL12345',
+    position: 1,
+    id: idOf(1),
+    action: 'room.deleted',
+    actor: 'open',
+    target: idOf(1),
+    details: '{}',
+    created_at: 1_693_018_738_000,
+    ...row,
+  }
+}
+
+export function messageRow(row: Partial<MessageRow> = {}): MessageRow {
+  return {
+    org_id: 'DOWELL12345',
+    room_id: idOf(1),
+    seq: 1,
+    id: idOf(1),
+    side: 0,
+    author: 'client',
+    message_type: 'text',
+    message_data: 'message',
+    client_message_id: null,
+    is_active: 1,
+    created_at: 1_693_018_738_000,
+    ...row,
+  }
+}
