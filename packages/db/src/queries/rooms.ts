@@ -1,6 +1,11 @@
-import { type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
+import { type Expression, type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
 import { type NextTo, nearest } from '../nextTo.ts'
+<<<<<<< HEAD
 import { anyOrganisation, type OrgScope } from '../scope.ts'
+=======
+import { prepared, preparedInScope, type Slots } from '../prepared.ts'
+import type { OrgScope } from '../scope.ts'
+>>>>>>> helper-h
 import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
@@ -12,6 +17,7 @@ export interface RoomIdentity {
   readonly productName: string
 }
 
+<<<<<<< HEAD
 /** The rooms that exist for a caller. Every other room is no different, in any statement, from one that never was. */
 export interface RoomScope {
   readonly orgId: OrgScope
@@ -22,37 +28,70 @@ export interface RoomScope {
 }
 
 type OneRoom = RoomScope & { readonly roomId: string }
+=======
+const activeRoom = prepared((db, identity: Slots<RoomIdentity>) =>
+  db
+    .selectFrom('rooms')
+    .selectAll()
+    .where('org_id', '=', identity.orgId)
+    .where('user_id', '=', identity.userId)
+    .where('portfolio_name', '=', identity.portfolioName)
+    .where('product_name', '=', identity.productName)
+    // Outright, not as a parameter: only then does the statement's own text show that the index of active rooms will do.
+    // With a parameter SQLite plans the statement anew for each value, which costs three times the lookup.
+    .where('is_active', '=', sql.lit(1)),
+)
+>>>>>>> helper-h
 
 export async function findActiveRoom(
   db: Kysely<Tables>,
   identity: RoomIdentity,
 ): Promise<RoomRow | undefined> {
-  return (
-    db
-      .selectFrom('rooms')
-      .selectAll()
-      .where('org_id', '=', identity.orgId)
-      .where('user_id', '=', identity.userId)
-      .where('portfolio_name', '=', identity.portfolioName)
-      .where('product_name', '=', identity.productName)
-      // Outright, not as a parameter: only then does the statement's own text show that the index of active rooms will do.
-      // With a parameter SQLite plans the statement anew for each value, which costs three times the lookup.
-      .where('is_active', '=', sql.lit(1))
-      .executeTakeFirst()
-  )
+  const [room] = await activeRoom(db, identity)
+  return room
 }
 
 export async function insertRoom(tx: Tx, row: Insertable<RoomsTable>): Promise<RoomRow> {
   return tx.insertInto('rooms').values(row).returningAll().executeTakeFirstOrThrow()
 }
 
+<<<<<<< HEAD
 export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
   return db
     .selectFrom('rooms')
     .selectAll()
     .where((eb) => inScope(eb, where))
     .executeTakeFirst()
+=======
+const roomById = preparedInScope((db, where: Slots<{ roomId: string }>, orgId) =>
+  db
+    .selectFrom('rooms')
+    .selectAll()
+    .where((eb) => inScope(eb, where.roomId, orgId)),
+)
+
+export async function findRoom(
+  db: Kysely<Tables>,
+  where: { orgId: OrgScope; roomId: string },
+): Promise<RoomRow | undefined> {
+  const [room] = await roomById(db, where)
+  return room
+>>>>>>> helper-h
 }
+
+const advancing = preparedInScope(
+  (tx, where: Slots<{ roomId: string; lastMessage: string; now: number }>, orgId) =>
+    tx
+      .updateTable('rooms')
+      .set((eb) => ({
+        last_seq: eb('last_seq', '+', 1),
+        last_message: where.lastMessage,
+        updated_at: where.now,
+      }))
+      .where((eb) => inScope(eb, where.roomId, orgId))
+      .where('is_active', '=', 1)
+      .returningAll(),
+)
 
 /**
  * Takes the next `seq` of an active room and notes its latest message, in one statement.
@@ -63,32 +102,26 @@ export async function advanceRoom(
   tx: Tx,
   where: OneRoom & { lastMessage: string; now: number },
 ): Promise<RoomRow | undefined> {
-  return tx
-    .updateTable('rooms')
-    .set((eb) => ({
-      last_seq: eb('last_seq', '+', 1),
-      last_message: where.lastMessage,
-      updated_at: where.now,
-    }))
-    .where((eb) => inScope(eb, where))
-    .where('is_active', '=', 1)
-    .returningAll()
-    .executeTakeFirst()
+  const [room] = await advancing(tx, where)
+  return room
 }
+
+const setting = preparedInScope(
+  (tx, where: Slots<{ roomId: string; wanted: 0 | 1; now: number }>, orgId) =>
+    tx
+      .updateTable('rooms')
+      .set({ is_active: where.wanted, updated_at: where.now })
+      .where((eb) => inScope(eb, where.roomId, orgId))
+      .where('is_active', '!=', where.wanted)
+      .returningAll(),
+)
 
 /** Deletes or restores a room. Setting what is set already changes nothing, not even `updated_at`. */
 export async function setRoomActive(
   tx: Tx,
   where: OneRoom & { isActive: boolean; now: number },
 ): Promise<RoomRow | undefined> {
-  const wanted = where.isActive ? 1 : 0
-  const changed = await tx
-    .updateTable('rooms')
-    .set({ is_active: wanted, updated_at: where.now })
-    .where((eb) => inScope(eb, where))
-    .where('is_active', '!=', wanted)
-    .returningAll()
-    .executeTakeFirst()
+  const [changed] = await setting(tx, { ...where, wanted: where.isActive ? 1 : 0 })
   return changed ?? findRoom(tx, where)
 }
 
@@ -144,6 +177,7 @@ async function someRoomsNextTo(
     : rows.slice(0, limit)
 }
 
+<<<<<<< HEAD
 function inScope(eb: ExpressionBuilder<Tables, 'rooms'>, where: OneRoom) {
   const { orgId, userId, roomIds, roomId } = where
   return eb.and([
@@ -153,4 +187,13 @@ function inScope(eb: ExpressionBuilder<Tables, 'rooms'>, where: OneRoom) {
     // Asked of the database all the same, so that a room beyond the list takes as long as one that is missing.
     ...(roomIds === undefined || roomIds.includes(roomId) ? [] : [eb.lit(false)]),
   ])
+=======
+function inScope(
+  eb: ExpressionBuilder<Tables, 'rooms'>,
+  roomId: Expression<string>,
+  orgId: Expression<string> | undefined,
+) {
+  const byId = eb('id', '=', roomId)
+  return orgId === undefined ? byId : eb.and([byId, eb('org_id', '=', orgId)])
+>>>>>>> helper-h
 }
