@@ -1,5 +1,5 @@
 import { type Compilable, type CompiledQuery, type Expression, type Kysely, sql } from 'kysely'
-import type { OrgScope } from './scope.ts'
+import { anyOrganisation, type OrgScope } from './scope.ts'
 import type { Tables } from './tables.ts'
 
 /** The places in a query where the parameters of a call go. */
@@ -46,7 +46,8 @@ export function preparedInScope<P extends object, Row>(
   const ofAll = prepared<P, Row>((db, slots) => build(db, slots, undefined))
   return (db, parameters) => {
     const { orgId } = parameters
-    return typeof orgId === 'string' ? ofOne(db, { ...parameters, orgId }) : ofAll(db, parameters)
+    // Only the symbol itself: an organisation that went missing on the way opens none.
+    return orgId === anyOrganisation ? ofAll(db, parameters) : ofOne(db, { ...parameters, orgId })
   }
 }
 

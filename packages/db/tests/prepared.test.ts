@@ -1,5 +1,12 @@
 import { expect, test } from 'vitest'
-import { advanceRoom, anyOrganisation, findRoom, insertRoom, nextPosition } from '../src/index.ts'
+import {
+  advanceRoom,
+  anyOrganisation,
+  findRoom,
+  insertRoom,
+  nextPosition,
+  type OrgScope,
+} from '../src/index.ts'
 import { prepared, preparedInScope, type Slots } from '../src/prepared.ts'
 import { createTestDb } from '../src/testing.ts'
 import { idOf, roomRow } from './support.ts'
@@ -58,9 +65,9 @@ test('a query in scope has one text for an organisation and one for all', async 
     const query = db.selectFrom('rooms').select('id').where('is_active', '=', where.active)
     return (orgId === undefined ? query : query.where('org_id', '=', orgId)).orderBy('id')
   })
-  const count = async (orgId: string | typeof anyOrganisation) =>
-    (await find(db.read, { orgId, active: 1 })).length
-  const counts = ['A', anyOrganisation, 'B', anyOrganisation, 'C', '', 'A'].map(count)
+  const count = async (orgId: OrgScope) => (await find(db.read, { orgId, active: 1 })).length
+  const scopes: OrgScope[] = ['A', anyOrganisation, 'B', anyOrganisation, 'C', '', 'A']
+  const counts = scopes.map(count)
   expect(await Promise.all(counts)).toEqual([2, 3, 1, 3, 0, 0, 2])
   expect(built.sort()).toEqual([false, true])
 })

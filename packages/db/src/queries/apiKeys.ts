@@ -1,11 +1,7 @@
 import type { Insertable, Kysely } from 'kysely'
 import { type NextTo, nearest } from '../nextTo.ts'
-<<<<<<< HEAD
-import { anyOrganisation, type OrgScope } from '../scope.ts'
-=======
 import { preparedInScope, type Slots } from '../prepared.ts'
-import type { OrgScope } from '../scope.ts'
->>>>>>> helper-h
+import { anyOrganisation, type OrgScope } from '../scope.ts'
 import type { ApiKeyRow, ApiKeysTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
@@ -23,14 +19,8 @@ export async function findApiKey(
   db: Kysely<Tables>,
   where: { orgId: OrgScope; keyId: string },
 ): Promise<ApiKeyRow | undefined> {
-<<<<<<< HEAD
-  let query = db.selectFrom('api_keys').selectAll().where('id', '=', where.keyId)
-  if (where.orgId !== anyOrganisation) query = query.where('org_id', '=', where.orgId)
-  return query.executeTakeFirst()
-=======
   const [key] = await keyById(db, where)
   return key
->>>>>>> helper-h
 }
 
 /** Whether any organisation ever had a key. Revoked keys count: revoking the last one opens no door. */

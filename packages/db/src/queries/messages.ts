@@ -72,8 +72,9 @@ export const messagesInRange = prepared(
     db
       .selectFrom('messages')
       .selectAll()
-      .where('org_id', '=', where.orgId)
-      .where('room_id', '=', where.roomId)
+      // The casts change no value. Without them SQLite plans the statement anew for each one, in a third of its time.
+      .where('org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
+      .where('room_id', '=', (eb) => eb.cast<string>(where.roomId, 'text'))
       .where('seq', '>', where.from)
       .where('seq', '<=', where.to)
       .orderBy('seq', 'asc'),

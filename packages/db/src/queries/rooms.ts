@@ -1,11 +1,7 @@
 import { type Expression, type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
 import { type NextTo, nearest } from '../nextTo.ts'
-<<<<<<< HEAD
-import { anyOrganisation, type OrgScope } from '../scope.ts'
-=======
 import { prepared, preparedInScope, type Slots } from '../prepared.ts'
 import type { OrgScope } from '../scope.ts'
->>>>>>> helper-h
 import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
@@ -17,7 +13,6 @@ export interface RoomIdentity {
   readonly productName: string
 }
 
-<<<<<<< HEAD
 /** The rooms that exist for a caller. Every other room is no different, in any statement, from one that never was. */
 export interface RoomScope {
   readonly orgId: OrgScope
@@ -28,7 +23,7 @@ export interface RoomScope {
 }
 
 type OneRoom = RoomScope & { readonly roomId: string }
-=======
+
 const activeRoom = prepared((db, identity: Slots<RoomIdentity>) =>
   db
     .selectFrom('rooms')
@@ -41,7 +36,6 @@ const activeRoom = prepared((db, identity: Slots<RoomIdentity>) =>
     // With a parameter SQLite plans the statement anew for each value, which costs three times the lookup.
     .where('is_active', '=', sql.lit(1)),
 )
->>>>>>> helper-h
 
 export async function findActiveRoom(
   db: Kysely<Tables>,
@@ -55,32 +49,20 @@ export async function insertRoom(tx: Tx, row: Insertable<RoomsTable>): Promise<R
   return tx.insertInto('rooms').values(row).returningAll().executeTakeFirstOrThrow()
 }
 
-<<<<<<< HEAD
-export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
-  return db
-    .selectFrom('rooms')
-    .selectAll()
-    .where((eb) => inScope(eb, where))
-    .executeTakeFirst()
-=======
-const roomById = preparedInScope((db, where: Slots<{ roomId: string }>, orgId) =>
+const roomById = preparedInScope((db, where: Slots<InScope>, orgId) =>
   db
     .selectFrom('rooms')
     .selectAll()
-    .where((eb) => inScope(eb, where.roomId, orgId)),
+    .where((eb) => inScope(eb, where, orgId)),
 )
 
-export async function findRoom(
-  db: Kysely<Tables>,
-  where: { orgId: OrgScope; roomId: string },
-): Promise<RoomRow | undefined> {
-  const [room] = await roomById(db, where)
+export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
+  const [room] = await roomById(db, parametersOf(where))
   return room
->>>>>>> helper-h
 }
 
 const advancing = preparedInScope(
-  (tx, where: Slots<{ roomId: string; lastMessage: string; now: number }>, orgId) =>
+  (tx, where: Slots<InScope & { lastMessage: string; now: number }>, orgId) =>
     tx
       .updateTable('rooms')
       .set((eb) => ({
@@ -88,7 +70,7 @@ const advancing = preparedInScope(
         last_message: where.lastMessage,
         updated_at: where.now,
       }))
-      .where((eb) => inScope(eb, where.roomId, orgId))
+      .where((eb) => inScope(eb, where, orgId))
       .where('is_active', '=', 1)
       .returningAll(),
 )
@@ -102,16 +84,16 @@ export async function advanceRoom(
   tx: Tx,
   where: OneRoom & { lastMessage: string; now: number },
 ): Promise<RoomRow | undefined> {
-  const [room] = await advancing(tx, where)
+  const [room] = await advancing(tx, { ...where, ...parametersOf(where) })
   return room
 }
 
 const setting = preparedInScope(
-  (tx, where: Slots<{ roomId: string; wanted: 0 | 1; now: number }>, orgId) =>
+  (tx, where: Slots<InScope & { wanted: 0 | 1; now: number }>, orgId) =>
     tx
       .updateTable('rooms')
       .set({ is_active: where.wanted, updated_at: where.now })
-      .where((eb) => inScope(eb, where.roomId, orgId))
+      .where((eb) => inScope(eb, where, orgId))
       .where('is_active', '!=', where.wanted)
       .returningAll(),
 )
@@ -121,7 +103,8 @@ export async function setRoomActive(
   tx: Tx,
   where: OneRoom & { isActive: boolean; now: number },
 ): Promise<RoomRow | undefined> {
-  const [changed] = await setting(tx, { ...where, wanted: where.isActive ? 1 : 0 })
+  const wanted = where.isActive ? 1 : 0
+  const [changed] = await setting(tx, { ...where, ...parametersOf(where), wanted })
   return changed ?? findRoom(tx, where)
 }
 
@@ -177,23 +160,30 @@ async function someRoomsNextTo(
     : rows.slice(0, limit)
 }
 
-<<<<<<< HEAD
-function inScope(eb: ExpressionBuilder<Tables, 'rooms'>, where: OneRoom) {
-  const { orgId, userId, roomIds, roomId } = where
-  return eb.and([
-    eb('id', '=', roomId),
-    ...(orgId === anyOrganisation ? [] : [eb('org_id', '=', orgId)]),
-    ...(userId === undefined ? [] : [eb('user_id', '=', userId)]),
-    // Asked of the database all the same, so that a room beyond the list takes as long as one that is missing.
-    ...(roomIds === undefined || roomIds.includes(roomId) ? [] : [eb.lit(false)]),
-  ])
-=======
+/** What the queries of one room are filled in with, besides the organisation. */
+interface InScope {
+  readonly roomId: string
+  /** Null: the rooms of any user. */
+  readonly userId: string | null
+  /** 0 when the scope is limited to other rooms. */
+  readonly isListed: 0 | 1
+}
+
+function parametersOf({ orgId, userId, roomIds, roomId }: OneRoom): InScope & { orgId: OrgScope } {
+  const isListed = roomIds === undefined || roomIds.includes(roomId) ? 1 : 0
+  return { orgId, roomId, userId: userId ?? null, isListed }
+}
+
+/** One text for every scope, so that a room beyond it takes as long as one that is missing. */
 function inScope(
   eb: ExpressionBuilder<Tables, 'rooms'>,
-  roomId: Expression<string>,
+  where: Slots<InScope>,
   orgId: Expression<string> | undefined,
 ) {
-  const byId = eb('id', '=', roomId)
-  return orgId === undefined ? byId : eb.and([byId, eb('org_id', '=', orgId)])
->>>>>>> helper-h
+  return eb.and([
+    eb('id', '=', where.roomId),
+    eb('user_id', '=', eb.fn.coalesce(where.userId, 'user_id')),
+    eb(where.isListed, '=', eb.lit(1)),
+    ...(orgId === undefined ? [] : [eb('org_id', '=', orgId)]),
+  ])
 }
