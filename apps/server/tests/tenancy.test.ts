@@ -375,3 +375,20 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     ])
   })
 })
+
+test('a caller does not use up the budget of one whose name reads the same', async () => {
+  await using app = await createTestApp({ ...unlimited, RATE_LIMIT_ACTOR: '100' })
+  // Both were "user:a@b@c" once, and the two sides of one name are two people as well.
+  const [first, second] = [await createOrganisation(app, 'b@c'), await createOrganisation(app, 'c')]
+  const mint = async (of: Organisation, userId: string, side: boolean) => {
+    const admin = as(app, of.keys.support.secret)
+    return (await admin.createUserToken({ orgId: of.id, userId, side })).token
+  }
+  const spender = as(app, await mint(first, 'a', false))
+  const namesakes = [await mint(second, 'a@b', false), await mint(first, 'a', true)]
+  const spend = () => spender.listRooms({ orgId: first.id })
+  await Promise.all(Array.from({ length: 100 }, spend))
+  await expect(spend()).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS' })
+  await as(app, namesakes[0]).listRooms({ orgId: second.id })
+  await as(app, namesakes[1]).listRooms({ orgId: first.id })
+})

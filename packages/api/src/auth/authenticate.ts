@@ -24,13 +24,13 @@ export async function authenticate(deps: Deps, authorization: string): Promise<A
 }
 
 async function keyActor(deps: Deps, credential: string): Promise<Actor> {
-  const refused = new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
+  const refused = () => new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
   const parsed = parseApiKey(credential)
-  if (!parsed) throw refused
+  if (!parsed) throw refused()
   const row = await findApiKey(deps.db.read, { orgId: anyOrganisation, keyId: parsed.keyId })
   // Compared with itself where there is no such key, so that this takes as long.
   const same = sameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
-  if (!row || !same || row.revoked_at !== null) throw refused
+  if (!row || !same || row.revoked_at !== null) throw refused()
   deps.keyUse.note(row)
   return { kind: 'key', orgId: row.org_id, keyId: row.id, right: row.access }
 }

@@ -1,5 +1,6 @@
 import type { Insertable, Kysely } from 'kysely'
 import { type NextTo, nearest } from '../nextTo.ts'
+import { preparedInScope, type Slots } from '../prepared.ts'
 import { anyOrganisation, type OrgScope } from '../scope.ts'
 import type { ApiKeyRow, ApiKeysTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -8,14 +9,18 @@ export async function insertApiKey(tx: Tx, row: Insertable<ApiKeysTable>): Promi
   return tx.insertInto('api_keys').values(row).returningAll().executeTakeFirstOrThrow()
 }
 
+const keyById = preparedInScope((db, where: Slots<{ keyId: string }>, orgId) => {
+  const query = db.selectFrom('api_keys').selectAll().where('id', '=', where.keyId)
+  return orgId === undefined ? query : query.where('org_id', '=', orgId)
+})
+
 /** A key by its id, revoked ones too. */
 export async function findApiKey(
   db: Kysely<Tables>,
   where: { orgId: OrgScope; keyId: string },
 ): Promise<ApiKeyRow | undefined> {
-  let query = db.selectFrom('api_keys').selectAll().where('id', '=', where.keyId)
-  if (where.orgId !== anyOrganisation) query = query.where('org_id', '=', where.orgId)
-  return query.executeTakeFirst()
+  const [key] = await keyById(db, where)
+  return key
 }
 
 /** Whether any organisation ever had a key. Revoked keys count: revoking the last one opens no door. */

@@ -1,6 +1,7 @@
-import { type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
+import { type Expression, type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
 import { type NextTo, nearest } from '../nextTo.ts'
-import { anyOrganisation, type OrgScope } from '../scope.ts'
+import { prepared, preparedInScope, type Slots } from '../prepared.ts'
+import type { OrgScope } from '../scope.ts'
 import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
@@ -23,36 +24,56 @@ export interface RoomScope {
 
 type OneRoom = RoomScope & { readonly roomId: string }
 
+const activeRoom = prepared((db, identity: Slots<RoomIdentity>) =>
+  db
+    .selectFrom('rooms')
+    .selectAll()
+    .where('org_id', '=', identity.orgId)
+    .where('user_id', '=', identity.userId)
+    .where('portfolio_name', '=', identity.portfolioName)
+    .where('product_name', '=', identity.productName)
+    // Outright, not as a parameter: only then does the statement's own text show that the index of active rooms will do.
+    // With a parameter SQLite plans the statement anew for each value, which costs three times the lookup.
+    .where('is_active', '=', sql.lit(1)),
+)
+
 export async function findActiveRoom(
   db: Kysely<Tables>,
   identity: RoomIdentity,
 ): Promise<RoomRow | undefined> {
-  return (
-    db
-      .selectFrom('rooms')
-      .selectAll()
-      .where('org_id', '=', identity.orgId)
-      .where('user_id', '=', identity.userId)
-      .where('portfolio_name', '=', identity.portfolioName)
-      .where('product_name', '=', identity.productName)
-      // Outright, not as a parameter: only then does the statement's own text show that the index of active rooms will do.
-      // With a parameter SQLite plans the statement anew for each value, which costs three times the lookup.
-      .where('is_active', '=', sql.lit(1))
-      .executeTakeFirst()
-  )
+  const [room] = await activeRoom(db, identity)
+  return room
 }
 
 export async function insertRoom(tx: Tx, row: Insertable<RoomsTable>): Promise<RoomRow> {
   return tx.insertInto('rooms').values(row).returningAll().executeTakeFirstOrThrow()
 }
 
-export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
-  return db
+const roomById = preparedInScope((db, where: Slots<InScope>, orgId) =>
+  db
     .selectFrom('rooms')
     .selectAll()
-    .where((eb) => inScope(eb, where))
-    .executeTakeFirst()
+    .where((eb) => inScope(eb, where, orgId)),
+)
+
+export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
+  const [room] = await roomById(db, parametersOf(where))
+  return room
 }
+
+const advancing = preparedInScope(
+  (tx, where: Slots<InScope & { lastMessage: string; now: number }>, orgId) =>
+    tx
+      .updateTable('rooms')
+      .set((eb) => ({
+        last_seq: eb('last_seq', '+', 1),
+        last_message: where.lastMessage,
+        updated_at: where.now,
+      }))
+      .where((eb) => inScope(eb, where, orgId))
+      .where('is_active', '=', 1)
+      .returningAll(),
+)
 
 /**
  * Takes the next `seq` of an active room and notes its latest message, in one statement.
@@ -63,18 +84,19 @@ export async function advanceRoom(
   tx: Tx,
   where: OneRoom & { lastMessage: string; now: number },
 ): Promise<RoomRow | undefined> {
-  return tx
-    .updateTable('rooms')
-    .set((eb) => ({
-      last_seq: eb('last_seq', '+', 1),
-      last_message: where.lastMessage,
-      updated_at: where.now,
-    }))
-    .where((eb) => inScope(eb, where))
-    .where('is_active', '=', 1)
-    .returningAll()
-    .executeTakeFirst()
+  const [room] = await advancing(tx, { ...where, ...parametersOf(where) })
+  return room
 }
+
+const setting = preparedInScope(
+  (tx, where: Slots<InScope & { wanted: 0 | 1; now: number }>, orgId) =>
+    tx
+      .updateTable('rooms')
+      .set({ is_active: where.wanted, updated_at: where.now })
+      .where((eb) => inScope(eb, where, orgId))
+      .where('is_active', '!=', where.wanted)
+      .returningAll(),
+)
 
 /** Deletes or restores a room. Setting what is set already changes nothing, not even `updated_at`. */
 export async function setRoomActive(
@@ -82,13 +104,7 @@ export async function setRoomActive(
   where: OneRoom & { isActive: boolean; now: number },
 ): Promise<RoomRow | undefined> {
   const wanted = where.isActive ? 1 : 0
-  const changed = await tx
-    .updateTable('rooms')
-    .set({ is_active: wanted, updated_at: where.now })
-    .where((eb) => inScope(eb, where))
-    .where('is_active', '!=', wanted)
-    .returningAll()
-    .executeTakeFirst()
+  const [changed] = await setting(tx, { ...where, ...parametersOf(where), wanted })
   return changed ?? findRoom(tx, where)
 }
 
@@ -144,13 +160,30 @@ async function someRoomsNextTo(
     : rows.slice(0, limit)
 }
 
-function inScope(eb: ExpressionBuilder<Tables, 'rooms'>, where: OneRoom) {
-  const { orgId, userId, roomIds, roomId } = where
+/** What the queries of one room are filled in with, besides the organisation. */
+interface InScope {
+  readonly roomId: string
+  /** Null: the rooms of any user. */
+  readonly userId: string | null
+  /** 0 when the scope is limited to other rooms. */
+  readonly isListed: 0 | 1
+}
+
+function parametersOf({ orgId, userId, roomIds, roomId }: OneRoom): InScope & { orgId: OrgScope } {
+  const isListed = roomIds === undefined || roomIds.includes(roomId) ? 1 : 0
+  return { orgId, roomId, userId: userId ?? null, isListed }
+}
+
+/** One text for every scope, so that a room beyond it takes as long as one that is missing. */
+function inScope(
+  eb: ExpressionBuilder<Tables, 'rooms'>,
+  where: Slots<InScope>,
+  orgId: Expression<string> | undefined,
+) {
   return eb.and([
-    eb('id', '=', roomId),
-    ...(orgId === anyOrganisation ? [] : [eb('org_id', '=', orgId)]),
-    ...(userId === undefined ? [] : [eb('user_id', '=', userId)]),
-    // Asked of the database all the same, so that a room beyond the list takes as long as one that is missing.
-    ...(roomIds === undefined || roomIds.includes(roomId) ? [] : [eb.lit(false)]),
+    eb('id', '=', where.roomId),
+    eb('user_id', '=', eb.fn.coalesce(where.userId, 'user_id')),
+    eb(where.isListed, '=', eb.lit(1)),
+    ...(orgId === undefined ? [] : [eb('org_id', '=', orgId)]),
   ])
 }
