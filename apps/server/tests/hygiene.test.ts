@@ -822,10 +822,6 @@ describe.skipIf(!hasBrowser)('in a real browser', () => {
     const operation = page.locator('[id$="-listRooms"]').first()
     await operation.locator('.opblock-summary').click()
     await operation.locator('tr[data-param-name="orgId"] input').fill(ORG)
-    // The page fills in examples, and these two are for other calls.
-    for (const name of ['before', 'after']) {
-      await operation.locator(`tr[data-param-name="${name}"] input`).fill('')
-    }
     await operation.locator('button.execute').click()
     const live = operation.locator('.live-responses-table')
     await live.waitFor()
