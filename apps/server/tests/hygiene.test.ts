@@ -637,14 +637,25 @@ describe('patience', () => {
       ['/slow', 'firstfinal'],
       ['/waiting', 'at last'],
     ]) {
-      const heard = converse(server.url, `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n`)
-      await sleep(100)
+      const { hostname, port } = new URL(server.url)
+      const socket = net.connect(Number(port), hostname).setEncoding('utf8')
+      let heard = ''
+      socket.on('data', (chunk) => {
+        heard += chunk
+      })
+      const closed = closeOf(socket)
+      for (const bytes of [`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`, 'nonsense\r\n', 'more\r\n']) {
+        socket.write(bytes)
+        await sleep(40)
+      }
       release()
-      const answers = answersIn(await heard)
+      await closed
+      const answers = answersIn(heard)
       expect(answers.map(({ status }) => status)).toEqual([200, 400])
       expect(answers[0]?.text).toBe(body)
       expectPlainError(answers[1], 400, 'BAD_REQUEST')
     }
+    expect(server.log.filter(({ msg }) => msg === 'not a request')).toHaveLength(2)
     await gone(server)
   })
 
@@ -672,7 +683,9 @@ describe('patience', () => {
   })
 
   test('one that goes on sending after it was refused is cut', async () => {
-    await using server = await serve(() => undefined)
+    // Nothing else cuts it so soon.
+    const patient = { ...quick, headers: 20_000, request: 30_000, stall: 60_000 }
+    await using server = await serve(() => undefined, patient)
     const heard = await dribble(server.url, 'nonsense\r\n\r\n', slowly)
     expect(answersIn(heard).map(({ status }) => status)).toEqual([400])
     // A client that will not hang up is hung up on.
@@ -680,6 +693,7 @@ describe('patience', () => {
     const silent = net.connect({ port: Number(port), host: hostname, allowHalfOpen: true })
     silent.on('error', () => undefined)
     silent.write('nonsense\r\n\r\n')
+    await once(silent, 'readable')
     await gone(server)
     silent.destroy()
   })
