@@ -87,14 +87,14 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   app.use(requestLog(logger))
   app.use('/trpc', worded(onTrpcWire))
   app.use('/api/v2', worded(envelope))
+  app.use(hardening())
+  app.use(crossOrigin(openMode))
   app.use((req, res, next) => {
     if (closing) res.setHeader('Connection', 'close')
     if (req.originalUrl.length > MAX_URL) throw new AppError('URI_TOO_LONG')
     refuseBadHost(req)
     next()
   })
-  app.use(hardening())
-  app.use(crossOrigin(openMode))
   app.use(health(deps, () => closing !== undefined))
   app.use(docs())
   app.use('/trpc', trpc({ contextOf, bodyLimit: 8 * bodyLimit }))
@@ -141,13 +141,19 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       }
       flushing = setInterval(noteKeyUse, KEY_USE_INTERVAL)
       const { port } = server.address() as AddressInfo
-      const host = config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
       const open = await openMode.isOn()
-      return { url: `http://${host}:${port}`, database: deps.db.location, open }
+      return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, open }
     },
     close() {
       closing ??= close()
       return closing
     },
   }
+}
+
+/** The name in a URL by which a caller on this machine reaches the server: every address (`0.0.0.0`, `::`) is none to call. */
+function callable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
 }

@@ -42,16 +42,20 @@ const RANGES = ['loopback', 'linklocal', 'uniquelocal']
 
 function isAddressRange(entry: string): boolean {
   const [address = '', bits, ...rest] = entry.split('/')
+  // Express reads no zone, and IPv4 inside IPv6 only where it is mapped.
+  if (/%|^(?!::ffff:).*:.*\./i.test(address)) return false
   const version = isIP(address)
   if (version === 0) return RANGES.includes(entry)
-  return (
-    rest.length === 0 &&
-    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)))
-  )
+  if (bits === undefined) return true
+  // A subnet of no bits is everybody, and who trusts everybody lets every caller say where it is from.
+  const max = version === 4 ? 32 : 128
+  return rest.length === 0 && /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= max
 }
 
 function isOrigin(entry: string): boolean {
-  return entry === '*' || (URL.canParse(entry) && new URL(entry).origin === entry)
+  if (entry === '*') return true
+  // A pattern would match no page, and without a word.
+  return /^https?:[^*]+$/.test(entry) && URL.canParse(entry) && new URL(entry).origin === entry
 }
 
 /** `id:secret` with a secret of 32 bytes or more in base64 or base64url. */

@@ -72,11 +72,18 @@ const withPublicErrors = t.middleware(async ({ next }) => {
 
 export const router = t.router
 export const callerFactory = t.createCallerFactory
-/** For what only leads to a procedure: it spends nothing, because the procedure does. */
-export const wrapper = t.procedure.use(withPublicErrors)
+const base = t.procedure.use(withPublicErrors)
 
-/** For every procedure of the router: each call is paid for, whatever surface and batch it came by. */
-export const procedure = wrapper.use(async ({ ctx, path, next }) => {
+/** For every procedure of the router: each call is paid for before its input is looked at, whatever batch it came by. */
+export const procedure = base.use(async ({ ctx, path, next }) => {
   await ctx.spend(path as ProcedureName)
   return next()
 })
+
+/** For what leads to a procedure: it pays the price in its stead, so that input which never gets there is not free. */
+export function wrapper(name: ProcedureName) {
+  return base.use(async ({ ctx, next }) => {
+    await ctx.spend(name)
+    return next({ ctx: { spend: async () => undefined } })
+  })
+}

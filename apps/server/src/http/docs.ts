@@ -33,6 +33,9 @@ const SCRIPT = `SwaggerUIBundle({
 })
 `
 
+/** Of Swagger UI's package what the page uses. */
+const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
+
 /** Everything comes from this server. Swagger UI draws its icons from data: URLs. */
 const POLICY = [
   "default-src 'none'",
@@ -68,8 +71,15 @@ export function docs(): Router {
   router.get('/docs/page.js', (_req, res) => {
     res.type('text/javascript').send(SCRIPT)
   })
-  const paths = [...Object.keys(documents), '/', '/docs', '/docs/page.js']
-  router.all(paths, onlyMethods('GET'))
-  router.use('/docs/assets', express.static(absolutePath(), { index: false, maxAge: '1d' }))
+  for (const file of ASSETS) {
+    router.get(`/docs/assets/${file}`, (_req, res) => {
+      res.sendFile(file, { root: absolutePath(), maxAge: '1d', acceptRanges: false })
+    })
+  }
+  const assets = ASSETS.map((file) => `/docs/assets/${file}`)
+  router.all(
+    [...Object.keys(documents), '/', '/docs', '/docs/page.js', ...assets],
+    onlyMethods('GET'),
+  )
   return router
 }

@@ -33,6 +33,8 @@ export function worded(dress: Dress): RequestHandler {
 
 /** Answers with a failure, in the words of the surface. The only place that does, outside tRPC's procedures. */
 export function sendError(res: Response, error: unknown): void {
+  // Already answered, because the request took too long to arrive.
+  if (res.headersSent) return
   // OPTIONS asks for nothing but the methods, and here they are.
   if (res.req.method === 'OPTIONS' && res.hasHeader('Allow')) {
     res.status(204).end()

@@ -3,16 +3,38 @@ import type { RequestHandler } from 'express'
 import helmet from 'helmet'
 import type { OpenMode } from './openMode.ts'
 
-/** Headers that harden every answer. An API answers with data and never with a page: nothing of it may be run or framed. */
+/** An API answers with data and never with a page: nothing of it may be run or framed. */
+const harden = helmet({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  },
+  xFrameOptions: { action: 'deny' },
+  // Answers are read across origins by whom CORS allows, and by nobody else.
+  crossOriginResourcePolicy: { policy: 'same-origin' },
+  strictTransportSecurity: false,
+})
+
+/** The host's other names are not ours to speak for. */
+const stayOnTls = helmet.strictTransportSecurity({ includeSubDomains: false })
+
+/** Headers that harden every answer. Over plain HTTP there is none about TLS (RFC 6797, 7.2). */
 export function hardening(): RequestHandler {
-  return helmet({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
-    },
-    // Answers are read across origins by whom CORS allows, and by nobody else.
-    crossOriginResourcePolicy: { policy: 'same-origin' },
-  })
+  return (req, res, next) => {
+    if (req.secure) stayOnTls(req, res, () => harden(req, res, next))
+    else harden(req, res, next)
+  }
+}
+
+/** The same headers, for an answer to what is no request. */
+export function hardeningHeaders(): Record<string, string> {
+  const headers: Record<string, string> = {}
+  const collector = {
+    setHeader: (name: string, value: string) => Object.assign(headers, { [name]: value }),
+    removeHeader: () => undefined,
+  }
+  harden({} as never, collector as never, () => undefined)
+  return headers
 }
 
 /** Lets pages of the allowed origins call, with a credential in the Authorization header and never with cookies. */
@@ -28,6 +50,8 @@ export function crossOrigin(openMode: OpenMode): RequestHandler {
   }
   const answer = cors(options)
   return (req, res, next) => {
+    // Also where no origin is allowed: a cache must not give that answer to one that is.
+    res.vary('Origin')
     // An OPTIONS request that is no preflight asks what the URL can do, and the surfaces answer that.
     const preflight = req.headers['access-control-request-method'] !== undefined
     if (req.method === 'OPTIONS' && !preflight) next()

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import {
   type Actor,
   AppError,
@@ -9,6 +8,7 @@ import {
   nameOf,
 } from '@dowell-chat/api'
 import type { Request, Response } from 'express'
+import { networkOf } from './address.ts'
 import { requestIdOf } from './errors.ts'
 import type { Limits } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
@@ -31,7 +31,7 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
     } catch (error) {
       if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
         res.setHeader('WWW-Authenticate', 'Bearer realm="dowell-chat"')
-        await limits.failed(res, addressOf(req))
+        await limits.failed(res, networkOf(req.ip))
       }
       throw error
     }
@@ -39,7 +39,7 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
 
   return async (req, res) => {
     const actor = await identify(req, res)
-    const address = addressOf(req)
+    const address = networkOf(req.ip)
     const caller = actor.kind === 'open' ? address : budgetOf(actor)
     return {
       deps,
@@ -53,15 +53,4 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
 /** Whose budget a credential draws on. No two callers share one, whatever signs their names are made of. */
 function budgetOf(actor: Exclude<Actor, { kind: 'open' }>): string {
   return JSON.stringify([actor.orgId, nameOf(actor), actor.kind === 'user' && actor.side])
-}
-
-/** Whom a budget by address belongs to. Of an IPv6 address the first 64 bits: one customer has all the rest. */
-function addressOf(req: Request): string {
-  const address = req.ip ?? 'unknown'
-  if (isIP(address) !== 6 || address.startsWith('::ffff:')) return address
-  const [head = '', tail] = address.split('::')
-  const groups = head.split(':').filter(Boolean)
-  const last = tail?.split(':').filter(Boolean) ?? []
-  const zeros = Array.from({ length: 8 - groups.length - last.length }, () => '0')
-  return [...groups, ...zeros, ...last].slice(0, 4).join(':')
 }

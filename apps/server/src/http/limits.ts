@@ -43,9 +43,10 @@ export function createLimits(config: Config): Limits {
       throw refused
     })
     const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000))
-    // https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ ; the last budget taken from is told.
-    res.setHeader('RateLimit-Policy', `"${name}";q=${budgets[name]};w=${WINDOW}`)
-    res.setHeader('RateLimit', `"${name}";r=${Math.max(0, result.remainingPoints)};t=${seconds}`)
+    tell(res, name, {
+      policy: `q=${budgets[name]};w=${WINDOW}`,
+      state: `r=${result.remainingPoints};t=${seconds}`,
+    })
     if (result.consumedPoints > budgets[name]) {
       throw new AppError('TOO_MANY_REQUESTS', { retryAfter: seconds })
     }
@@ -53,9 +54,26 @@ export function createLimits(config: Config): Limits {
 
   return {
     async spend(res, caller, address, points) {
-      await take(res, 'address', address, points)
+      // The caller first: one who has used up their own budget must not use up their neighbours' as well.
       await take(res, 'actor', caller, points)
+      await take(res, 'address', address, points)
     },
     failed: (res, address) => take(res, 'failures', address, 1),
   }
+}
+
+/**
+ * Says what a budget was and is, beside those already told: both headers are lists.
+ * https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
+ */
+function tell(res: Response, name: Name, budget: { policy: string; state: string }): void {
+  // A tRPC stream may have sent its headers before its last call is paid for.
+  if (res.headersSent) return
+  res.locals.budgets = { ...res.locals.budgets, [name]: budget }
+  const told = Object.entries<typeof budget>(res.locals.budgets)
+  res.setHeader(
+    'RateLimit-Policy',
+    told.map(([key, { policy }]) => `"${key}";${policy}`).join(', '),
+  )
+  res.setHeader('RateLimit', told.map(([key, { state }]) => `"${key}";${state}`).join(', '))
 }

@@ -1,8 +1,8 @@
-import { isIP } from 'node:net'
 import { type Actor, AppError } from '@dowell-chat/api'
 import { anyApiKeyExists, type Database } from '@dowell-chat/db'
 import type { Request } from 'express'
 import type { Config } from '../config.ts'
+import { isLocalHost, isLoopback } from './address.ts'
 
 /** Who needs no credential. */
 export interface OpenMode {
@@ -25,7 +25,7 @@ const HOW = 'make one with "npm run cli -- keys create", or set AUTH=open'
 /**
  * Open mode lets a developer start without any configuration: while no API key exists, callers on this machine need
  * none. A web page that such a caller visits must not gain by it, so there the Host must be a name of this machine (no
- * DNS rebinding) and so must the Origin be (no cross-site requests).
+ * DNS rebinding) and no other site's page may have made the request (no cross-site requests).
  */
 export function createOpenMode(config: Config, db: Database): OpenMode {
   // Keys are never deleted, so a yes is for ever and need not be asked again.
@@ -37,13 +37,6 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
     return !keysExist
   }
 
-  /** A page's GET without CORS (an image, a link) names no Origin; browsers then tell where it comes from in this way. */
-  function isFromForeignPage({ headers }: Request): boolean {
-    const { origin } = headers
-    if (origin === undefined) return headers['sec-fetch-site'] === 'cross-site'
-    return !isLocalOrigin(origin) && !isListed(config, origin)
-  }
-
   return {
     isOn,
     async admit(req) {
@@ -51,18 +44,19 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
       if (config.AUTH === 'open') return
       if (!isFromThisMachine(req)) {
         throw new AppError('UNAUTHORIZED', {
-          message: `This server has no API key yet and so answers callers on its own machine only: ${HOW}`,
+          message: `This server has no API key yet and so answers callers on its own machine only, without a proxy between: ${HOW}`,
         })
       }
-      if (!isLocalHost(hostOf(req.headers.host))) {
+      if (!isLocalHost(nameOf(req.headers.host))) {
         throw new AppError('FORBIDDEN', {
           message:
             'Without an API key this server answers only under a name of its own machine, such as localhost',
         })
       }
-      if (isFromForeignPage(req)) {
+      if (isFromForeignPage(config, req)) {
         throw new AppError('FORBIDDEN', {
-          message: 'Without an API key this server answers pages of its own machine only',
+          message:
+            'Without an API key this server answers pages of its own machine only, and those of the origins that CORS_ORIGINS names',
         })
       }
     },
@@ -71,43 +65,73 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
       throw new AppError('UNAUTHORIZED', { message: 'The token was made before there was a key' })
     },
     async allowsOrigin(origin) {
-      if (isListed(config, origin)) return true
+      if (config.CORS_ORIGINS.includes('*') || config.CORS_ORIGINS.includes(origin)) return true
       return isLocalOrigin(origin) && (await isOn())
     },
   }
 }
 
-function isListed(config: Config, origin: string): boolean {
-  return config.CORS_ORIGINS.includes('*') || config.CORS_ORIGINS.includes(origin)
+/**
+ * Whether the caller itself is on this machine. A proxy on this machine is not the caller: what it forwards is from here
+ * if it is trusted and nobody along the way is from elsewhere, and foreign in every other case.
+ */
+function isFromThisMachine(req: Request): boolean {
+  if (!isLoopback(req.socket.remoteAddress)) return false
+  if (!isForwarded(req)) return true
+  const way = String(req.headers['x-forwarded-for']).split(',')
+  return req.ips.length > 0 && way.every((address) => isLoopback(address.trim()))
+}
+
+/** Headers, besides `X-Forwarded-…`, by which proxies say that there is somebody behind them. */
+const FORWARDING = new Set([
+  'cf-connecting-ip',
+  'cf-connecting-ipv6',
+  'client-ip',
+  'fastly-client-ip',
+  'fly-client-ip',
+  'forwarded',
+  'forwarded-for',
+  'proxy-client-ip',
+  'true-client-ip',
+  'via',
+  'x-appengine-user-ip',
+  'x-azure-clientip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-envoy-external-address',
+  'x-original-forwarded-for',
+  'x-original-host',
+  'x-real-ip',
+  'x-remote-addr',
+  'x-remote-ip',
+])
+
+/** Nobody but a proxy still speaks HTTP/1.0, above all nginx as it comes, which adds no header and sends a local Host. */
+function isForwarded({ httpVersion, headers }: Request): boolean {
+  return (
+    httpVersion === '1.0' ||
+    Object.keys(headers).some((name) => name.startsWith('x-forwarded') || FORWARDING.has(name))
+  )
 }
 
 /**
- * Whether the caller itself is on this machine. A proxy on this machine is not the caller: what it forwards counts by the
- * address that it names if it is trusted (express works that out), and as foreign if it is not.
+ * Whether a page of another site made the request. Browsers send no Origin with a GET that a link or an image makes, and
+ * v2 has a GET that writes: such a request says `Sec-Fetch-Site`. CORS_ORIGINS must name an origin here. A `*` lets pages
+ * bring their own credential from anywhere, and to need none is no credential.
  */
-function isFromThisMachine(req: Request): boolean {
-  const { headers, socket } = req
-  const forwarded = headers['x-forwarded-for'] ?? headers.forwarded ?? headers['x-real-ip']
-  if (forwarded === undefined) return isLoopback(socket.remoteAddress)
-  return isLoopback(req.ip) && req.ips.length > 0
-}
-
-function isLoopback(address: string | undefined): boolean {
-  if (address === undefined) return false
-  const plain = address.startsWith('::ffff:') ? address.slice(7) : address
-  return plain === '::1' || (isIP(plain) === 4 && plain.startsWith('127.'))
+function isFromForeignPage(config: Config, { headers }: Request): boolean {
+  const { origin } = headers
+  if (origin === undefined) return headers['sec-fetch-site'] === 'cross-site'
+  return !isLocalOrigin(origin) && !config.CORS_ORIGINS.includes(origin)
 }
 
 function isLocalOrigin(origin: string): boolean {
-  return URL.canParse(origin) && isLocalHost(new URL(origin).hostname)
+  const [, host] = /^https?:\/\/(.+)$/.exec(origin) ?? []
+  return isLocalHost(nameOf(host))
 }
 
-function hostOf(host: string | undefined): string {
-  return URL.canParse(`http://${host}`) ? new URL(`http://${host}`).hostname : ''
-}
-
-/** `localhost` and everything below it (RFC 6761, 6.3), and loopback addresses. */
-function isLocalHost(hostname: string): boolean {
-  const name = hostname.replace(/^\[|\]$/g, '')
-  return name === 'localhost' || name.endsWith('.localhost') || isLoopback(name)
+/** The name in `name:port`; empty for anything that has more or is no such thing. */
+function nameOf(host: string | undefined): string {
+  const url = `http://${host}`
+  return /^[\w.:[\]-]+$/.test(host ?? '') && URL.canParse(url) ? new URL(url).hostname : ''
 }

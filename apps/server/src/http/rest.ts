@@ -2,6 +2,7 @@ import {
   AppError,
   type Context,
   type Meta,
+  matchV2,
   matchV3,
   routeV2,
   v2Router,
@@ -25,14 +26,16 @@ export function restV2(options: RestOptions): RequestHandler {
   const call = createCaller(v2Router)
   return answering(async (req, res) => {
     const { path, query } = partsOf(req)
+    const match = matchV2(path)
+    if (!match) return false
+    const method = methodOf(req)
+    if (!match.methods.includes(method)) throw methodNotAllowed(res, match.methods)
     // Before the body: who is not let in need not be read.
     const context = await options.contextOf(req, res)
     const fields = { ...query, ...(await readBody(req, res)) }
     // v2 ignores keys that it does not know, and this one must not reach plain objects.
     Reflect.deleteProperty(fields, '__proto__')
-    const method = methodOf(req)
     const route = routeV2(method, path, fields)
-    if (!route) return false
     if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
     await call(req, res, { context, method, path: route.path, input: route.input })
     return true

@@ -1,52 +1,123 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  STATUS_CODES,
+} from 'node:http'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
+import type { Express, Response } from 'express'
 import type { Logger } from 'pino'
+import { sendError } from './errors.ts'
+import { hardeningHeaders } from './headers.ts'
+
+/** How long a client may take, in milliseconds. */
+export const standardPatience = {
+  /** For all headers, and for the whole request: a client that dribbles holds a socket no longer. */
+  headers: 10_000,
+  request: 30_000,
+  /** How often those two are looked at. */
+  check: 1_000,
+  /** Without a byte in either direction while a request is served: a client that does not read its answer is cut. */
+  stall: 60_000,
+  /** Between requests. Longer than the 60 s that load balancers commonly keep a connection, so that they close it. */
+  idle: 65_000,
+  /** To read why its request was refused, before the connection is cut. */
+  farewell: 1_000,
+}
 
 /** An HTTP server that tells even a client whose request cannot be parsed what is wrong, in the usual shape. */
-export function createHttpServer(listener: RequestListener, logger: Logger): Server {
+export function createHttpServer(
+  app: Express,
+  logger: Logger,
+  patience = standardPatience,
+): Server {
+  // The last request of each connection that could be parsed, at least as far as its headers.
+  const last = new WeakMap<Duplex, Response>()
+  const listener: RequestListener = (req, res) => {
+    toOriginForm(req)
+    app(req, res)
+    last.set(req.socket, res as Response)
+  }
   const server = createServer(
     {
-      // Time for all headers, and for the whole request: a client that dribbles holds a socket no longer.
-      headersTimeout: 10_000,
-      requestTimeout: 30_000,
-      // Longer than the 60 s that load balancers commonly keep a connection, so that it is they who close it.
-      keepAliveTimeout: 65_000,
+      headersTimeout: patience.headers,
+      requestTimeout: patience.request,
+      connectionsCheckingInterval: patience.check,
+      keepAliveTimeout: patience.idle,
+      maxHeaderSize: 16 * 1024,
       // The app refuses a request without a Host itself, with a body that says so.
       requireHostHeader: false,
     },
     listener,
   )
+  server.timeout = patience.stall
+  // Node would pass over what comes after the thousandth header, and a proxy's X-Forwarded-For comes last. The size is
+  // limit enough.
+  server.maxHeadersCount = 0
   // An Expect that nobody knows may be passed over (RFC 9110, 10.1.1); node would answer 417 without a body.
   server.on('checkExpectation', listener)
+
+  const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    // What still arrives after a refusal fails as well.
+    if (refused.has(socket)) return
+    refused.add(socket)
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy()
       return
     }
+    const res = last.get(socket)
+    if (!res || (res.writableFinished && res.req.complete)) refuse(socket, error)
+    // Pipelined: the answers before this one must come first, and none may be taken for this one.
+    else if (res.req.complete) res.once('close', () => refuse(socket, error))
+    // The body of a request that the app has begun to serve: it is answered as such, in its turn.
+    else if (!res.headersSent) {
+      const code = codeOf(error)
+      res.set('Connection', 'close')
+      sendError(res, new AppError(code === 'BAD_REQUEST' ? 'PARSE_ERROR' : code))
+      // And not when the rest of the body was read, as other answers: nobody waits for that now.
+      res.end()
+    } else socket.destroy()
+  })
+
+  function refuse(socket: Duplex, error: NodeJS.ErrnoException): void {
     const code = codeOf(error)
     const requestId = randomUUID()
     const { status } = errorTable[code]
     logger.warn({ req: { id: requestId }, res: { status }, reason: error.code }, 'not a request')
     socket.end(rawError(code, requestId))
-  })
+    // Not at once: a reset would take the answer from a client that is still sending.
+    setTimeout(() => socket.destroy(), patience.farewell).unref()
+  }
   return server
 }
 
 /** A request names exactly one host (RFC 9112, 3.2); in HTTP/1.0 it could do without. @throws AppError BAD_REQUEST */
-export function refuseBadHost({ headersDistinct, httpVersion }: IncomingMessage): void {
+export function refuseBadHost({ headers, headersDistinct, httpVersion }: IncomingMessage): void {
   const hosts = headersDistinct.host ?? []
   if (hosts.length === 0 && httpVersion === '1.0') return
-  const [host = ''] = hosts
+  const { host = '' } = headers
   const good = hosts.length === 1 && /^[^\s/\\?#@]+$/.test(host) && URL.canParse(`http://${host}`)
   if (!good) throw new AppError('BAD_REQUEST', { message: 'The Host header must name one host' })
+}
+
+/** Of `GET http://host/path`, as clients ask a proxy, the host counts, and not the Host header's (RFC 9112, 3.2.2). */
+function toOriginForm(req: IncomingMessage): void {
+  const [, host, path] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(req.url ?? '') ?? []
+  if (host === undefined || path === undefined) return
+  req.headers.host = host
+  req.url = path.startsWith('/') ? path : `/${path}`
 }
 
 function codeOf(error: NodeJS.ErrnoException): ErrorCode {
   switch (error.code) {
     case 'HPE_HEADER_OVERFLOW':
       return 'HEADERS_TOO_LARGE'
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return 'PAYLOAD_TOO_LARGE'
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 'TIMEOUT'
     default:
@@ -55,16 +126,17 @@ function codeOf(error: NodeJS.ErrnoException): ErrorCode {
 }
 
 function rawError(code: ErrorCode, requestId: string): string {
-  const { status } = errorTable[code]
-  const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : errorTable[code].text
+  const { status, text } = errorTable[code]
+  const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : text
   const body = JSON.stringify({ code, message, requestId })
-  return [
-    `HTTP/1.1 ${status} ${code}`,
-    'Connection: close',
-    'Content-Type: application/json; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `X-Request-Id: ${requestId}`,
-    '',
-    body,
-  ].join('\r\n')
+  const headers = {
+    ...hardeningHeaders(),
+    'Cache-Control': 'no-store',
+    Connection: 'close',
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    'X-Request-Id': requestId,
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', body].join('\r\n')
 }

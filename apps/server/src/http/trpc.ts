@@ -58,6 +58,8 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
       return {
         headers: {
           'Cache-Control': 'no-store',
+          // tRPC's own, which would replace what CORS has set, and that.
+          Vary: 'Origin, trpc-accept, accept',
           // Of a request that it cannot read tRPC would say that the answer is text.
           ...(eagerGeneration ? {} : { 'Content-Type': 'application/json' }),
           ...(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }),

@@ -32,7 +32,7 @@ function toRest(name: Name, procedure: (typeof appRouter._def.procedures)[Name])
   }
   // Our documents name the errors and the security themselves: trpc-to-openapi keeps one text per code for all.
   const openapi = meta.openapi && { ...meta.openapi, errorResponses: [], protect: false }
-  return wrapper
+  return wrapper(name)
     .meta({ ...meta, ...(openapi && { openapi }) })
     .input(restInput(inputs[0]))
     .output(output)

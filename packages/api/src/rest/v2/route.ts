@@ -5,21 +5,24 @@ import { innerPath } from './router.ts'
 
 const byUrl = Map.groupBy(v2Operations, (operation) => operation.url)
 
+function operationsAt(path: string): readonly V2Operation[] {
+  return byUrl.get(path.replace(/\/$/, '')) ?? []
+}
+
+/** The methods that a documented URL has, whatever `type` says. @returns undefined when it is none of them */
+export function matchV2(path: string): { readonly methods: readonly string[] } | undefined {
+  const methods = new Set(operationsAt(path).flatMap((operation) => operation.methods))
+  return methods.size === 0 ? undefined : { methods: [...methods] }
+}
+
 /**
- * Which operation a request to a documented URL means, and the input it gets: the fields of the query and of the body
- * together, the body's first. Undefined when the URL is none of the documented ones.
+ * Which operation a request to a documented URL, with one of its methods, means, and the input it gets: the fields of
+ * the query and of the body together, the body's first.
  *
- * @throws AppError INVALID_REQUEST_TYPE; METHOD_NOT_ALLOWED with the methods that are
+ * @throws AppError INVALID_REQUEST_TYPE
  */
-export function routeV2(
-  method: string,
-  path: string,
-  fields: Record<string, unknown>,
-): RestRoute | undefined {
-  const operations = byUrl.get(path.replace(/\/$/, ''))
-  if (!operations) return undefined
-  const allowed = [...new Set(operations.flatMap((operation) => operation.methods))]
-  if (!(allowed as string[]).includes(method)) return { allowed }
+export function routeV2(method: string, path: string, fields: Record<string, unknown>): RestRoute {
+  const operations = operationsAt(path)
   const operation = choose(operations, method as V2Method, fields)
   if (!(operation.methods as readonly string[]).includes(method)) {
     return { allowed: operation.methods }

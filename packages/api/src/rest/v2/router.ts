@@ -11,15 +11,12 @@ export const v2Router = router(
     v2Operations.flatMap((operation) =>
       operation.methods.map((method) => [
         `${operation.name}${method}`,
-        wrapper
+        wrapper(operation.name)
           .meta(metaOf(operation, method))
           .input(operation.input)
           .output(operation.output)
           [method === 'GET' && operation.name !== 'deleteRoom' ? 'query' : 'mutation'](
-            async ({ ctx, input }) => {
-              await ctx.spend(operation.name)
-              return operation.run(ctx, input as never)
-            },
+            ({ ctx, input }) => operation.run(ctx, input as never),
           ),
       ]),
     ),

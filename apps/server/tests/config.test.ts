@@ -1,0 +1,311 @@
+import express from 'express'
+import fc from 'fast-check'
+import pino from 'pino'
+import { describe, expect, test } from 'vitest'
+import { createApp } from '../src/app.ts'
+import { type Config, ConfigError, describeSettings, readConfig } from '../src/config.ts'
+
+type Name = keyof Config
+
+const standard: Config = {
+  PORT: 3000,
+  HOST: '127.0.0.1',
+  DATABASE_URL: 'sqlite:./data/dowell-chat.db',
+  LOG_LEVEL: 'info',
+  MESSAGE_MAX_CHARS: 16_000,
+  AUTH: 'keys',
+  TOKEN_SIGNING_KEYS: [],
+  TRUST_PROXY: [],
+  CORS_ORIGINS: [],
+  RATE_LIMIT_ACTOR: 60_000,
+  RATE_LIMIT_ADDRESS: 120_000,
+  RATE_LIMIT_FAILURES: 60,
+}
+
+const secret = Buffer.alloc(32, 7).toString('base64')
+const url = Buffer.alloc(33, 0xfb).toString('base64url')
+const short = Buffer.alloc(31, 7).toString('base64')
+
+const limit = {
+  valid: [
+    ['0', 0],
+    ['1', 1],
+    ['100000000', 100_000_000],
+  ],
+  invalid: ['-1', '1.5', '1e3', '0x10', 'many', ' 5', '5 ', '100000001', '99999999999', '١'],
+  says: /must be a whole number from 0 to 100000000$/,
+} as const
+
+/** What each setting takes, what it does not, and what is said of that. */
+const cases: {
+  [N in Name]: {
+    readonly valid: readonly (readonly [string, Config[N]])[]
+    readonly invalid: readonly string[]
+    readonly says: RegExp
+  }
+} = {
+  PORT: {
+    valid: [
+      ['0', 0],
+      ['8080', 8080],
+      ['65535', 65_535],
+    ],
+    invalid: ['65536', '-1', '80.5', 'http', '0x50', ' 80', '3000;', '1e3', '9999999999'],
+    says: /must be a whole number from 0 to 65535$/,
+  },
+  HOST: {
+    valid: ['0.0.0.0', '::', '::1', 'localhost', 'chat.internal', 'fd00::2'].map(
+      (host) => [host, host] as const,
+    ),
+    invalid: ['http://localhost', 'localhost/', 'a b', '[::1]', 'a,b', '10.0.0.0/8', '*'],
+    says: /must be an address or a host name$/,
+  },
+  DATABASE_URL: {
+    valid: [['sqlite:/tmp/a.db', 'sqlite:/tmp/a.db']],
+    invalid: [],
+    says: /./,
+  },
+  LOG_LEVEL: {
+    valid: (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map(
+      (level) => [level, level] as const,
+    ),
+    invalid: ['INFO', 'verbose', 'warning', ' info', 'toString', '__proto__'],
+    says: /must be one of fatal, error, warn, info, debug, trace, silent$/,
+  },
+  MESSAGE_MAX_CHARS: {
+    valid: [
+      ['1', 1],
+      ['1000000', 1_000_000],
+    ],
+    invalid: ['0', '1000001', '-5', '16k', '1_000'],
+    says: /must be a whole number from 1 to 1000000$/,
+  },
+  AUTH: {
+    valid: [
+      ['keys', 'keys'],
+      ['open', 'open'],
+    ],
+    invalid: ['Open', 'none', 'true', 'keys,open', 'off'],
+    says: /must be keys or open$/,
+  },
+  TOKEN_SIGNING_KEYS: {
+    valid: [
+      [`one:${secret}`, [`one:${secret}`]],
+      [` one:${secret} , two.2_b-c:${url} ,`, [`one:${secret}`, `two.2_b-c:${url}`]],
+      [`a:${secret.replaceAll('=', '')}`, [`a:${secret.replaceAll('=', '')}`]],
+      [',', []],
+    ],
+    invalid: [
+      secret,
+      `:${secret}`,
+      'one:',
+      `one:${short}`,
+      `one:${secret}:more`,
+      `one two:${secret}`,
+      `${'i'.repeat(65)}:${secret}`,
+      `one:${secret}===`,
+      `one:${secret}*`,
+      `one:${secret},two`,
+    ],
+    says: /must be id:secret, with 32 bytes or more in base64, comma-separated$/,
+  },
+  TRUST_PROXY: {
+    valid: [
+      ['loopback', ['loopback']],
+      ['linklocal, uniquelocal', ['linklocal', 'uniquelocal']],
+      ['10.0.0.1', ['10.0.0.1']],
+      ['10.0.0.0/8,fd00::/8,::1', ['10.0.0.0/8', 'fd00::/8', '::1']],
+      [
+        '192.0.2.1/32, 2001:db8::1/128, 128.0.0.0/1',
+        ['192.0.2.1/32', '2001:db8::1/128', '128.0.0.0/1'],
+      ],
+      ['::ffff:10.0.0.1', ['::ffff:10.0.0.1']],
+    ],
+    invalid: [
+      'true',
+      '1',
+      '*',
+      'all',
+      'proxy.internal',
+      'Loopback',
+      '10.0.0.0/33',
+      '::/129',
+      '0.0.0.0/0',
+      '::/0',
+      '10.0.0.0/00',
+      '10.0.0.0/',
+      '10.0.0.0/8/8',
+      '10.0.0.0/255.0.0.0',
+      '10.0.0',
+      'fe80::1%eth0',
+      'loopback/8',
+      'loopback 10.0.0.1',
+      'constructor',
+    ],
+    says: /must be addresses, subnets or loopback, linklocal, uniquelocal, comma-separated$/,
+  },
+  CORS_ORIGINS: {
+    valid: [
+      ['*', ['*']],
+      [
+        'https://app.example.com, http://localhost:5173',
+        ['https://app.example.com', 'http://localhost:5173'],
+      ],
+      ['https://[::1]:8443', ['https://[::1]:8443']],
+      ['https://xn--bcher-kva.example', ['https://xn--bcher-kva.example']],
+    ],
+    invalid: [
+      'app.example.com',
+      'https://app.example.com/',
+      'https://app.example.com/path',
+      'https://app.example.com:443',
+      'HTTPS://app.example.com',
+      'https://*.example.com',
+      'https://user@app.example.com',
+      'null',
+      'file://',
+      'https://',
+      'https://a.example https://b.example',
+      'https://a.example,b.example',
+      'ftp://a.example',
+      'ws://a.example',
+    ],
+    says: /must be origins such as https:\/\/app\.example\.com, comma-separated, or \*$/,
+  },
+  RATE_LIMIT_ACTOR: limit,
+  RATE_LIMIT_ADDRESS: limit,
+  RATE_LIMIT_FAILURES: limit,
+}
+
+function messageOf(env: Record<string, string>): string {
+  try {
+    readConfig(env)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError)
+    return (error as ConfigError).message
+  }
+  throw new Error(`${JSON.stringify(env)} was taken`)
+}
+
+test('without any setting everything has its standard value', () => {
+  expect(readConfig({})).toEqual(standard)
+})
+
+test('an empty setting is one that is not set, and what is no setting is passed over', () => {
+  const empty = Object.fromEntries(Object.keys(standard).map((name) => [name, '']))
+  expect(readConfig(empty)).toEqual(standard)
+  const unset = Object.fromEntries(Object.keys(standard).map((name) => [name, undefined]))
+  expect(readConfig(unset)).toEqual(standard)
+  expect(readConfig({ PATH: '/bin', NODE_ENV: 'x', port: '1', PORT_: 'x' })).toEqual(standard)
+})
+
+describe.each(Object.keys(cases) as Name[])('%s', (name) => {
+  const { valid, invalid, says } = cases[name]
+
+  test.each(valid as readonly (readonly [string, unknown])[])('takes %j', (text, value) => {
+    expect(readConfig({ [name]: text })).toEqual({ ...standard, [name]: value })
+  })
+
+  test.skipIf(invalid.length === 0).each(invalid)(
+    'does not take %j, and says what it would',
+    (text) => {
+      const message = messageOf({ [name]: text })
+      expect(message.startsWith(`${name} must `)).toBe(true)
+      expect(message).toMatch(says)
+    },
+  )
+})
+
+test('two signing keys of one name would be a riddle', () => {
+  expect(messageOf({ TOKEN_SIGNING_KEYS: `a:${secret},b:${secret},a:${url}` })).toBe(
+    'TOKEN_SIGNING_KEYS must not have one id twice',
+  )
+})
+
+test('all that is wrong is told at once, each by its name', () => {
+  const wrong = { PORT: 'a', AUTH: 'b', CORS_ORIGINS: 'c', TRUST_PROXY: 'd', LOG_LEVEL: 'e' }
+  const sentences = messageOf({ ...wrong, HOST: 'localhost' }).split('; ')
+  expect(sentences.map((sentence) => sentence.split(' ')[0]).sort()).toEqual(
+    Object.keys(wrong).sort(),
+  )
+  const all = Object.fromEntries(Object.keys(standard).map((name) => [name, '?\n']))
+  expect(messageOf(all).split('; ')).toHaveLength(Object.keys(standard).length - 1)
+})
+
+test('no secret is repeated, however it is mistyped', () => {
+  const word = fc.stringMatching(/^[A-Za-z0-9+/]{12,60}$/)
+  fc.assert(
+    fc.property(
+      word,
+      fc.constantFrom('', 'id:', 'id::', ':', 'id,', 'id: ', 'a:b:'),
+      fc.constantFrom('', ',', ':', '*', ', x'),
+      (text, before, after) => {
+        let message = ''
+        try {
+          readConfig({ TOKEN_SIGNING_KEYS: `${before}${text}${after}`, PORT: 'x' })
+        } catch (error) {
+          message = (error as Error).message
+        }
+        expect(message).toContain('PORT')
+        expect(message).not.toContain(text)
+      },
+    ),
+  )
+  for (const database of [
+    'postgres://chat:hunter2@db.internal/chat',
+    'postgres://hunter2',
+    'mysql://chat:hunter2@db/chat',
+    'chat:hunter2@db/chat',
+    'postgresql:hunter2',
+    'sqlite::memory:?key=hunter2',
+    'hunter2',
+    ':hunter2',
+  ]) {
+    const config = readConfig({ DATABASE_URL: database })
+    let message = ''
+    try {
+      createApp(config, pino({ level: 'silent' }))
+    } catch (error) {
+      message = (error as Error).message
+    }
+    expect(message, database).toMatch(/^DATABASE_URL must be "sqlite:" and the path of a file/)
+    expect(message).not.toContain('hunter2')
+  }
+})
+
+test('what TRUST_PROXY takes express takes as well, which would say nothing that an operator understands', () => {
+  const part = fc.oneof(
+    fc.ipV4(),
+    fc.ipV6(),
+    fc.ipV4Extended(),
+    fc.constantFrom('loopback', 'linklocal', '0.0.0.0', '::', '1.2.3.4%a', '::ffff:1.2.3.4'),
+  )
+  const bits = fc.option(fc.integer({ min: -1, max: 130 }))
+  const entry = fc
+    .tuple(part, bits)
+    .map(([address, bits]) => (bits === null ? address : `${address}/${bits}`))
+  const taken = (entry: string) => {
+    try {
+      return readConfig({ TRUST_PROXY: entry }).TRUST_PROXY
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConfigError)
+      return []
+    }
+  }
+  for (const [text] of cases.TRUST_PROXY.valid) express().set('trust proxy', taken(text))
+  fc.assert(
+    fc.property(entry, (entry) => {
+      express().set('trust proxy', taken(entry))
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('every setting is described, with its standard value', () => {
+  const described = describeSettings()
+  expect(described.map(({ name }) => name)).toEqual(Object.keys(standard))
+  for (const { name, standard: text, about } of described) {
+    expect(about, name).toMatch(/^[A-Za-z].{10,}\.$/)
+    expect(readConfig({ [name]: text })).toEqual(standard)
+  }
+})

@@ -1,0 +1,699 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { BlockList } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Database, openDatabase } from '@dowell-chat/db'
+import type { Request } from 'express'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Config, readConfig } from '../src/config.ts'
+import { createOpenMode } from '../src/http/openMode.ts'
+import { answersIn, at, converse, hasIPv6, ownAddress, request } from './sockets.ts'
+import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
+
+const ROOMS = '/api/v3/rooms?orgId=DOWELL12345'
+const V2_ROOM = '/api/v2/room-control/'
+const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' }
+const form = new URLSearchParams(documentedRoom).toString()
+
+/** One request for each surface that a caller without a credential might come by. */
+const surfaces = [
+  ['REST v3', ROOMS],
+  ['REST v2', '/api/v2/room-list/?org_id=DOWELL12345'],
+  ['tRPC', `/trpc/listRooms?input=${encodeURIComponent('{"json":{"orgId":"DOWELL12345"}}')}`],
+  [
+    'a tRPC batch',
+    `/trpc/listRooms,listRooms?batch=1&input=${encodeURIComponent('{"0":{"json":{"orgId":"DOWELL12345"}},"1":{"json":{"orgId":"DOWELL12345"}}}')}`,
+  ],
+] as const
+
+/** The message of an error, whatever surface told it. */
+function messageOf(body: unknown): string {
+  const error = Array.isArray(body) ? body[0] : body
+  return error?.error?.json?.message ?? error?.message ?? error?.error?.message
+}
+
+async function roomsOf(app: TestApp): Promise<unknown[]> {
+  return (await request(`${app.url}${ROOMS}`)).json.items
+}
+
+async function createKey(app: TestApp): Promise<{ secret: string; apiKey: { id: string } }> {
+  const answer = await request(`${app.url}/api/v3/api-keys`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ orgId: 'DOWELL12345', right: 'admin' }),
+  })
+  expect(answer.status).toBe(201)
+  return answer.json
+}
+
+describe('callers on this machine', () => {
+  test.each([
+    ['127.0.0.1', '127.0.0.1', '127.0.0.1'],
+    ['127.0.0.1 from another loopback address', '127.0.0.1', '127.0.0.1', '127.0.0.9'],
+    ['::1', '::1', '[::1]'],
+    ['::ffff:127.0.0.1', '::', '127.0.0.1'],
+  ])('%s may do everything', async (_name, host, called, localAddress?: string) => {
+    if (host.includes(':') && !hasIPv6) return
+    await using app = await createTestApp({ HOST: host })
+    const url = at(app.url, called)
+    const from = localAddress === undefined ? {} : { localAddress }
+    const json = { ...from, headers: { 'Content-Type': 'application/json' } }
+    const v2 = { ...from, method: 'POST', headers: FORM, body: form }
+    expect((await request(`${url}${V2_ROOM}`, v2)).json).toMatchObject({ success: true })
+    for (const [, path] of surfaces) {
+      const answer = await request(`${url}${path}`, from)
+      expect(answer.status, answer.text).toBe(200)
+    }
+    for (const [path, body] of [
+      ['/api/v3/user-tokens', { orgId: 'DOWELL12345', userId: 'a', side: true }],
+      ['/api/v3/api-keys', { orgId: 'DOWELL12345', right: 'admin' }],
+    ] as const) {
+      const options = { ...json, method: 'POST', body: JSON.stringify(body) }
+      expect((await request(`${url}${path}`, options)).status).toBe(201)
+    }
+  })
+})
+
+describe('what the operator is told at the start', () => {
+  const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
+  })
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  /** The lines of one start of the real program, up to where it listens and has said all. */
+  async function start(env: Record<string, string>): Promise<{ out: string; log: string }> {
+    const child = spawn(process.execPath, ['--import', 'tsx', main], {
+      env: { PATH: process.env.PATH, PORT: '0', ...env },
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
+    })
+    let out = ''
+    let log = ''
+    child.stdout.setEncoding('utf8').on('data', (chunk) => {
+      out += chunk
+    })
+    child.stderr.setEncoding('utf8').on('data', (chunk) => {
+      log += chunk
+    })
+    const ended = once(child, 'close')
+    while (!out.includes('Database ') && child.exitCode === null) {
+      await Promise.race([once(child.stdout, 'data'), ended])
+    }
+    // What it writes at the start it has written when it answers.
+    const port = /http:\/\/\S+?:(\d+)/.exec(out)?.[1]
+    await request(`http://127.0.0.1:${port}/healthz`)
+    child.kill('SIGTERM')
+    await ended
+    return { out, log }
+  }
+
+  test('a warning, as long as it is open', async () => {
+    const url = (name: string) => ({ DATABASE_URL: `sqlite:${join(folder, name)}` })
+    const app = await createTestApp(url('with-key'))
+    await createKey(app)
+    await app.close()
+    const [open, keys, outright] = await Promise.all([
+      start({ ...url('no-key'), HOST: '0.0.0.0' }),
+      start(url('with-key')),
+      start({ ...url('with-key'), AUTH: 'open' }),
+    ])
+    expect(open.log).toMatch(/"level":40.*no API key yet.*callers on this machine.*keys create/)
+    // Every address is none to call.
+    expect(open.out).toMatch(/REST +http:\/\/127\.0\.0\.1:\d+\/api\/v3/)
+    expect(keys.log).not.toMatch(/open mode/)
+    expect(outright.log).toMatch(/"level":40.*AUTH=open lets everyone/)
+  })
+})
+
+describe.skipIf(!ownAddress)('callers from elsewhere', () => {
+  test('are refused on every surface, with the way out', async () => {
+    await using app = await createTestApp({ HOST: '0.0.0.0' })
+    const url = at(app.url, String(ownAddress))
+    for (const [surface, path] of surfaces) {
+      // The name that they use does not matter.
+      for (const headers of [{}, { Host: 'localhost' }, { Origin: 'http://localhost' }]) {
+        const answer = await request(`${url}${path}`, { headers })
+        expect(answer.status, surface).toBe(401)
+        expect(answer.headers['www-authenticate']).toMatch(/^Bearer/)
+        expect(messageOf(answer.json)).toMatch(/npm run cli -- keys create.*AUTH=open/)
+      }
+    }
+    const write = { method: 'POST', headers: { ...FORM, Host: 'localhost' }, body: form }
+    expect((await request(`${url}${V2_ROOM}`, write)).json).toMatchObject({
+      success: false,
+      code: 'UNAUTHORIZED',
+    })
+    expect(await roomsOf(app)).toEqual([])
+    // What needs no credential is there for them as well.
+    expect((await request(`${url}/healthz`)).status).toBe(200)
+    expect((await request(`${url}/docs`)).status).toBe(200)
+  })
+
+  test('are let in by AUTH=open, under any name, with or without a key', async () => {
+    await using app = await createTestApp({ HOST: '0.0.0.0', AUTH: 'open' })
+    const url = at(app.url, String(ownAddress))
+    const everybody = async () => {
+      for (const [surface, path] of surfaces) {
+        for (const headers of [
+          {},
+          { Host: 'chat.example.com', 'X-Forwarded-For': '203.0.113.9' },
+        ]) {
+          expect((await request(`${url}${path}`, { headers })).status, surface).toBe(200)
+        }
+      }
+    }
+    await everybody()
+    await createKey(app)
+    await everybody()
+  })
+})
+
+describe('what a web page could do', () => {
+  let app: TestApp
+  let port: string
+  beforeAll(async () => {
+    app = await createTestApp()
+    port = new URL(app.url).port
+  })
+  afterAll(() => app[Symbol.asyncDispose]())
+
+  test.each([
+    'evil.com',
+    'localhost.evil.com',
+    '127.0.0.1.evil.com',
+    'evillocalhost',
+    'localhost.evil.com:3000',
+    '127.0.0.1:80@evil.com',
+    'evil.com@localhost',
+    'localhost@evil.com',
+    'evil.com/@localhost',
+    'evil.com\\@localhost',
+    'localhost#.evil.com',
+    'localhost/.evil.com',
+    'localhost, evil.com',
+    'localhost evil.com',
+    '0.0.0.0',
+    '192.168.1.10',
+    '10.0.0.1',
+    '128.0.0.1',
+    '[::]',
+    '[::2]',
+    '[::ffff:10.0.0.1]',
+    'undefined',
+    '',
+  ])('the Host %j is refused on every surface', async (host) => {
+    for (const [surface, path] of surfaces) {
+      const bytes = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
+      const [answer] = answersIn(await converse(app.url, bytes))
+      expect([400, 403], surface).toContain(answer?.status)
+    }
+    const bytes = `POST ${V2_ROOM} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: ${FORM['Content-Type']}\r\nContent-Length: ${form.length}\r\nConnection: close\r\n\r\n${form}`
+    const [answer] = answersIn(await converse(app.url, bytes))
+    // What is no name at all is no good request.
+    const status = host === '' || /[@/\\#, ]/.test(host) ? 400 : 403
+    expect(answer?.status).toBe(status)
+    expect(answer?.json.message).toMatch(
+      status === 403 ? /such as localhost/ : /must name one host/,
+    )
+    expect(await roomsOf(app)).toEqual([])
+  })
+
+  test.each([
+    'localhost',
+    'LOCALHOST',
+    'localhost:3000',
+    'chat.localhost',
+    'a.b.localhost:8080',
+    '127.0.0.1',
+    '127.0.0.1:9',
+    '127.255.3.4:80',
+    '[::1]',
+    '[::1]:3000',
+    '[0:0:0:0:0:0:0:1]',
+    '[::ffff:127.0.0.1]:3000',
+  ])('the Host %j is a name of this machine', async (host) => {
+    const answer = await request(`${app.url}${ROOMS}`, { headers: { Host: host } })
+    expect(answer.status, answer.text).toBe(200)
+  })
+
+  test('the name in the request line counts, if there is one', async () => {
+    const ask = async (target: string, host: string) => {
+      const bytes = `GET ${target}${ROOMS} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
+      return answersIn(await converse(app.url, bytes))[0]?.status
+    }
+    expect(await ask('http://evil.com', 'localhost')).toBe(403)
+    expect(await ask(`HTTP://evil.com:${port}`, 'localhost')).toBe(403)
+    expect(await ask('http://localhost@evil.com', 'localhost')).toBe(400)
+    expect(await ask('http://evil.com@localhost', 'localhost')).toBe(400)
+    expect(await ask(`http://localhost:${port}`, 'evil.com')).toBe(200)
+    expect(await ask(`http://127.0.0.1:${port}`, '127.0.0.1')).toBe(200)
+  })
+
+  test('two Hosts or none are a bad request, and HTTP/1.0 without one is refused as well', async () => {
+    const ask = async (version: string, ...headers: string[]) =>
+      answersIn(
+        await converse(
+          app.url,
+          [`GET ${ROOMS} HTTP/${version}`, ...headers, 'Connection: close', '', ''].join('\r\n'),
+        ),
+      )[0]
+    for (const hosts of [[], ['Host: localhost', 'Host: evil.com'], ['Host: a', 'Host: a']]) {
+      expect(await ask('1.1', ...hosts)).toMatchObject({
+        status: 400,
+        json: { code: 'BAD_REQUEST', message: 'The Host header must name one host' },
+      })
+    }
+    expect(await ask('1.0')).toMatchObject({ status: 401, json: { code: 'UNAUTHORIZED' } })
+    // Nobody but a proxy speaks it, and such a one names a local Host.
+    expect((await ask('1.0', 'Host: localhost'))?.json.message).toMatch(/without a proxy/)
+  })
+
+  test.each([
+    'http://evil.com',
+    'https://evil.com:443',
+    'null',
+    'http://localhost.evil.com',
+    'http://127.0.0.1.evil.com:3000',
+    'http://evil.com:80@localhost',
+    'http://localhost@evil.com',
+    'http://192.168.1.10',
+    'http://0.0.0.0:3000',
+    'file://',
+    'chrome-extension://localhost',
+    'http://localhost http://evil.com',
+    'localhost',
+    '',
+  ])('the Origin %j is refused, although a form needs no preflight', async (origin) => {
+    for (const body of [FORM, { 'Content-Type': 'text/plain' }]) {
+      const answer = await request(`${app.url}${V2_ROOM}`, {
+        method: 'POST',
+        headers: { ...body, Origin: origin },
+        body: form,
+      })
+      expect(answer.status).toBe(403)
+      expect(answer.json).toMatchObject({ success: false, code: 'FORBIDDEN' })
+      expect(answer.headers).not.toHaveProperty('access-control-allow-origin')
+    }
+    for (const [surface, path] of surfaces) {
+      const answer = await request(`${app.url}${path}`, { headers: { Origin: origin } })
+      expect(answer.status, surface).toBe(403)
+    }
+    expect(await roomsOf(app)).toEqual([])
+  })
+
+  test('a GET that writes is no way in either: a link or an image of a foreign page', async () => {
+    await using own = await createTestApp()
+    const id = await openRoom(own)
+    const path = `/api/v2/room-service/?type=delete_room&room_id=${id}`
+    const fromImage = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors' }
+    const fromLink = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate' }
+    for (const headers of [fromImage, fromLink]) {
+      expect((await request(`${own.url}${path}`, { headers })).status).toBe(403)
+    }
+    expect(await roomsOf(own)).toMatchObject([{ isActive: true }])
+    for (const site of ['none', 'same-origin', 'same-site']) {
+      const answer = await request(`${own.url}${path}`, { headers: { 'Sec-Fetch-Site': site } })
+      expect(answer.status, site).toBe(200)
+    }
+  })
+
+  test.each([
+    'http://localhost',
+    'http://localhost:5173',
+    'https://localhost:5173',
+    'http://app.localhost:8080',
+    'http://127.0.0.1:5500',
+    'http://[::1]:4000',
+  ])('the Origin %j may call', async (origin) => {
+    // Another site by a browser's reckoning, but on this machine.
+    const headers = { Origin: origin, 'Sec-Fetch-Site': 'cross-site' }
+    for (const [surface, path] of surfaces) {
+      const answer = await request(`${app.url}${path}`, { headers })
+      expect(answer.status, surface).toBe(200)
+      expect(answer.headers['access-control-allow-origin']).toBe(origin)
+    }
+  })
+
+  test('an origin that CORS_ORIGINS names may call; * lets pages bring a credential, and none is none', async () => {
+    await using own = await createTestApp({ CORS_ORIGINS: 'https://app.example.com, *' })
+    const ask = (origin: string) =>
+      request(`${own.url}${ROOMS}`, { headers: { Origin: origin, 'Sec-Fetch-Site': 'cross-site' } })
+    expect((await ask('https://app.example.com')).status).toBe(200)
+    const refused = await ask('https://evil.com')
+    expect(refused.status).toBe(403)
+    // The page may read why.
+    expect(refused.headers['access-control-allow-origin']).toBe('https://evil.com')
+    expect(refused.json.message).toMatch(/CORS_ORIGINS names/)
+    expect((await ask('null')).status).toBe(403)
+    const { secret } = await createKey(own)
+    const answer = await request(`${own.url}${ROOMS}`, {
+      headers: { Origin: 'https://evil.com', Authorization: `Bearer ${secret}` },
+    })
+    expect(answer.status).toBe(200)
+  })
+})
+
+const forgeries = [
+  'X-Forwarded-For',
+  'X-Forwarded-Host',
+  'X-Forwarded-Proto',
+  'X-Forwarded',
+  'Forwarded-For',
+  'X-Real-IP',
+  'X-Client-IP',
+  'X-Cluster-Client-IP',
+  'X-Original-Forwarded-For',
+  'CF-Connecting-IP',
+  'True-Client-IP',
+  'Fastly-Client-IP',
+  'Fly-Client-IP',
+  'X-Azure-ClientIP',
+  'X-Envoy-External-Address',
+]
+
+describe('behind a proxy', () => {
+  const loopback = ['127.0.0.1', '::1', 'localhost']
+
+  test('nothing that a caller says of itself opens the door, and what a proxy says closes it', async () => {
+    await using app = await createTestApp({ HOST: '0.0.0.0' })
+    const forged: Record<string, string>[] = [
+      ...forgeries.flatMap((name) => loopback.map((value) => ({ [name]: value }))),
+      { Forwarded: 'for=127.0.0.1;host=localhost' },
+      { Via: '1.1 proxy' },
+      { 'X-Forwarded-For': '' },
+      Object.fromEntries(forgeries.map((name) => [name, '127.0.0.1'])),
+    ]
+    for (const headers of forged) {
+      const local = await request(`${app.url}${ROOMS}`, { headers })
+      expect(local.status, JSON.stringify(headers)).toBe(401)
+      expect(local.json.message).toMatch(/without a proxy between/)
+      if (!ownAddress) continue
+      const foreign = await request(`${at(app.url, ownAddress)}${ROOMS}`, { headers })
+      expect(foreign.status, JSON.stringify(headers)).toBe(401)
+    }
+  }, 20_000)
+
+  test('not even after more headers than node looks at by itself', async () => {
+    await using app = await createTestApp()
+    const many = Array.from({ length: 2500 }, () => 'a:\r\n').join('')
+    const ask = async (last: string) => {
+      const bytes = `GET ${ROOMS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${many}${last}\r\n`
+      return answersIn(await converse(app.url, bytes))[0]?.status
+    }
+    expect(await ask('')).toBe(200)
+    expect(await ask('X-Forwarded-For: 203.0.113.9\r\n')).toBe(401)
+  })
+
+  /** A little proxy, as honest as they come: it passes requests on and says for whom. */
+  async function createProxy(target: string, named = (peer: string) => peer) {
+    const proxy = http.createServer(async (req, res) => {
+      const before = req.headers['x-forwarded-for']
+      const peer = named(String(req.socket.remoteAddress))
+      const answer = await request(`${target}${req.url}`, {
+        method: String(req.method),
+        headers: { ...req.headers, 'x-forwarded-for': before ? `${before}, ${peer}` : peer },
+      })
+      res.writeHead(answer.status, { 'Content-Type': 'application/json' }).end(answer.text)
+    })
+    proxy.listen(0, '0.0.0.0')
+    await once(proxy, 'listening')
+    return {
+      url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
+      async [Symbol.asyncDispose]() {
+        proxy.closeAllConnections()
+        proxy.close()
+      },
+    }
+  }
+
+  test('one on this machine that nobody trusts makes everybody foreign', async () => {
+    await using app = await createTestApp()
+    await using proxy = await createProxy(app.url)
+    expect((await request(`${proxy.url}${ROOMS}`)).status).toBe(401)
+    const forged = { headers: { 'X-Forwarded-For': '127.0.0.1' } }
+    expect((await request(`${proxy.url}${ROOMS}`, forged)).status).toBe(401)
+  })
+
+  test('one that is trusted tells who is foreign', async () => {
+    await using app = await createTestApp({ TRUST_PROXY: 'loopback' })
+    await using honest = await createProxy(app.url)
+    await using outside = await createProxy(app.url, () => '203.0.113.9')
+    expect((await request(`${honest.url}${ROOMS}`)).status).toBe(200)
+    expect((await request(`${outside.url}${ROOMS}`)).status).toBe(401)
+    if (ownAddress) {
+      const foreign = await request(`${at(honest.url, ownAddress)}${ROOMS}`, {
+        headers: { Host: 'localhost' },
+      })
+      expect(foreign.status).toBe(401)
+    }
+    // What the caller itself wrote there is worth nothing.
+    const forged = { headers: { 'X-Forwarded-For': '127.0.0.1, 127.0.0.1' } }
+    expect((await request(`${outside.url}${ROOMS}`, forged)).status).toBe(401)
+    // And the same for two of them, one behind the other.
+    await using second = await createProxy(outside.url)
+    expect((await request(`${second.url}${ROOMS}`)).status).toBe(401)
+  })
+
+  test.each([
+    ['loopback', '127.0.0.1', 200],
+    ['loopback', '::1', 200],
+    ['loopback', '127.0.0.1, ::1, 127.9.9.9', 200],
+    ['loopback', '::ffff:127.0.0.1', 200],
+    ['127.0.0.1', '127.0.0.1', 200],
+    ['127.0.0.0/8', '127.0.0.1', 200],
+    ['loopback', '203.0.113.9', 401],
+    ['loopback', '127.0.0.1, 203.0.113.9', 401],
+    ['loopback', '203.0.113.9, 127.0.0.1', 401],
+    // 127.0.0.2 is no proxy that is trusted, and yet it says that somebody is behind it.
+    ['127.0.0.1', '203.0.113.9, 127.0.0.2', 401],
+    ['loopback', '', 401],
+    ['loopback', 'unknown', 401],
+    ['loopback', 'localhost', 401],
+    ['loopback', '127.1', 401],
+    ['loopback', '127.0.0.1, ', 401],
+    // Somebody else is trusted, and this one is not.
+    ['10.0.0.1', '127.0.0.1', 401],
+    ['uniquelocal', '127.0.0.1', 401],
+  ])('TRUST_PROXY=%s and X-Forwarded-For: %j is %i', async (trusted, forwarded, status) => {
+    await using app = await createTestApp({ TRUST_PROXY: trusted })
+    const headers = { 'X-Forwarded-For': forwarded }
+    expect((await request(`${app.url}${ROOMS}`, { headers })).status).toBe(status)
+  })
+
+  test('a trusted one that names nobody, or in a way that does not count', async () => {
+    await using app = await createTestApp({ TRUST_PROXY: 'loopback' })
+    for (const name of ['Forwarded', 'X-Real-IP', 'X-Forwarded-Host', 'Via']) {
+      const answer = await request(`${app.url}${ROOMS}`, { headers: { [name]: '127.0.0.1' } })
+      expect(answer.status, name).toBe(401)
+    }
+    // A caller on this machine that comes directly is still one.
+    expect((await request(`${app.url}${ROOMS}`)).status).toBe(200)
+  })
+
+  test.skipIf(!ownAddress)(
+    'loopback behind a proxy on another machine is that one’s loopback',
+    async () => {
+      await using app = await createTestApp({ HOST: '0.0.0.0', TRUST_PROXY: String(ownAddress) })
+      const answer = await request(`${at(app.url, String(ownAddress))}${ROOMS}`, {
+        headers: { Host: 'localhost', 'X-Forwarded-For': '127.0.0.1' },
+        localAddress: String(ownAddress),
+      })
+      expect(answer.status).toBe(401)
+    },
+  )
+})
+
+describe('the first key', () => {
+  const closed = async (app: TestApp) => {
+    for (const [surface, path] of surfaces) {
+      const answer = await request(`${app.url}${path}`)
+      expect(answer.status, surface).toBe(401)
+      // Nobody is told how to open the door.
+      expect(messageOf(answer.json)).not.toMatch(/AUTH/)
+    }
+    const write = await request(`${app.url}${V2_ROOM}`, {
+      method: 'POST',
+      headers: FORM,
+      body: form,
+    })
+    expect(write.status).toBe(401)
+    const preflight = await request(`${app.url}${ROOMS}`, {
+      method: 'OPTIONS',
+      headers: { Origin: 'http://localhost:5173', 'Access-Control-Request-Method': 'GET' },
+    })
+    expect(preflight.headers).not.toHaveProperty('access-control-allow-origin')
+  }
+
+  test('ends open mode at once, for good, and also when it is revoked', async () => {
+    await using app = await createTestApp()
+    expect(await roomsOf(app)).toEqual([])
+    const { secret, apiKey } = await createKey(app)
+    await closed(app)
+    const headers = { Authorization: `Bearer ${secret}` }
+    expect((await request(`${app.url}${ROOMS}`, { headers })).status).toBe(200)
+    const revoked = await request(`${app.url}/api/v3/api-keys/${apiKey.id}`, {
+      method: 'DELETE',
+      headers,
+    })
+    expect(revoked.json.revokedAt).toEqual(expect.any(String))
+    await closed(app)
+    expect((await request(`${app.url}${ROOMS}`, { headers })).status).toBe(401)
+    await using again = await createTestApp({ DATABASE_URL: app.databaseUrl })
+    await closed(again)
+  })
+
+  test('ends it also for another process on the same database', async () => {
+    await using app = await createTestApp()
+    expect(await roomsOf(app)).toEqual([])
+    await using other = await createTestApp({ DATABASE_URL: app.databaseUrl })
+    await createKey(other)
+    await closed(app)
+  })
+})
+
+describe('any name and any address', () => {
+  let folder: string
+  let db: Database
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
+    db = openDatabase({ url: `sqlite:${join(folder, 'test.db')}` })
+    await db.migrateToLatest()
+  })
+  afterAll(async () => {
+    await db.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  /** What a caller gets: its status, as if it had come by a socket from this address. */
+  async function statusOf(
+    caller: {
+      address?: string
+      host?: string
+      origin?: string
+      forwarded?: string
+      ips?: string[]
+    },
+    env: Partial<Record<keyof Config, string>> = {},
+  ): Promise<number> {
+    const { address = '127.0.0.1', host = 'localhost', origin, forwarded, ips = [] } = caller
+    const headers = {
+      host,
+      ...(origin === undefined ? {} : { origin }),
+      ...(forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }),
+    }
+    const req = { httpVersion: '1.1', headers, socket: { remoteAddress: address }, ips }
+    return createOpenMode(readConfig(env), db)
+      .admit(req as unknown as Request)
+      .then(
+        () => 200,
+        (error) => (error.code === 'UNAUTHORIZED' ? 401 : error.code === 'FORBIDDEN' ? 403 : 500),
+      )
+  }
+
+  const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$/)
+  const port = fc.option(fc.nat(65_535).map((number) => `:${number}`)).map((text) => text ?? '')
+  const upperOrLower = (text: string) =>
+    fc
+      .array(fc.boolean(), { minLength: text.length, maxLength: text.length })
+      .map((upper) =>
+        [...text].map((letter, i) => (upper[i] ? letter.toUpperCase() : letter)).join(''),
+      )
+  const byte = fc.nat(255)
+  const localName = fc.oneof(
+    upperOrLower('localhost'),
+    fc
+      .array(label, { minLength: 1, maxLength: 3 })
+      .map((labels) => [...labels, 'localhost'].join('.')),
+    fc.tuple(byte, byte, byte).map((bytes) => `127.${bytes.join('.')}`),
+    fc.constantFrom('[::1]', '[0:0::1]', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]'),
+  )
+  const foreignName = fc.oneof(
+    fc
+      .tuple(localName, label, fc.constantFrom('com', 'test', 'localhosts'))
+      .map(([local, name, tld]) => `${local}.${name}.${tld}`),
+    fc.tuple(label, fc.constantFrom('com', 'local', 'internal')).map((parts) => parts.join('.')),
+    label
+      .filter((name) => !/^(localhost|127)$/.test(name) && !/^[\d.x]+$/.test(name))
+      .map((name) => `${name}localhost`),
+    fc
+      .tuple(
+        byte.filter((first) => first !== 127),
+        byte,
+        byte,
+        byte,
+      )
+      .map((bytes) => bytes.join('.')),
+    fc
+      .ipV6()
+      .filter((address) => !isLocal(address))
+      .map((address) => `[${address}]`),
+  )
+  const loopback = new BlockList()
+  loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+  loopback.addAddress('::1', 'ipv6')
+  const isLocal = (address: string) =>
+    loopback.check(address, address.includes(':') ? 'ipv6' : 'ipv4')
+
+  test('a Host is local or it is not', async () => {
+    await fc.assert(
+      fc.asyncProperty(localName, port, async (name, port) => {
+        expect(await statusOf({ host: name + port })).toBe(200)
+        expect(await statusOf({ origin: `http://${name}${port}` })).toBe(200)
+        expect(await statusOf({ origin: `https://${name}${port}` })).toBe(200)
+      }),
+    )
+    await fc.assert(
+      fc.asyncProperty(foreignName, port, async (name, port) => {
+        expect(await statusOf({ host: name + port })).toBe(403)
+        expect(await statusOf({ origin: `http://${name}${port}` })).toBe(403)
+      }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'binary' }), async (text) => {
+        // Nothing makes it fail, and no name that has more to it than a name and a port is local.
+        const status = await statusOf({ host: text, origin: `http://${text}` })
+        expect([200, 403]).toContain(status)
+        if (/[/@\\?#\s]/.test(text)) expect(status).toBe(403)
+      }),
+    )
+  })
+
+  test('an address is of this machine or it is not', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(
+          fc.ipV4(),
+          fc.ipV6().filter((address) => !address.includes('.')),
+          fc.ipV4().map((ip) => `::ffff:${ip}`),
+          fc.tuple(byte, byte, byte).map((b) => `127.${b.join('.')}`),
+        ),
+        async (address) => {
+          const expected = isLocal(address) ? 200 : 401
+          expect(await statusOf({ address })).toBe(expected)
+          expect(await statusOf({ forwarded: address, ips: [address] })).toBe(expected)
+          expect(await statusOf({ address, forwarded: address })).toBe(401)
+        },
+      ),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'binary' }), async (text) => {
+        fc.pre(!/^(127\.|::1$|::ffff:)/i.test(text.trim()))
+        expect(await statusOf({ address: text })).toBe(401)
+        expect(await statusOf({ forwarded: text, ips: [text] })).toBe(401)
+      }),
+    )
+  })
+
+  test('AUTH=open asks for none of that', async () => {
+    const caller = { address: '203.0.113.9', host: 'evil.com', origin: 'https://evil.com' }
+    expect(await statusOf(caller)).toBe(401)
+    expect(await statusOf(caller, { AUTH: 'open' })).toBe(200)
+  })
+})
