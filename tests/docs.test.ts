@@ -23,7 +23,13 @@ import { errorTable } from '../packages/api/src/errors.ts'
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const documents = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'docs/api-v2.md']
+const documents = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'docs/access.md',
+  'docs/api-v2.md',
+]
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const readme = read('README.md')
 
@@ -283,6 +289,45 @@ class Translation {
     return this.#shown.get(real) ?? `another id than ${shown}`
   }
 }
+
+describe('the five steps to a public address', () => {
+  const [, section = ''] = readme.split('## Put it on a public address')
+  const [steps = ''] = section.split('\n## ')
+  const commands = [...steps.matchAll(/^ {3}```bash\n([\s\S]*?)^ {3}```$/gm)].map(([, text = '']) =>
+    text.replace(/^ {3}/gm, '').trim(),
+  )
+
+  it('are each a command', () => {
+    expect(commands.map((command) => command.split(/\s/)[0])).toEqual([
+      'npm',
+      'TRUST_PROXY=loopback',
+      'caddy',
+      'curl',
+      'curl',
+    ])
+  })
+
+  it('close the door, and open it to a user with a token', async (context) => {
+    needs(context, 'sh', 'curl')
+    const [create = '', start = '', , check = '', mint = ''] = commands
+    const settings = [...start.matchAll(/([A-Z_]+)=(\S+)/g)].map(([, name, value]) => [name, value])
+    await using app = await createTestApp(Object.fromEntries(settings))
+    const sh = (command: string, env: Record<string, string> = {}) =>
+      run('sh', ['-c', command.replaceAll('https://chat.example.com', app.url)], { env })
+
+    const cli = `"${process.execPath}" --import tsx apps/server/src/cli.ts`
+    const made = await sh(create.replace('npm run -s cli --', cli), {
+      DATABASE_URL: app.databaseUrl,
+    })
+    expect(made.stderr).toBe('')
+    expect(await sh(check)).toMatchObject({ stdout: '401\n' })
+    const minted = await sh(mint, { KEY: made.stdout.trim() })
+    const { token } = JSON.parse(minted.stdout)
+    const headers = { Authorization: `Bearer ${token}` }
+    const listed = await app.fetch('/api/v3/rooms?orgId=DOWELL12345', { headers })
+    expect(listed.status).toBe(200)
+  })
+})
 
 describe('the requests in README', () => {
   const shell = blocksOf(readme).filter(({ language }) => language === 'sh')

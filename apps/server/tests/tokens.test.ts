@@ -156,6 +156,8 @@ describe('createUserToken', () => {
       'FORBIDDEN',
     )
     expect(await outcome(me.createMessage({ ...say, side: false, author: 'me' }))).toBe('FORBIDDEN')
+    const asSystem = { ...say, side: false, author: customer, messageType: 'System' }
+    expect(await outcome(me.createMessage(asSystem))).toBe('FORBIDDEN')
     expect(await outcome(me.deleteRoom({ roomId: room }))).toBe('FORBIDDEN')
     const { items } = await me.getMessages({ roomId: room })
     expect(items.map(({ author }) => author)).toEqual([customer])

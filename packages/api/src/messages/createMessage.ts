@@ -74,12 +74,14 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
   })
 }
 
-/** A token speaks for one person on one side: not as the other side, nor as someone else. */
-function requireOwnVoice(actor: Actor, { side, author }: Input): void {
+/** A token speaks for one person on one side: not as the other side, nor as someone else, nor a customer as the system. */
+function requireOwnVoice(actor: Actor, { side, author, messageType }: Input): void {
   if (actor.kind !== 'user') return
+  const asSystem = !actor.side && messageType.toLowerCase() === 'system'
   const errors = {
     ...(side === actor.side ? {} : { side: [`must be ${actor.side}, the side of the token`] }),
     ...(author === actor.userId ? {} : { author: ['must be the user of the token'] }),
+    ...(asSystem ? { messageType: ['must not be system from a customer'] } : {}),
   }
   if (Object.keys(errors).length > 0) throw new AppError('FORBIDDEN', { errors })
 }
