@@ -113,7 +113,7 @@ const settings = {
   ),
   CORS_ORIGINS: setting(
     '',
-    'Origins whose pages may call, comma-separated, or *. In open mode also every origin on this machine.',
+    'Origins whose pages may call, comma-separated; * is every page that brings a credential. In open mode also every origin on this machine.',
     list(isOrigin, 'must be origins such as https://app.example.com, comma-separated, or *'),
   ),
   RATE_LIMIT_ACTOR: setting(
