@@ -116,9 +116,10 @@ describe('what the operator is told at the start', () => {
 
   test('a warning, as long as it is open', async () => {
     const url = (name: string) => ({ DATABASE_URL: `sqlite:${join(folder, name)}` })
-    const app = await createTestApp(url('with-key'))
-    await createKey(app)
-    await app.close()
+    {
+      await using app = await createTestApp(url('with-key'))
+      await createKey(app)
+    }
     const [open, keys, outright] = await Promise.all([
       start({ ...url('no-key'), HOST: '0.0.0.0' }),
       start(url('with-key')),
