@@ -216,9 +216,9 @@ describe('random operations of three organisations', () => {
       }),
       { numRuns: 10 },
     )
-    // Neither an empty answer to everything nor one to nothing would have shown anything.
-    expect(seen.own).toBeGreaterThan(30)
-    expect(seen.refused).toBeGreaterThan(30)
+    // Neither an empty answer to everything nor one to nothing would have shown anything. (Of some 45 each, on average.)
+    expect(seen.own).toBeGreaterThan(10)
+    expect(seen.refused).toBeGreaterThan(10)
   })
 })
 
