@@ -330,6 +330,25 @@ async function call(target: TestApp, way: Way, caller: Caller, of: Organisation)
   return reply
 }
 
+test('a stranger is told so before a body is read', async () => {
+  const strange = [
+    ['application/json', '{'],
+    ['text/plain', 'a'],
+    ['application/json', 'x'.repeat(4 * 1024 * 1024)],
+  ] as const
+  for (const path of ['/api/v2/room-control/', '/api/v3/rooms', '/trpc/createRoom']) {
+    for (const [type, body] of strange) {
+      const response = await app.fetch(path, {
+        method: 'POST',
+        headers: { 'Content-Type': type },
+        body,
+      })
+      expect(response.status, `${path} ${type} ${body.length}`).toBe(401)
+      expect(await response.text()).toContain('UNAUTHORIZED')
+    }
+  }
+})
+
 describe.each(ways)('$title', (way) => {
   test('lets in whom the table lets in, and nobody else', async () => {
     const outcomes = await Promise.all(
