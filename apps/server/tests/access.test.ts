@@ -22,6 +22,7 @@ import {
 } from '@dowell-chat/db'
 import { CompactEncrypt, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { SentHeaders } from './http.ts'
 import {
   as,
   bearer,
@@ -36,7 +37,7 @@ import {
   type Voice,
 } from './identities.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
-import { procedureNames, type Reply, type SentHeaders, type Way, ways } from './ways.ts'
+import { procedureNames, type Reply, type Way, ways } from './ways.ts'
 
 /** Someone who calls, and what the table makes of them. */
 interface Caller {
