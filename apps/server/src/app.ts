@@ -95,7 +95,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     refuseBadHost(req)
     next()
   })
-  app.use(health(deps, () => closing !== undefined))
+  app.use(health(deps.db, () => closing !== undefined))
   app.use(docs())
   app.use('/trpc', trpc({ contextOf, bodyLimit: 8 * bodyLimit }))
   app.use('/api/v2', restV2({ contextOf, bodyLimit }))

@@ -22,6 +22,7 @@ import {
 } from '@dowell-chat/db'
 import { CompactEncrypt, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { SentHeaders } from './http.ts'
 import {
   as,
   bearer,
@@ -36,7 +37,7 @@ import {
   type Voice,
 } from './identities.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
-import { procedureNames, type Reply, type SentHeaders, type Way, ways } from './ways.ts'
+import { procedureNames, type Reply, type Way, ways } from './ways.ts'
 
 /** Someone who calls, and what the table makes of them. */
 interface Caller {
@@ -329,6 +330,25 @@ async function call(target: TestApp, way: Way, caller: Caller, of: Organisation)
   expectShape(way, reply)
   return reply
 }
+
+test('a stranger is told so before a body is read', async () => {
+  const strange = [
+    ['application/json', '{'],
+    ['text/plain', 'a'],
+    ['application/json', 'x'.repeat(4 * 1024 * 1024)],
+  ] as const
+  for (const path of ['/api/v2/room-control/', '/api/v3/rooms', '/trpc/createRoom']) {
+    for (const [type, body] of strange) {
+      const response = await app.fetch(path, {
+        method: 'POST',
+        headers: { 'Content-Type': type },
+        body,
+      })
+      expect(response.status, `${path} ${type} ${body.length}`).toBe(401)
+      expect(await response.text()).toContain('UNAUTHORIZED')
+    }
+  }
+})
 
 describe.each(ways)('$title', (way) => {
   test('lets in whom the table lets in, and nobody else', async () => {

@@ -1,4 +1,4 @@
-import { type IncomingHttpHeaders, request } from 'node:http'
+import { type Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { connect } from 'node:net'
 import { expect } from 'vitest'
 
@@ -15,6 +15,9 @@ export interface Answer {
   readonly body: Json | undefined
 }
 
+/** Headers of a request; a list sends the header more than once. */
+export type SentHeaders = Record<string, string | string[]>
+
 export interface Outgoing {
   readonly path: string
   readonly method?: string
@@ -22,11 +25,16 @@ export interface Outgoing {
   readonly body?: string | Buffer | undefined
   /** Sends the body in chunks, without saying how long it is. */
   readonly chunked?: boolean
+  /** Keeps connections; without one the request has its own. */
+  readonly agent?: Agent
 }
 
 /** Sends one request as it is told to: fetch has opinions about methods, headers and bodies. */
-export function send({ url }: { url: string }, outgoing: Outgoing): Promise<Answer> {
-  const { path, method = 'GET', headers = {}, body, chunked = false } = outgoing
+export function send(
+  { url }: { url: string },
+  outgoing: Omit<Outgoing, 'headers'> & { readonly headers?: SentHeaders },
+): Promise<Answer> {
+  const { path, method = 'GET', headers = {}, body, chunked = false, agent = false } = outgoing
   const { hostname, port } = new URL(url)
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
   const framing: Record<string, string> = chunked
@@ -38,7 +46,7 @@ export function send({ url }: { url: string }, outgoing: Outgoing): Promise<Answ
       port,
       path,
       method,
-      agent: false,
+      agent,
       headers: { ...(bytes ? framing : {}), ...headers },
     })
     // A server may answer and close before it has read everything; then the answer counts.

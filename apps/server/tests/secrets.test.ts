@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dump, openDirectly } from './database.ts'
+import type { SentHeaders } from './http.ts'
 import {
   as,
   bearer,
@@ -11,7 +12,7 @@ import {
   unlimited,
 } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { type Reply, type SentHeaders, ways, waysOf } from './ways.ts'
+import { type Reply, ways, waysOf } from './ways.ts'
 
 /** A piece of this length of a secret, wherever it is found, is a leak. */
 const PIECE = 20

@@ -2,6 +2,7 @@ import type { ProcedureName } from '@dowell-chat/api'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { captureStatements, dumpOf, openDirectly, type Rows } from './database.ts'
+import type { SentHeaders } from './http.ts'
 import {
   as,
   bearer,
@@ -14,7 +15,7 @@ import {
   type Voice,
 } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { procedureNames, type Reply, type SentHeaders, waysOf } from './ways.ts'
+import { procedureNames, type Reply, waysOf } from './ways.ts'
 
 let app: TestApp
 

@@ -1,4 +1,4 @@
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import {
   accessTable,
   appRouter,
@@ -9,6 +9,7 @@ import {
   v3Router,
 } from '@dowell-chat/api'
 import superjson from 'superjson'
+import { type SentHeaders, send as sendAs } from './http.ts'
 import type { TestApp } from './support.ts'
 
 /** An answer, whatever surface it came by. */
@@ -23,9 +24,6 @@ export interface Reply {
   readonly httpStatus: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
-
-/** Headers of a request; a list sends the header more than once. */
-export type SentHeaders = Record<string, string | string[]>
 
 /** One of the ways in which a procedure can be called. */
 export interface Way {
@@ -53,43 +51,22 @@ export function waysOf<Name extends ProcedureName>(name: Name) {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 8 })
 
-/** fetch joins a header that is given twice into one; this sends it twice. */
-function send(
+async function send(
   app: TestApp,
   method: string,
   path: string,
   headers: SentHeaders,
   body?: unknown,
 ): Promise<Omit<Reply, 'status'>> {
-  const sent = body === undefined ? undefined : JSON.stringify(body)
-  const all = {
-    ...headers,
-    ...(sent === undefined
-      ? {}
-      : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) }),
-  }
-  return new Promise((resolve, reject) => {
-    const outgoing = request(`${app.url}${path}`, { method, agent, headers: all }, (incoming) => {
-      const chunks: Buffer[] = []
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
-      incoming.on('error', reject)
-      incoming.on('end', () => {
-        const text = Buffer.concat(chunks).toString()
-        const { statusCode: httpStatus = 0, headers } = incoming
-        resolve({ httpStatus, headers, text, body: parse(text) })
-      })
-    })
-    outgoing.on('error', reject)
-    outgoing.end(sent)
+  const json = body === undefined ? {} : { 'Content-Type': 'application/json' }
+  const { status: httpStatus, ...answer } = await sendAs(app, {
+    method,
+    path,
+    agent,
+    headers: { ...headers, ...json },
+    body: body === undefined ? undefined : JSON.stringify(body),
   })
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
+  return { httpStatus, ...answer }
 }
 
 function typeOf(procedure: ProcedureName): 'query' | 'mutation' {

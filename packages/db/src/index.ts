@@ -1,5 +1,5 @@
 export { type Database, type DatabaseOptions, openDatabase } from './database.ts'
-export { DatabaseError, type DatabaseErrorReason } from './errors.ts'
+export { DatabaseError } from './errors.ts'
 export {
   anyApiKeyExists,
   apiKeysNextTo,
@@ -22,7 +22,6 @@ export {
   findRoom,
   insertRoom,
   type RoomIdentity,
-  type RoomListing,
   type RoomScope,
   roomsNextTo,
   setRoomActive,

@@ -38,11 +38,12 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
     if (options.forms && req.is(FORM_TYPE)) return fieldsOf(await readText(req, res))
     if (options.forms && req.is(MULTIPART_TYPE)) {
       refuseLong(req, limit)
-      const wasUtf8 = watchUtf8(req)
-      await multipart(req, res).catch((error) => {
+      const watched = watch(req, limit)
+      const read = multipart(req, res).catch((error) => {
         throw fromMultipart(error)
       })
-      if (!wasUtf8()) throw new AppError('PARSE_ERROR', { message: UTF8 })
+      await Promise.race([read, watched.tooLong])
+      if (!watched.isUtf8()) throw new AppError('PARSE_ERROR', { message: UTF8 })
       return lastOfEach(req.body)
     }
     throw unsupportedType(options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE])
@@ -98,18 +99,29 @@ function createTextReader(limit: number): (req: Request, res: Response) => Promi
 
 const UTF8 = 'The body must be UTF-8'
 
-/** Looks at a body while something else reads it: that one would take broken bytes for U+FFFD. */
-function watchUtf8(req: Request): () => boolean {
+/**
+ * Looks at a body while multer reads it, which takes broken bytes for U+FFFD and limits each field but not all of them
+ * together.
+ */
+function watch(req: Request, limit: number): { isUtf8(): boolean; tooLong: Promise<never> } {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let good = true
-  req.on('data', (chunk: Buffer) => {
-    try {
-      decoder.decode(chunk, { stream: true })
-    } catch {
-      good = false
-    }
+  let length = 0
+  const tooLong = new Promise<never>((_, reject) => {
+    req.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      if (length > limit) {
+        req.unpipe()
+        reject(new AppError('PAYLOAD_TOO_LARGE'))
+      }
+      try {
+        decoder.decode(chunk, { stream: true })
+      } catch {
+        good = false
+      }
+    })
   })
-  return () => good
+  return { isUtf8: () => good, tooLong }
 }
 
 /** Saves reading a body that says itself that it is too large. */

@@ -1,5 +1,11 @@
 import { finished } from 'node:stream'
-import { AppError, errorTable, type PublicError, toPublicError } from '@dowell-chat/api'
+import {
+  AppError,
+  type ErrorCode,
+  errorTable,
+  type PublicError,
+  toPublicError,
+} from '@dowell-chat/api'
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 
 /** How a surface words a failure. REST v2 has its documented envelope, tRPC its own wire. */
@@ -67,20 +73,20 @@ export function requestIdOf(res: Response): string {
   return String(res.req.id)
 }
 
+const codeOfStatus: Record<number, ErrorCode> = {
+  413: 'PAYLOAD_TOO_LARGE',
+  415: 'UNSUPPORTED_MEDIA_TYPE',
+}
+
 /** Failures of express and its body parsers, which carry a status and often a type. */
 function fromHttp(error: unknown): PublicError | undefined {
   if (error instanceof AppError || !(error instanceof Error)) return undefined
   const { status, type } = error as { status?: unknown; type?: unknown }
   if (typeof status !== 'number' || status >= 500) return undefined
   const code =
-    type === 'request.size.invalid'
-      ? 'PARSE_ERROR'
-      : status === 413
-        ? 'PAYLOAD_TOO_LARGE'
-        : status === 415
-          ? 'UNSUPPORTED_MEDIA_TYPE'
-          : 'BAD_REQUEST'
-  return { code, ...errorTable[code], message: errorTable[code].text }
+    type === 'request.size.invalid' ? 'PARSE_ERROR' : (codeOfStatus[status] ?? 'BAD_REQUEST')
+  const { status: told, text } = errorTable[code]
+  return { code, status: told, message: text }
 }
 
 /** 405 with the methods that there are. */

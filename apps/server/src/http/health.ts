@@ -1,4 +1,4 @@
-import type { Deps } from '@dowell-chat/api'
+import type { Database } from '@dowell-chat/db'
 import express, { type Router } from 'express'
 import { onlyMethods } from './errors.ts'
 
@@ -6,7 +6,7 @@ import { onlyMethods } from './errors.ts'
  * `/healthz`: the process answers. `/readyz`: it may be sent requests, because the database answers and it is not on
  * its way out.
  */
-export function health(deps: Deps, isClosing: () => boolean): Router {
+export function health(db: Database, isClosing: () => boolean): Router {
   const router = express.Router()
   router.get('/healthz', (_req, res) => {
     res.json({ status: 'ok' })
@@ -17,7 +17,7 @@ export function health(deps: Deps, isClosing: () => boolean): Router {
       return
     }
     try {
-      await deps.db.ping()
+      await db.ping()
       res.json({ status: 'ok' })
     } catch (error) {
       req.log.error({ err: error }, 'the database does not answer')

@@ -1,3 +1,4 @@
+import { finished } from 'node:stream/promises'
 import {
   AppError,
   appRouter,
@@ -8,7 +9,7 @@ import {
 } from '@dowell-chat/api'
 import { createExpressMiddleware } from '@trpc/server/adapters/express'
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
-import type { RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import { createJsonTextReader } from './body.ts'
 import { type Dress, methodNotAllowed, noteFailure, requestIdOf, sendError } from './errors.ts'
 import type { ContextOf } from './identity.ts'
@@ -46,10 +47,7 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
   const readBody = createJsonTextReader(bodyLimit)
   const middleware = createExpressMiddleware({
     router: appRouter,
-    createContext: ({ req, res }) =>
-      contextOf(req, res).catch((error: unknown) => {
-        throw toTrpcError(error) ?? error
-      }),
+    createContext: ({ res }) => res.locals.context,
     maxBatchSize: MAX_BATCH_SIZE,
     responseMeta({ data, errors, eagerGeneration }) {
       const told = errors.map((error) => toPublicError(error))
@@ -77,13 +75,35 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
       const { method } = req
       if (method !== 'HEAD' && !METHODS.includes(method)) throw methodNotAllowed(res, METHODS)
       if (!PROCEDURES.test(req.path)) throw new AppError('NOT_FOUND')
-      if (method === 'POST') req.body = await readBody(req, res)
+      const context = contextOf(req, res).catch((error: unknown) => {
+        throw toTrpcError(error) ?? error
+      })
+      res.locals.context = context
+      const isKnown = await context.then(
+        () => true,
+        () => false,
+      )
       // Of any other request only the URL counts, and tRPC would choose by this how to read it.
-      else delete req.headers['content-type']
+      if (method !== 'POST') delete req.headers['content-type']
+      else if (isKnown) req.body = await readBody(req, res)
+      else if (!(await discardBody(req, res))) return
     } catch (error) {
       sendError(res, error)
       return
     }
     withRequestId(requestIdOf(res), () => middleware(req, res, next))
   }
+}
+
+/**
+ * Throws the body of somebody who is not let in away, so that tRPC, which tells each call of a batch of that, finds an
+ * empty one.
+ *
+ * @returns false when the request ended before its body did, and was answered as far as it can be
+ */
+async function discardBody(req: Request, res: Response): Promise<boolean> {
+  req.headers['content-type'] = 'application/json'
+  req.body = ''
+  await finished(req.resume()).catch(() => undefined)
+  return req.complete && !res.headersSent
 }

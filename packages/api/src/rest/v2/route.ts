@@ -1,7 +1,11 @@
 import { AppError } from '../../errors.ts'
-import type { RestRoute } from '../route.ts'
 import { type V2Method, type V2Operation, v2Operations } from './operations.ts'
 import { innerPath } from './router.ts'
+
+/** Where a request to a documented URL leads: to a procedure's own path with its input, or nowhere with this method. */
+type V2Route =
+  | { readonly path: string; readonly input: Record<string, unknown> }
+  | { readonly allowed: readonly string[] }
 
 const byUrl = Map.groupBy(v2Operations, (operation) => operation.url)
 
@@ -21,7 +25,7 @@ export function matchV2(path: string): { readonly methods: readonly string[] } |
  *
  * @throws AppError INVALID_REQUEST_TYPE
  */
-export function routeV2(method: string, path: string, fields: Record<string, unknown>): RestRoute {
+export function routeV2(method: string, path: string, fields: Record<string, unknown>): V2Route {
   const operations = operationsAt(path)
   const operation = choose(operations, method as V2Method, fields)
   if (!(operation.methods as readonly string[]).includes(method)) {

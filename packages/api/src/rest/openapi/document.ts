@@ -1,0 +1,66 @@
+import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
+import { v2Router } from '../v2/router.ts'
+import { v3Router } from '../v3.ts'
+import { errorSchemas, headers } from './errors.ts'
+import { type Paths, type Schemas, sortKeys } from './operation.ts'
+import { v2Paths } from './v2.ts'
+import { v3Paths } from './v3.ts'
+
+export type OpenApiVersion = '3.1.0' | '3.0.3'
+
+/** The version of the REST API, not of the software. */
+const API_VERSION = '3.0.0'
+
+const description = `Support chat: an end user of some product opens a **room** with an organisation, and both sides write **messages**.
+
+- **v3** names things by resource: \`/api/v3/rooms\`.
+- **v2** is the documented DowellChat API at its documented URLs. Where several operations share one URL, \`type\` chooses. Bodies may be JSON, urlencoded or multipart; a trailing slash makes no difference.
+
+Every error body has a \`code\` for programs, a \`message\` for people and a \`requestId\` for the log.`
+
+/** The OpenAPI document of both REST surfaces, made from the procedures by trpc-to-openapi. */
+export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
+  const options = {
+    title: 'Dowell Chat',
+    description,
+    version: API_VERSION,
+    baseUrl: '/',
+    openApiVersion: version,
+    license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
+    securitySchemes: {
+      bearer: {
+        type: 'http',
+        scheme: 'bearer',
+        description: 'An API key (`dck_…`) for servers, or a user token for one person.',
+      },
+    },
+  } as const
+  const v3 = generateOpenApiDocument(v3Router, options)
+  const v2 = generateOpenApiDocument(v2Router, options)
+  const schemas = {
+    ...v3.components?.schemas,
+    ...v2.components?.schemas,
+    ...errorSchemas,
+  } as Schemas
+
+  return {
+    ...v3,
+    tags: [
+      { name: 'rooms', description: 'Conversations of one user with one organisation.' },
+      { name: 'messages', description: 'What the two sides write in a room.' },
+      { name: 'access', description: 'API keys, user tokens and the audit log.' },
+      { name: 'v2', description: 'The documented DowellChat v2 API.' },
+    ],
+    // In open mode a caller on the server's own machine needs none.
+    security: [{ bearer: [] }, {}],
+    paths: {
+      ...v3Paths(v3.paths as Paths, schemas),
+      ...v2Paths(v2.paths as Paths, schemas),
+    } as NonNullable<OpenAPIObject['paths']>,
+    components: {
+      securitySchemes: options.securitySchemes,
+      schemas: sortKeys(schemas) as never,
+      headers,
+    },
+  }
+}

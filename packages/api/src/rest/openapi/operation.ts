@@ -1,0 +1,60 @@
+/** A part of an OpenAPI document, as trpc-to-openapi generates it and we complete it. */
+export type Json = Record<string, unknown>
+
+export type Operation = Json & {
+  operationId: string
+  parameters?: Json[]
+  requestBody?: { required?: boolean; content: Record<string, Json> }
+  responses: Record<string, Json & { content?: Record<string, Json> }>
+}
+/** By path, then by method in lower case. */
+export type Paths = Record<string, Record<string, Operation>>
+/** The document's named schemas. */
+export type Schemas = Record<string, Json>
+
+export const requestIdHeader = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } }
+
+/** Gives a request body a name of its own, for the generators of clients. */
+export function nameBody(operation: Operation, name: string, schemas: Schemas): void {
+  const json = operation.requestBody?.content['application/json']
+  if (!json) return
+  // v3 refuses unknown keys and v2 ignores them, but neither wants them.
+  schemas[name] = json.schema as Json
+  json.schema = { $ref: `#/components/schemas/${name}` }
+  if (operation.requestBody) operation.requestBody.required = true
+}
+
+/** Says what the generator does not: where a parameter's description is, and what a call and its answer look like. */
+export function explain(
+  operation: Operation,
+  example: { parameters: Json; body: Json; answer: unknown },
+): void {
+  for (const parameter of operation.parameters ?? []) {
+    parameter.description ??= (parameter.schema as Json).description
+    const value = example.parameters[parameter.name as string]
+    if (value !== undefined) parameter.example = value
+  }
+  const body = operation.requestBody?.content['application/json']
+  if (body) body.example = example.body
+  const { 200: answer } = operation.responses
+  if (answer) {
+    operation.responses[200] = { ...withExample(answer, example.answer), headers: requestIdHeader }
+  }
+}
+
+/** The same JSON response with another example. */
+export function withExample(
+  response: Json,
+  example: unknown,
+): Json & { content: Record<string, Json> } {
+  const { 'application/json': json } = response.content as Record<string, Json>
+  return { ...response, content: { 'application/json': { ...json, example } } }
+}
+
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
+
+export function sortKeys<T>(record: Record<string, T>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)))
+}

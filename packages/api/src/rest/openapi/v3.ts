@@ -1,0 +1,52 @@
+import type { Meta } from '../../trpc.ts'
+import { v3Router } from '../v3.ts'
+import { errorResponses, wrongField } from './errors.ts'
+import {
+  capital,
+  explain,
+  type Json,
+  nameBody,
+  type Operation,
+  type Paths,
+  type Schemas,
+  sortKeys,
+  withExample,
+} from './operation.ts'
+
+/** The paths of REST v3 as they were generated, completed by what each procedure's meta says. */
+export function v3Paths(paths: Paths, schemas: Schemas): Paths {
+  for (const [name, procedure] of Object.entries(v3Router._def.procedures)) {
+    const meta = procedure._def.meta as Meta
+    if (!meta.openapi) continue
+    const operation = paths[meta.openapi.path]?.[meta.openapi.method.toLowerCase()]
+    if (!operation) throw new Error(`${name} is missing from the generated document`)
+    nameBody(operation, `${capital(name)}Request`, schemas)
+    const example = meta.example?.input ?? {}
+    explain(operation, {
+      parameters: example,
+      body: Object.fromEntries(
+        Object.entries(example).filter(([key]) => !meta.openapi?.path.includes(`{${key}}`)),
+      ),
+      answer: meta.example?.output,
+    })
+    const { 200: success, ...rest } = operation.responses
+    operation.responses = {
+      ...successes(success as Json, meta.rest),
+      ...rest,
+      ...errorResponses(operation, 'Error', {
+        errors: meta.errors,
+        wrong: wrongField(operation, schemas),
+      }),
+    }
+  }
+  return sortKeys(paths)
+}
+
+/** 200, or 201 for what makes something; and both where the same call may find that it was made before. */
+function successes(success: Json, rest: Meta['rest']): Operation['responses'] {
+  if (!rest?.created) return { 200: { ...success, description: 'The answer' } }
+  const made = { 201: { ...success, description: 'It was made' } }
+  if (rest.repeated === undefined) return made
+  const found = { ...withExample(success, rest.repeated), description: 'It was there already' }
+  return { 200: found, ...made }
+}
