@@ -81,6 +81,9 @@ export function fieldErrors(error: ZodError): FieldErrors {
     const path = issue.path.map(String).join('.')
     if (issue.code === 'unrecognized_keys') {
       for (const key of issue.keys) add(path ? `${path}.${key}` : key, 'is not a known key')
+    } else if (path === '' && issue.code === 'invalid_type') {
+      // The whole input, over tRPC; the schemas word only their fields.
+      add('input', 'must be an object')
     } else {
       add(path || 'input', issue.message)
     }

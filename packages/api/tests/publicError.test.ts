@@ -170,6 +170,21 @@ test.for(['constructor', 'prototype', 'toString', 'hasOwnProperty', 'x'])(
   },
 )
 
+test.for(['{}', '{"json":null}', '{"json":[]}', '{"json":"x"}', undefined])(
+  'an input that is no object (%s) is told in our words',
+  async (input) => {
+    const query = input === undefined ? '' : `?input=${encodeURIComponent(input)}`
+    const response = await fetchRequestHandler({
+      endpoint: '/trpc',
+      router: appRouter,
+      req: new Request(`http://server/trpc/getRoomById${query}`),
+      createContext: () => createContext({} as never),
+    })
+    const { error } = (await response.json()) as { error: { json: { data: object } } }
+    expect(error.json.data).toMatchObject({ errors: { input: ['must be an object'] } })
+  },
+)
+
 describe('the table of errors', () => {
   const entries = Object.entries(errorTable) as [ErrorCode, (typeof errorTable)[ErrorCode]][]
 
