@@ -471,6 +471,16 @@ function multipart(fields: Fields): FormData {
   return form
 }
 
+test('HEAD changes nothing, though GET deletes', async () => {
+  const room_id = await openRoom()
+  const query = new URLSearchParams({ type: 'delete_room', room_id })
+  const refused = await app.fetch(`${SERVICE}?${query}`, { method: 'HEAD' })
+  expect([refused.status, refused.headers.get('allow')]).toEqual([405, 'POST, DELETE, OPTIONS'])
+  expect(await isActive(room_id)).toBe(true)
+  query.set('type', 'get_messages')
+  expect((await app.fetch(`${SERVICE}?${query}`, { method: 'HEAD' })).status).toBe(200)
+})
+
 describe.each(Object.entries(deletions))('delete_room by %s', (_, remove) => {
   const deleted = {
     status: 200,

@@ -35,7 +35,7 @@ export function restV2(options: RestOptions): RequestHandler {
     const fields = { ...query, ...(await readBody(req, res)) }
     // v2 ignores keys that it does not know, and this one must not reach plain objects.
     Reflect.deleteProperty(fields, '__proto__')
-    const route = routeV2(method, path, fields)
+    const route = routeV2(req.method, path, fields)
     if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
     await call(req, res, { context, method, path: route.path, input: route.input })
     return true

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors.ts'
 import { type V2Method, type V2Operation, v2Operations } from './operations.ts'
-import { innerPath } from './router.ts'
+import { innerPath, isRead } from './router.ts'
 
 /** Where a request to a documented URL leads: to a procedure's own path with its input, or nowhere with this method. */
 type V2Route =
@@ -26,10 +26,12 @@ export function matchV2(path: string): { readonly methods: readonly string[] } |
  * @throws AppError INVALID_REQUEST_TYPE
  */
 export function routeV2(method: string, path: string, fields: Record<string, unknown>): V2Route {
-  const operations = operationsAt(path)
-  const operation = choose(operations, method as V2Method, fields)
-  if (!(operation.methods as readonly string[]).includes(method)) {
-    return { allowed: operation.methods }
+  const asked = (method === 'HEAD' ? 'GET' : method) as V2Method
+  const operation = choose(operationsAt(path), asked, fields)
+  if (!operation.methods.includes(asked)) return { allowed: operation.methods }
+  // HEAD asks what GET would answer and must change nothing (RFC 9110, 9.2.1), whatever GET does here.
+  if (method === 'HEAD' && !isRead(operation, asked)) {
+    return { allowed: operation.methods.filter((one) => one !== 'GET') }
   }
   const { type: _, ...input } = fields
   return { path: innerPath(operation), input }

@@ -15,13 +15,18 @@ export const v2Router = router(
           .meta(metaOf(operation, method))
           .input(operation.input)
           .output(operation.output)
-          [method === 'GET' && operation.name !== 'deleteRoom' ? 'query' : 'mutation'](
-            ({ ctx, input }) => operation.run(ctx, input as never),
+          [isRead(operation, method) ? 'query' : 'mutation'](({ ctx, input }) =>
+            operation.run(ctx, input as never),
           ),
       ]),
     ),
   ),
 )
+
+/** One documented GET changes something. */
+export function isRead({ name }: V2Operation, method: V2Method): boolean {
+  return method === 'GET' && name !== 'deleteRoom'
+}
 
 function metaOf(operation: V2Operation, method: V2Method): Meta {
   const { summary, description, errors, example } = operation
