@@ -46,6 +46,27 @@ const reads = {
 } satisfies Record<string, Call>
 const read = reads.v3
 
+/** What is refused before it becomes a call. */
+const nonsense = [
+  { path: '/api/v3/rooms', type: 'application/json', body: '{', status: 400 },
+  { path: '/api/v2/room-control/', type: 'application/json', body: '{', status: 400 },
+  { path: '/api/v2/room-service/', type: 'application/json', body: '{"type":"sing"}', status: 400 },
+  { path: '/trpc/createRoom', type: 'text/plain', body: '{}', status: 415 },
+]
+
+test.each(nonsense)('what cannot become a call is paid for: $path', async (sent) => {
+  await using app = await createTestApp({ RATE_LIMIT_ACTOR: '3' })
+  const { path, type, body, status } = sent
+  const statuses = []
+  for (let i = 0; i < 5; i++) {
+    const headers = { 'Content-Type': type }
+    statuses.push((await request(`${app.url}${path}`, { method: 'POST', headers, body })).status)
+  }
+  expect(statuses).toEqual([status, status, status, 429, 429])
+  // It is the same budget.
+  expect((await send(app, read)).status).toBe(429)
+})
+
 /** The same write on each surface. */
 const writes = {
   v3: {

@@ -13,8 +13,17 @@ import { requestIdOf } from './errors.ts'
 import type { Limits } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
 
+/** What a surface knows of a request, more than the procedures need. */
+export interface RequestContext extends Context {
+  /**
+   * Reads what a call needs. What cannot become a call costs as much as the cheapest one, so that nobody sends it without
+   * end.
+   */
+  readonly reading: <T>(read: () => Promise<T>) => Promise<T>
+}
+
 /** Finds out who is calling and makes what the procedures know of the request. The one place for every surface. */
-export type ContextOf = (req: Request, res: Response) => Promise<Context>
+export type ContextOf = (req: Request, res: Response) => Promise<RequestContext>
 
 export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode): ContextOf {
   async function identify(req: Request, res: Response): Promise<Actor> {
@@ -41,11 +50,20 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
     const actor = await identify(req, res)
     const address = networkOf(req.ip)
     const caller = actor.kind === 'open' ? address : budgetOf(actor)
+    const spend = (points: number) => limits.spend(res, caller, address, points)
     return {
       deps,
       actor,
       requestId: requestIdOf(res),
-      spend: (procedure) => limits.spend(res, caller, address, costOf(procedure)),
+      spend: (procedure) => spend(costOf(procedure)),
+      async reading(read) {
+        try {
+          return await read()
+        } catch (error) {
+          await spend(1)
+          throw error
+        }
+      },
     }
   }
 }

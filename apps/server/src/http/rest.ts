@@ -32,11 +32,14 @@ export function restV2(options: RestOptions): RequestHandler {
     if (!match.methods.includes(method)) throw methodNotAllowed(res, match.methods)
     // Before the body: who is not let in need not be read.
     const context = await options.contextOf(req, res)
-    const fields = { ...query, ...(await readBody(req, res)) }
-    // v2 ignores keys that it does not know, and this one must not reach plain objects.
-    Reflect.deleteProperty(fields, '__proto__')
-    const route = routeV2(req.method, path, fields)
-    if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
+    const route = await context.reading(async () => {
+      const fields = { ...query, ...(await readBody(req, res)) }
+      // v2 ignores keys that it does not know, and this one must not reach plain objects.
+      Reflect.deleteProperty(fields, '__proto__')
+      const found = routeV2(req.method, path, fields)
+      if ('allowed' in found) throw methodNotAllowed(res, found.allowed)
+      return found
+    })
     await call(req, res, { context, method, path: route.path, input: route.input })
     return true
   })
@@ -53,23 +56,35 @@ export function restV3(options: RestOptions): RequestHandler {
     const method = methodOf(req)
     if (!match.methods.includes(method)) throw methodNotAllowed(res, match.methods)
     const context = await options.contextOf(req, res)
-    const takesBody = method === 'POST' || method === 'PATCH' || method === 'PUT'
-    const body = await readBody(req, res)
-    if (!takesBody && body) {
-      throw new AppError('BAD_REQUEST', { message: `A ${method} request takes no body here` })
-    }
-    refuseKeys(takesBody ? Object.keys(query) : [], 'must be in the body')
-    const input = takesBody ? (body ?? {}) : query
-    refuseKeys(
-      Object.keys(input).filter((key) => match.keys.includes(key)),
-      'is taken from the path',
+    const input = await context.reading(async () =>
+      inputOf(method, query, await readBody(req, res), match.keys),
     )
-    if (Object.hasOwn(input, '__proto__')) {
-      throw new AppError('BAD_REQUEST', { errors: { '"__proto__"': ['is not a known key'] } })
-    }
     await call(req, res, { context, method, path, input })
     return true
   })
+}
+
+/** The input of a v3 call, from the one place where its method has it. @throws AppError BAD_REQUEST */
+function inputOf(
+  method: string,
+  query: Record<string, string>,
+  body: Fields | undefined,
+  keysOfPath: readonly string[],
+): Fields {
+  const takesBody = method === 'POST' || method === 'PATCH' || method === 'PUT'
+  if (!takesBody && body) {
+    throw new AppError('BAD_REQUEST', { message: `A ${method} request takes no body here` })
+  }
+  refuseKeys(takesBody ? Object.keys(query) : [], 'must be in the body')
+  const input = takesBody ? (body ?? {}) : query
+  refuseKeys(
+    Object.keys(input).filter((key) => keysOfPath.includes(key)),
+    'is taken from the path',
+  )
+  if (Object.hasOwn(input, '__proto__')) {
+    throw new AppError('BAD_REQUEST', { errors: { '"__proto__"': ['is not a known key'] } })
+  }
+  return input
 }
 
 function refuseKeys(keys: string[], text: string): void {

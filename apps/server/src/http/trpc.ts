@@ -79,13 +79,10 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
         throw toTrpcError(error) ?? error
       })
       res.locals.context = context
-      const isKnown = await context.then(
-        () => true,
-        () => false,
-      )
+      const known = await context.catch(() => undefined)
       // Of any other request only the URL counts, and tRPC would choose by this how to read it.
       if (method !== 'POST') delete req.headers['content-type']
-      else if (isKnown) req.body = await readBody(req, res)
+      else if (known) req.body = await known.reading(() => readBody(req, res))
       else if (!(await discardBody(req, res))) return
     } catch (error) {
       sendError(res, error)
