@@ -1,40 +1,25 @@
-import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
 import type { OpenApi } from './conformance.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 
-const CHROMIUM = '/usr/bin/chromium'
-const installed = existsSync(CHROMIUM)
-const required = Boolean(process.env.REQUIRE_BROWSER)
-
-if (!installed && !required) {
+if (!hasBrowser && !requiresBrowser) {
   test('pages in a real browser', ({ skip }) => {
     skip(`there is no ${CHROMIUM}; on Debian: apt-get install chromium`)
   })
 }
 
 // Where a browser is required and missing, these fail and say so.
-describe.runIf(installed || required)('in a real browser', () => {
+describe.runIf(hasBrowser || requiresBrowser)('in a real browser', () => {
   let app: TestApp
   let browser: Browser
 
   beforeAll(async () => {
     app = await createTestApp()
-    browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    })
+    browser = await launchBrowser()
   })
   afterAll(async () => {
     await browser?.close()

@@ -1,18 +1,18 @@
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import express, { type Express } from 'express'
 import pino from 'pino'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createBodyReader } from '../src/http/body.ts'
 import { lastErrorHandler, sendError } from '../src/http/errors.ts'
 import { hardening } from '../src/http/headers.ts'
 import { requestLog } from '../src/http/log.ts'
 import { createHttpServer, standardPatience } from '../src/http/server.ts'
+import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
 import { type Answer, answersIn, closeOf, converse, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
 
@@ -771,30 +771,17 @@ describe('patience', () => {
   }
 })
 
-const CHROMIUM = '/usr/bin/chromium'
-const hasBrowser = existsSync(CHROMIUM)
-
 test('there is a browser to test the page with', ({ skip }) => {
-  if (!process.env.REQUIRE_BROWSER && !hasBrowser) skip('chromium is not installed')
+  if (!requiresBrowser && !hasBrowser) skip('chromium is not installed')
   expect(hasBrowser, `${CHROMIUM} is missing, and REQUIRE_BROWSER is set`).toBe(true)
 })
 
 describe.skipIf(!hasBrowser)('in a real browser', () => {
   let browser: Browser
   beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-        '--host-resolver-rules=MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
-      ],
-    })
+    browser = await launchBrowser(
+      '--host-resolver-rules=MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
+    )
   })
   afterAll(() => browser?.close())
 
