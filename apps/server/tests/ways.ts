@@ -2,9 +2,11 @@ import { Agent } from 'node:http'
 import {
   accessTable,
   appRouter,
+  type CallName,
   type Inputs,
   type Meta,
   type ProcedureName,
+  streamNames,
   v2Router,
   v3Router,
 } from '@dowell-chat/api'
@@ -27,13 +29,16 @@ export interface Reply {
 
 /** One of the ways in which a procedure can be called. */
 export interface Way {
-  readonly procedure: ProcedureName
+  readonly procedure: CallName
   readonly title: string
   readonly surface: 'tRPC' | 'tRPC batch' | 'v2' | 'v3'
   call(app: TestApp, input: Record<string, unknown>, headers?: SentHeaders): Promise<Reply>
 }
 
-export const procedureNames = Object.keys(accessTable) as ProcedureName[]
+/** The procedures that are called and answer once. */
+export const procedureNames = (Object.keys(accessTable) as ProcedureName[]).filter(
+  (name): name is CallName => !(streamNames as readonly string[]).includes(name),
+)
 
 /** Every procedure on every surface that has it, read from the routers themselves. */
 export const ways: readonly Way[] = procedureNames.flatMap((procedure) => [
@@ -43,7 +48,7 @@ export const ways: readonly Way[] = procedureNames.flatMap((procedure) => [
   ...v3Ways(procedure),
 ])
 
-export function waysOf<Name extends ProcedureName>(name: Name) {
+export function waysOf<Name extends CallName>(name: Name) {
   return ways.filter(({ procedure }) => procedure === name) as readonly (Way & {
     call(app: TestApp, input: Inputs[Name], headers?: SentHeaders): Promise<Reply>
   })[]
@@ -69,11 +74,11 @@ async function send(
   return { httpStatus, ...answer }
 }
 
-function typeOf(procedure: ProcedureName): 'query' | 'mutation' {
-  return appRouter._def.procedures[procedure]._def.type
+function typeOf(procedure: CallName): 'query' | 'mutation' {
+  return appRouter._def.procedures[procedure]._def.type as 'query' | 'mutation'
 }
 
-function trpcWay(procedure: ProcedureName): Way {
+function trpcWay(procedure: CallName): Way {
   const query = typeOf(procedure) === 'query'
   return {
     procedure,
@@ -90,7 +95,7 @@ function trpcWay(procedure: ProcedureName): Way {
 }
 
 /** The call in the middle of two that can only fail, so that each result must have a status of its own. */
-function batchWay(procedure: ProcedureName): Way {
+function batchWay(procedure: CallName): Way {
   const query = typeOf(procedure) === 'query'
   const sibling = query ? 'getRoomById' : 'deleteRoom'
   return {
@@ -122,7 +127,7 @@ function restOf(router: typeof v2Router | typeof v3Router) {
   })
 }
 
-function v2Ways(procedure: ProcedureName): Way[] {
+function v2Ways(procedure: CallName): Way[] {
   return restOf(v2Router)
     .filter(({ key, method }) => key === `${procedure}${method}`)
     .map(({ method, path }) => {
@@ -145,7 +150,7 @@ function v2Ways(procedure: ProcedureName): Way[] {
     })
 }
 
-function v3Ways(procedure: ProcedureName): Way[] {
+function v3Ways(procedure: CallName): Way[] {
   return restOf(v3Router)
     .filter(({ key }) => key === procedure)
     .map(({ method, path }) => ({

@@ -16,6 +16,11 @@ function readInteger(value: unknown): unknown {
   return typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value
 }
 
+/** A list in a query is one text with commas: none of our lists has texts with commas in them. */
+function readList(value: unknown): unknown {
+  return typeof value === 'string' ? value.split(',') : value
+}
+
 /**
  * A REST schema of its own for a value that may arrive as text. REST cannot use tRPC's schemas: trpc-to-openapi sets
  * `coerce` on every boolean and number that it is given, and from then on tRPC would read "false" as true as well.
@@ -31,6 +36,7 @@ export function fromText<Schema extends z.ZodType>(schema: Schema): Schema {
 function rebuild(schema: z.ZodType, type: string): z.ZodType {
   if (type === 'boolean') return z.preprocess(readBoolean, schema)
   if (type === 'number') return z.preprocess(readInteger, schema)
+  if (type === 'array') return z.preprocess(readList, schema)
   if (schema instanceof z.ZodOptional) return fromText(schema.unwrap() as z.ZodType).optional()
   if (schema instanceof z.ZodDefault) {
     return fromText(schema.unwrap() as z.ZodType).default(schema.def.defaultValue as never)
