@@ -1,4 +1,4 @@
-import { type Database, eventLogBounds, eventLogHeads, eventsInRange } from '@dowell-chat/db'
+import { type Database, eventLogBounds, eventLogHeads, eventsInScope } from '@dowell-chat/db'
 import { type Actor, actorKey } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
 import { Presence } from './presence.ts'
@@ -262,7 +262,7 @@ class OrgTail implements Tail {
     try {
       while (this.#dirty && this.#holders > 0) {
         this.#dirty = false
-        const page = await eventsInRange(this.#db.read, {
+        const page = await eventsInScope(this.#db.read, {
           orgId: this.#orgId,
           after: this.#position,
           upTo: Number.MAX_SAFE_INTEGER,
