@@ -4,9 +4,12 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   AppError,
+  createCredentialCheck,
   createKeyUse,
   type Deps,
   fixedSigningKeys,
+  Live,
+  pruneEvents,
   storedSigningKeys,
 } from '@dowell-chat/api'
 import { type DatabaseOptions, openDatabase } from '@dowell-chat/db'
@@ -36,7 +39,10 @@ export interface App {
 
 /** What tests put in place of the real thing. */
 export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
-  Pick<DatabaseOptions, 'busyTimeout'>
+  Pick<DatabaseOptions, 'busyTimeout'> & {
+    /** Milliseconds. */
+    readonly streamLifetime?: number
+  }
 
 /** How often the last use of API keys is written down, in milliseconds. */
 const KEY_USE_INTERVAL = 60_000
@@ -49,8 +55,15 @@ const MAX_URL = 8_192
  */
 const GRACE = 4_000
 
+/** How long a stream lives before it is told to begin anew, in milliseconds. */
+const STREAM_LIFETIME = 30 * 60_000
+
+/** How often the event log forgets what is too old, and how long a day is, in milliseconds. */
+const PRUNE_INTERVAL = 60 * 60_000
+const DAY = 24 * 60 * 60_000
+
 /** What the procedures work with. The command line makes the same. */
-export function createDeps(config: Config, overrides: Overrides = {}): Deps {
+export function createDeps(config: Config, logger: Logger, overrides: Overrides = {}): Deps {
   const { busyTimeout } = overrides
   const db = openDatabase({
     url: config.DATABASE_URL,
@@ -63,6 +76,14 @@ export function createDeps(config: Config, overrides: Overrides = {}): Deps {
     randomBytes: overrides.randomBytes ?? randomBytes,
     limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
     keyUse: createKeyUse(db, clock),
+    live: new Live(db, {
+      clock,
+      isStillValid: createCredentialCheck(db, () => createOpenMode(config, db).isOn()),
+      onError: (error) => logger.error({ err: error }, 'the event log cannot be read'),
+      maxStreams: config.STREAMS_MAX,
+      maxStreamsPerActor: config.STREAMS_PER_ACTOR,
+      lifetime: overrides.streamLifetime ?? STREAM_LIFETIME,
+    }),
   }
   const given = config.TOKEN_SIGNING_KEYS.map((entry) => {
     const [id = '', secret = ''] = entry.split(':')
@@ -75,12 +96,13 @@ export function createDeps(config: Config, overrides: Overrides = {}): Deps {
 
 /** Builds the whole server once, in one visible order. Opens the database; does not listen yet. */
 export function createApp(config: Config, logger: Logger, overrides: Overrides = {}): App {
-  const deps = createDeps(config, overrides)
+  const deps = createDeps(config, logger, overrides)
   const openMode = createOpenMode(config, deps.db)
   const proxies = createProxies(config.TRUST_PROXY)
   const contextOf = createContextOf(deps, createLimits(config), openMode, proxies)
   let closing: Promise<void> | undefined
   let flushing: NodeJS.Timeout | undefined
+  let pruning: NodeJS.Timeout | undefined
 
   // A character takes up to 12 bytes as escaped JSON ("\ud83d\ude00"); the rest is for the other fields.
   const bodyLimit = Math.max(256 * 1024, 12 * config.MESSAGE_MAX_CHARS + 64 * 1024)
@@ -126,6 +148,8 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   const server = createHttpServer(serve, logger)
 
   async function close(): Promise<void> {
+    // First of all: readers go elsewhere while the last requests are answered.
+    deps.live.end('shutdown')
     if (server.listening) {
       const closed = once(server, 'close')
       server.close()
@@ -136,7 +160,9 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         else server.closeAllConnections()
       }
     }
+    deps.live.close()
     clearInterval(flushing)
+    clearInterval(pruning)
     await noteKeyUse()
     await deps.db.close()
   }
@@ -149,6 +175,14 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     }
   }
 
+  async function forgetOldEvents(): Promise<void> {
+    try {
+      await pruneEvents(deps.db, deps.clock() - config.EVENT_RETENTION_DAYS * DAY)
+    } catch (error) {
+      logger.error({ err: error }, 'old events were not removed')
+    }
+  }
+
   return {
     async start() {
       try {
@@ -156,10 +190,12 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         server.listen(config.PORT, config.HOST)
         await once(server, 'listening')
       } catch (error) {
+        deps.live.close()
         await deps.db.close()
         throw error
       }
       flushing = setInterval(noteKeyUse, KEY_USE_INTERVAL)
+      pruning = setInterval(forgetOldEvents, PRUNE_INTERVAL)
       const { port } = server.address() as AddressInfo
       const open = await openMode.isOn()
       return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, open }

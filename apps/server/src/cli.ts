@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { createCaller, type Deps, rights, rotateSigningKeys, toPublicError } from '@dowell-chat/api'
 import { DatabaseError } from '@dowell-chat/db'
+import pino from 'pino'
 import { createDeps } from './app.ts'
 import { ConfigError, readConfig } from './config.ts'
 
@@ -88,11 +89,12 @@ async function main(): Promise<void> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UsageError(`there is no command "${name}"`)
   const config = readConfig(process.env)
-  const deps = createDeps(config)
+  const deps = createDeps(config, pino({ level: 'silent' }))
   try {
     await deps.db.migrateToLatest()
     process.stdout.write(await command(callerOf(deps), values as Options, deps))
   } finally {
+    deps.live.close()
     await deps.db.close()
   }
 }

@@ -116,6 +116,21 @@ const settings = {
     'Origins whose pages may call, comma-separated; * is every page that brings a credential. In open mode also every origin on this machine.',
     list(isOrigin, 'must be origins such as https://app.example.com, comma-separated, or *'),
   ),
+  EVENT_RETENTION_DAYS: setting(
+    '30',
+    'Days that the event log reaches back: how long a reader may be away and still miss nothing. Messages are kept for ever.',
+    wholeNumber(1, 36_500),
+  ),
+  STREAMS_MAX: setting(
+    '10000',
+    'Event streams that may be open at once. 0: no limit.',
+    wholeNumber(0, 10_000_000),
+  ),
+  STREAMS_PER_ACTOR: setting(
+    '100',
+    'Event streams that one key or user may have open at once. 0: no limit.',
+    wholeNumber(0, 10_000_000),
+  ),
   RATE_LIMIT_ACTOR: setting(
     '60000',
     'Points a minute for one key, user or open caller; a read costs 1, a write 2, a new key or token 20. 0: no limit.',

@@ -3,11 +3,11 @@ import { crc32 } from 'node:zlib'
 import {
   accessTable,
   appRouter,
+  type CallName,
   type Column,
   columns,
   costOf,
   type Inputs,
-  type ProcedureName,
 } from '@dowell-chat/api'
 import {
   anyOrganisation,
@@ -55,7 +55,7 @@ interface Caller {
 type Expected = 'ok' | 401 | 403 | 404
 
 /** What the table, and nothing else, says of a call. */
-function expected(procedure: ProcedureName, { place, column }: Caller): Expected {
+function expected(procedure: CallName, { place, column }: Caller): Expected {
   if (place === 'nobody' || column === undefined) return 401
   if (accessTable[procedure][columns.indexOf(column)] === 'no') return 403
   if (place === 'own') return 'ok'
@@ -325,7 +325,7 @@ function expectShape(way: Way, reply: Reply): void {
 }
 
 async function call(target: TestApp, way: Way, caller: Caller, of: Organisation): Promise<Reply> {
-  const input: Inputs[ProcedureName] = fixtures[way.procedure].input(of, caller.voice)
+  const input: Inputs[CallName] = fixtures[way.procedure].input(of, caller.voice)
   const reply = await way.call(target, { ...input }, caller.headers)
   expectShape(way, reply)
   return reply

@@ -17,6 +17,9 @@ const standard: Config = {
   TOKEN_SIGNING_KEYS: [],
   TRUST_PROXY: [],
   CORS_ORIGINS: [],
+  EVENT_RETENTION_DAYS: 30,
+  STREAMS_MAX: 10_000,
+  STREAMS_PER_ACTOR: 100,
   RATE_LIMIT_ACTOR: 60_000,
   RATE_LIMIT_ADDRESS: 120_000,
   RATE_LIMIT_FAILURES: 60,
@@ -34,6 +37,16 @@ const limit = {
   ],
   invalid: ['-1', '1.5', '1e3', '0x10', 'many', ' 5', '5 ', '100000001', '99999999999', '١'],
   says: /must be a whole number from 0 to 100000000$/,
+} as const
+
+const streams = {
+  valid: [
+    ['0', 0],
+    ['250', 250],
+    ['10000000', 10_000_000],
+  ],
+  invalid: ['-1', '1.5', '1e3', 'many', ' 5', '10000001'],
+  says: /must be a whole number from 0 to 10000000$/,
 } as const
 
 /** What each setting takes, what it does not, and what is said of that. */
@@ -172,6 +185,16 @@ const cases: {
     ],
     says: /must be origins such as https:\/\/app\.example\.com, comma-separated, or \*$/,
   },
+  EVENT_RETENTION_DAYS: {
+    valid: [
+      ['1', 1],
+      ['36500', 36_500],
+    ],
+    invalid: ['0', '-1', '0.5', '36501', 'month', '30d'],
+    says: /must be a whole number from 1 to 36500$/,
+  },
+  STREAMS_MAX: streams,
+  STREAMS_PER_ACTOR: streams,
   RATE_LIMIT_ACTOR: limit,
   RATE_LIMIT_ADDRESS: limit,
   RATE_LIMIT_FAILURES: limit,

@@ -1,5 +1,6 @@
-import { createCaller, type Inputs, type ProcedureName } from '@dowell-chat/api'
+import { type CallName, createCaller, type Inputs } from '@dowell-chat/api'
 import { createDowellChat, type DowellChat } from '@dowell-chat/client'
+import pino from 'pino'
 import { createDeps } from '../src/app.ts'
 import { readConfig } from '../src/config.ts'
 import type { TestApp } from './support.ts'
@@ -21,14 +22,21 @@ export const signingKeysOf = (...keys: (typeof signingKey)[]) =>
 
 /** The procedures as the command line calls them, on the database of a server that runs. */
 export function createOperator(app: Pick<TestApp, 'databaseUrl'>) {
-  const deps = createDeps(readConfig({ DATABASE_URL: app.databaseUrl }))
+  const deps = createDeps(readConfig({ DATABASE_URL: app.databaseUrl }), pino({ level: 'silent' }))
   const call = createCaller({
     deps,
     actor: { kind: 'open', via: 'cli' },
     requestId: 'test',
     spend: async () => undefined,
   })
-  return { call, deps, [Symbol.asyncDispose]: () => deps.db.close() }
+  return {
+    call,
+    deps,
+    async [Symbol.asyncDispose]() {
+      deps.live.close()
+      await deps.db.close()
+    },
+  }
 }
 
 export function bearer(credential: string): { authorization: string } {
@@ -133,14 +141,14 @@ export type About =
   /** The organisation itself, or one of its keys. */
   | 'organisation'
 
-interface Fixture<Name extends ProcedureName> {
+interface Fixture<Name extends CallName> {
   readonly about: About
   /** A call that concerns this organisation, and that its admin may repeat. */
   input(of: Organisation, voice: Voice): Inputs[Name]
 }
 
 /** How to call each procedure. A new one without a fixture does not compile. */
-export const fixtures: { readonly [Name in ProcedureName]: Fixture<Name> } = {
+export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
   createRoom: {
     about: 'room of a user',
     input: ({ id, customer }) => ({
@@ -165,5 +173,6 @@ export const fixtures: { readonly [Name in ProcedureName]: Fixture<Name> } = {
   createApiKey: { about: 'organisation', input: ({ id }) => ({ orgId: id, right: 'read' }) },
   listApiKeys: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
   revokeApiKey: { about: 'organisation', input: ({ keyToRevoke }) => ({ keyId: keyToRevoke }) },
+  listEvents: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
   listAuditEvents: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
 }

@@ -288,6 +288,11 @@ class World {
       roomRoomId: `${productCodes[input.productName as keyof typeof productCodes]}-${input.userId}`,
       messageData: 'How may I help you',
       isActive: true,
+      subject: null,
+      status: 'open' as const,
+      assignee: null,
+      labels: [],
+      custom: {},
       createdAt: now,
       updatedAt: now,
     }
@@ -319,6 +324,8 @@ class World {
       seq: room.messages.entries.length + 1,
       isActive: true,
       createdAt: now,
+      editedAt: null,
+      deletedAt: null,
     }
     const earlier = room.messages.entries.find(
       ({ item }) =>

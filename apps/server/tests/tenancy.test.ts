@@ -1,4 +1,4 @@
-import type { ProcedureName } from '@dowell-chat/api'
+import type { CallName } from '@dowell-chat/api'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { captureStatements, dumpOf, openDirectly, type Rows } from './database.ts'
@@ -70,7 +70,7 @@ describe('random operations of three organisations', () => {
     readonly paging: Record<string, unknown>
   }
 
-  const inputs: Record<ProcedureName, (aim: Aim, by: Member) => Record<string, unknown>> = {
+  const inputs: Record<CallName, (aim: Aim, by: Member) => Record<string, unknown>> = {
     createRoom: ({ org, word, flag }, by) => ({
       orgId: org.id,
       // Its own name and not always the target's: a customer's token opens rooms for itself alone.
@@ -101,6 +101,7 @@ describe('random operations of three organisations', () => {
     }),
     listApiKeys: ({ org, paging }) => ({ orgId: org.id, ...paging }),
     revokeApiKey: ({ keyId }) => ({ keyId }),
+    listEvents: ({ org, roomId, flag }) => ({ orgId: org.id, ...(flag ? { roomId } : {}) }),
     listAuditEvents: ({ org, paging: { around: _, ...paging } }) => ({ orgId: org.id, ...paging }),
   }
 
@@ -126,7 +127,7 @@ describe('random operations of three organisations', () => {
   })
   type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never
 
-  const tags: Partial<Record<ProcedureName, string>> = {
+  const tags: Partial<Record<CallName, string>> = {
     listRooms: 'r',
     getMessages: 'm',
     listApiKeys: 'k',
@@ -258,7 +259,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
   type Ids = { org: string; room: string; message: string; key: string }
 
   /** Every input in which a procedure takes the name of a row, in all its variants. */
-  const variants: Record<ProcedureName, (ids: Ids, voice: Voice) => Record<string, unknown>[]> = {
+  const variants: Record<CallName, (ids: Ids, voice: Voice) => Record<string, unknown>[]> = {
     createRoom: ({ org }, { author }) => [
       { orgId: org, userId: author, portfolioName: 'p', productName: 'q' },
     ],
@@ -289,18 +290,20 @@ describe('a row that is not the caller’s is a row that is not there', () => {
       { orgId: org, before: cursor('k') },
     ],
     revokeApiKey: ({ key }) => [{ keyId: key }],
+    listEvents: ({ org, room }) => [{ orgId: org }, { orgId: org, roomId: room }],
     listAuditEvents: ({ org }) => [{ orgId: org }, { orgId: org, after: cursor('a') }],
   }
 
   /** Rows that are named inside of the caller's own: they make a page start elsewhere, or a token good for less. */
-  const inOwn: Partial<Record<ProcedureName, (ids: Ids) => Record<string, unknown>[]>> = {
+  const inOwn: Partial<Record<CallName, (ids: Ids) => Record<string, unknown>[]>> = {
     listRooms: ({ room }) => [{ orgId: org.id, around: room }],
     getMessages: ({ message }) => [{ roomId: org.elsewhere, around: message }],
     listApiKeys: ({ key }) => [{ orgId: org.id, around: key }],
+    listEvents: ({ room }) => [{ orgId: org.id, roomId: room }],
   }
 
   /** What names a room can name one of the caller's own organisation. */
-  const takesRoom: readonly ProcedureName[] = [
+  const takesRoom: readonly CallName[] = [
     'getRoomById',
     'deleteRoom',
     'createMessage',

@@ -2,8 +2,10 @@ import { Agent } from 'node:http'
 import {
   accessTable,
   appRouter,
+  type CallName,
   type Inputs,
   type ProcedureName,
+  streamNames,
   v2Operations,
   v3Operations,
 } from '@dowell-chat/api'
@@ -26,13 +28,16 @@ export interface Reply {
 
 /** One of the ways in which a procedure can be called. */
 export interface Way {
-  readonly procedure: ProcedureName
+  readonly procedure: CallName
   readonly title: string
   readonly surface: 'tRPC' | 'tRPC batch' | 'v2' | 'v3'
   call(app: TestApp, input: Record<string, unknown>, headers?: SentHeaders): Promise<Reply>
 }
 
-export const procedureNames = Object.keys(accessTable) as ProcedureName[]
+/** The procedures that are called and answer once. */
+export const procedureNames = (Object.keys(accessTable) as ProcedureName[]).filter(
+  (name): name is CallName => !(streamNames as readonly string[]).includes(name),
+)
 
 /** Every procedure on every surface that has it, read from the tables themselves. */
 export const ways: readonly Way[] = procedureNames.flatMap((procedure) => [
@@ -42,7 +47,7 @@ export const ways: readonly Way[] = procedureNames.flatMap((procedure) => [
   ...v3Ways(procedure),
 ])
 
-export function waysOf<Name extends ProcedureName>(name: Name) {
+export function waysOf<Name extends CallName>(name: Name) {
   return ways.filter(({ procedure }) => procedure === name) as readonly (Way & {
     call(app: TestApp, input: Inputs[Name], headers?: SentHeaders): Promise<Reply>
   })[]
@@ -68,11 +73,11 @@ async function send(
   return { httpStatus, ...answer }
 }
 
-function typeOf(procedure: ProcedureName): 'query' | 'mutation' {
-  return appRouter._def.procedures[procedure]._def.type
+function typeOf(procedure: CallName): 'query' | 'mutation' {
+  return appRouter._def.procedures[procedure]._def.type as 'query' | 'mutation'
 }
 
-function trpcWay(procedure: ProcedureName): Way {
+function trpcWay(procedure: CallName): Way {
   const query = typeOf(procedure) === 'query'
   return {
     procedure,
@@ -89,7 +94,7 @@ function trpcWay(procedure: ProcedureName): Way {
 }
 
 /** The call in the middle of two that can only fail, so that each result must have a status of its own. */
-function batchWay(procedure: ProcedureName): Way {
+function batchWay(procedure: CallName): Way {
   const query = typeOf(procedure) === 'query'
   const sibling = query ? 'getRoomById' : 'deleteRoom'
   return {
@@ -114,7 +119,7 @@ function inputQuery(value: unknown): string {
   return `input=${encodeURIComponent(JSON.stringify(value))}`
 }
 
-function v2Ways(procedure: ProcedureName): Way[] {
+function v2Ways(procedure: CallName): Way[] {
   return v2Operations
     .filter(({ name }) => name === procedure)
     .flatMap(({ url, type, methods }) => methods.map((method) => ({ url, type, method })))
@@ -136,7 +141,7 @@ function v2Ways(procedure: ProcedureName): Way[] {
     })
 }
 
-function v3Ways(procedure: ProcedureName): Way[] {
+function v3Ways(procedure: CallName): Way[] {
   return v3Operations
     .filter(({ name }) => name === procedure)
     .map(({ method, path }) => ({

@@ -3,6 +3,7 @@ import type { ProcedureName } from './auth/access.ts'
 import type { Actor } from './auth/actor.ts'
 import type { KeyUse } from './auth/keyUse.ts'
 import type { SigningKeys } from './auth/signingKeys.ts'
+import type { Live } from './events/live.ts'
 
 /** What the procedures work with; built once, by the composition root. */
 export interface Deps {
@@ -14,6 +15,7 @@ export interface Deps {
   readonly limits: Limits
   readonly signingKeys: SigningKeys
   readonly keyUse: KeyUse
+  readonly live: Live
 }
 
 export interface Limits {

@@ -31,6 +31,11 @@ export const errorTable = {
     trpc: 'CONFLICT',
     text: 'The same client message id was used for another message',
   },
+  CURSOR_TOO_OLD: {
+    status: 409,
+    trpc: 'CONFLICT',
+    text: 'The event log no longer reaches back to this cursor',
+  },
   PAYLOAD_TOO_LARGE: {
     status: 413,
     trpc: 'PAYLOAD_TOO_LARGE',

@@ -1,10 +1,24 @@
-export { accessTable, type Column, columns, costOf, type ProcedureName } from './auth/access.ts'
-export { type Actor, nameOf } from './auth/actor.ts'
+export {
+  accessTable,
+  type CallName,
+  type Column,
+  columns,
+  costOf,
+  type ProcedureName,
+  type StreamName,
+  streamNames,
+} from './auth/access.ts'
+export { type Actor, actorKey, nameOf } from './auth/actor.ts'
 export { authenticate } from './auth/authenticate.ts'
+export { createCredentialCheck } from './auth/credentialCheck.ts'
 export { createKeyUse } from './auth/keyUse.ts'
 export { fixedSigningKeys, rotateSigningKeys, storedSigningKeys } from './auth/signingKeys.ts'
 export type { Context, Deps } from './context.ts'
 export { AppError, type ErrorCode, errorTable, type FieldErrors } from './errors.ts'
+export { Live, type LiveOptions } from './events/live.ts'
+export { pruneEvents } from './events/retention.ts'
+export type { Event, StreamEvent } from './events/schema.ts'
+export { EventStream } from './events/stream.ts'
 export { rights } from './keys/schema.ts'
 export { type PublicError, toPublicError } from './publicError.ts'
 export { withRequestId } from './requestId.ts'

@@ -2,12 +2,19 @@ import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import { auditProcedures } from './audit/index.ts'
 import type { Row } from './auth/access.ts'
 import { accessTable } from './auth/access.ts'
+import { eventProcedures } from './events/index.ts'
 import { keyProcedures } from './keys/index.ts'
 import { messageProcedures } from './messages/index.ts'
 import { roomProcedures } from './rooms/index.ts'
 import { callerFactory, router } from './trpc.ts'
 
-const procedures = { ...roomProcedures, ...messageProcedures, ...keyProcedures, ...auditProcedures }
+const procedures = {
+  ...roomProcedures,
+  ...messageProcedures,
+  ...eventProcedures,
+  ...keyProcedures,
+  ...auditProcedures,
+}
 
 // A procedure that the table forgot does not compile.
 accessTable satisfies Record<keyof typeof procedures, Row>

@@ -14,6 +14,8 @@ export type Meta = OpenApiMeta & {
   errors?: ErrorCode[]
   /** One call and its answer, as they look on this procedure's wire. */
   example?: { input: Record<string, unknown>; output: unknown }
+  /** Of a subscription: where plain server-sent events bring the same. */
+  stream?: { path: string; summary: string; description: string }
   rest?: {
     /** Whether this answer made something new: then the status is 201. */
     created?: (output: never) => boolean

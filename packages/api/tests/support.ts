@@ -2,6 +2,7 @@ import type { Database } from '@dowell-chat/db'
 import { createKeyUse } from '../src/auth/keyUse.ts'
 import { storedSigningKeys } from '../src/auth/signingKeys.ts'
 import type { Context, Deps } from '../src/context.ts'
+import { Live } from '../src/events/live.ts'
 
 /** What the server would build around this database, with chance and time as they are. */
 export function createDeps(db: Database): Deps {
@@ -11,6 +12,16 @@ export function createDeps(db: Database): Deps {
     randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
     limits: { messageMaxChars: 16_000 },
     keyUse: createKeyUse(db, Date.now),
+    live: new Live(db, {
+      clock: Date.now,
+      isStillValid: async () => true,
+      onError(error) {
+        throw error
+      },
+      maxStreams: 0,
+      maxStreamsPerActor: 0,
+      lifetime: 60_000,
+    }),
   }
   return { ...made, signingKeys: storedSigningKeys(made) }
 }

@@ -1,4 +1,4 @@
-import type { AppRouter } from '@dowell-chat/api'
+import type { AppRouter, CallName } from '@dowell-chat/api'
 import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import superjson from 'superjson'
 import { toDowellChatError } from './error.ts'
@@ -22,7 +22,7 @@ export interface CallOptions {
 
 /** The procedures by their flat names. Every call rejects with a {@link DowellChatError}. */
 export type DowellChat = {
-  readonly [Name in keyof Inputs]: (
+  readonly [Name in CallName]: (
     input: Inputs[Name],
     options?: CallOptions,
   ) => Promise<Outputs[Name]>
@@ -84,6 +84,7 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     listRooms: call(client.listRooms.query),
     createMessage: call(client.createMessage.mutate),
     getMessages: call(client.getMessages.query),
+    listEvents: call(client.listEvents.query),
     createUserToken: call(client.createUserToken.mutate),
     createApiKey: call(client.createApiKey.mutate),
     listApiKeys: call(client.listApiKeys.query),

@@ -11,6 +11,10 @@ export interface Database {
   readonly read: Kysely<Tables>
   /** See {@link WriteQueue.write}. */
   write<T>(job: (tx: Tx) => Promise<T>): Promise<T>
+  /** See {@link WriteQueue.onEvents}. Only of this process: others on the same database write without a word. */
+  onEvents(listener: (orgIds: ReadonlySet<string>) => void): () => void
+  /** Several reads that see one state of the database. `job` must await nothing but its reads: others wait for it. */
+  snapshot<T>(job: (db: Kysely<Tables>) => Promise<T>): Promise<T>
   isUniqueViolation(error: unknown): boolean
   /** Resolves when the database answers a read. */
   ping(): Promise<void>
@@ -40,6 +44,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     location: dialect.location,
     read: reader,
     write: (job) => queue.write(job),
+    onEvents: (listener) => queue.onEvents(listener),
+    snapshot: (job) => reader.transaction().execute(job),
     isUniqueViolation: dialect.isUniqueViolation,
     async ping() {
       await sql`select 1`.execute(reader)

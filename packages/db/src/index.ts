@@ -10,12 +10,23 @@ export {
 } from './queries/apiKeys.ts'
 export { auditEventsNextTo, insertAuditEvent } from './queries/auditEvents.ts'
 export {
+  deleteEvents,
+  type EventFilter,
+  eventLogBounds,
+  eventLogHeads,
+  eventsInRange,
+  eventsInScope,
+  type LoggedEvent,
+  type NewEvent,
+  oldestEvents,
+} from './queries/events.ts'
+export {
   findMessage,
   findMessageByClientId,
   insertMessage,
   messagesInRange,
 } from './queries/messages.ts'
-export { nextPosition } from './queries/organisations.ts'
+export { nextPosition, organisationsAfter } from './queries/organisations.ts'
 export {
   advanceRoom,
   findActiveRoom,
@@ -28,5 +39,14 @@ export {
 } from './queries/rooms.ts'
 export { deleteSigningKeys, insertSigningKey, listSigningKeys } from './queries/signingKeys.ts'
 export { anyOrganisation, type OrgScope } from './scope.ts'
-export type { ApiKeyRow, AuditEventRow, MessageRow, RoomRow, SigningKeyRow } from './tables.ts'
-export type { Tx } from './transaction.ts'
+export type {
+  ApiKeyRow,
+  AuditEventRow,
+  EventRow,
+  EventType,
+  MessageRow,
+  ReadMarkerRow,
+  RoomRow,
+  SigningKeyRow,
+} from './tables.ts'
+export { appendEvent, type Tx } from './transaction.ts'

@@ -11,6 +11,9 @@ export interface Tables {
   api_keys: ApiKeysTable
   signing_keys: SigningKeysTable
   audit_events: AuditEventsTable
+  room_labels: RoomLabelsTable
+  read_markers: ReadMarkersTable
+  events: EventsTable
 }
 
 export interface OrganisationsTable {
@@ -22,6 +25,8 @@ export interface OrganisationsTable {
   last_key_position: Generated<number>
   /** The last `audit_events.position` given. */
   last_audit_position: Generated<number>
+  /** The last `events.position` given: the head of the organisation's event log. */
+  last_event_position: Generated<number>
 }
 
 export interface RoomsTable {
@@ -42,6 +47,27 @@ export interface RoomsTable {
   last_message: string | null
   created_at: number
   updated_at: number
+  /** Grows with every change of this row or of a message in the room: what is the same as before has the same version. */
+  version: Generated<number>
+  /** How many messages the support team ever wrote here; the customer wrote the rest of `last_seq`. */
+  support_count: Generated<number>
+  subject: string | null
+  status: Generated<'open' | 'pending' | 'resolved'>
+  /** The user id of whoever of the support team looks after the room. */
+  assignee: string | null
+  /** JSON: an array of text. `room_labels` has the same, to be searched. */
+  labels: Generated<string>
+  /** JSON: an object that is the organisation's own business. */
+  custom: Generated<string>
+}
+
+/** A row for each label of each room. */
+export interface RoomLabelsTable {
+  org_id: string
+  label: string
+  /** The room's own. */
+  position: number
+  room_id: string
 }
 
 export interface MessagesTable {
@@ -60,7 +86,54 @@ export interface MessagesTable {
   client_message_id: string | null
   is_active: 0 | 1
   created_at: number
+  /** How many of the room's messages up to this one, itself included, the support team wrote. */
+  support_count: number
+  /** When its text was last changed; null when it never was. */
+  edited_at: number | null
+  /** When it was deleted, and its text with it; null while it is not. */
+  deleted_at: number | null
 }
+
+/** How far somebody has read in a room. */
+export interface ReadMarkersTable {
+  org_id: string
+  room_id: string
+  /** The reader's side. */
+  side: 0 | 1
+  user_id: string
+  /** Up to and including this message; never goes back. */
+  seq: number
+  updated_at: number
+}
+
+/**
+ * What happened, in the order of commits. A row says to what it happened; what that looks like is read from its room and
+ * message, so the log holds no content of its own.
+ */
+export interface EventsTable {
+  org_id: string
+  /** 1, 2, 3 … in the organisation. Whoever has read up to one has met everything before it. */
+  position: number
+  room_id: string
+  type: EventType
+  /** The message that this is about. */
+  message_seq: number | null
+  /** Where a read marker was moved to, by whom. */
+  marker_seq: number | null
+  user_id: string | null
+  side: 0 | 1 | null
+  created_at: number
+}
+
+export type EventType =
+  | 'room.created'
+  | 'room.updated'
+  | 'room.deleted'
+  | 'room.restored'
+  | 'message.created'
+  | 'message.updated'
+  | 'message.deleted'
+  | 'marker.moved'
 
 export interface ApiKeysTable {
   /** 24 lower-case hex characters; part of the key, so that it can be looked up. */
@@ -107,3 +180,5 @@ export type SigningKeyRow = Selectable<SigningKeysTable>
 export type AuditEventRow = Selectable<AuditEventsTable>
 export type RoomRow = Selectable<RoomsTable>
 export type MessageRow = Selectable<MessagesTable>
+export type ReadMarkerRow = Selectable<ReadMarkersTable>
+export type EventRow = Selectable<EventsTable>

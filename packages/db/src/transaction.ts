@@ -2,6 +2,7 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { CompiledQuery, type Kysely } from 'kysely'
 import type { OpenedDialect } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
+import { type NewEvent, writeEvents } from './queries/events.ts'
 import type { Tables } from './tables.ts'
 
 /** A write's view of the database. Everything done through it is committed together, or not at all. */
@@ -24,6 +25,19 @@ interface Job {
 
 /** Writes that share a commit, at most. Keeps one batch from holding the lock for long. */
 const MAX_BATCH = 256
+
+/** What the jobs of a batch append to the event log. It is written at the end of their transaction. */
+const appended = new WeakMap<Tx, NewEvent[]>()
+
+/**
+ * Appends to the event log, in the transaction of what it tells. Positions are given when all writes that share the
+ * transaction are done: the lock on an organisation's log, which puts its commits in order, is held no longer than that.
+ */
+export function appendEvent(tx: Tx, event: NewEvent): void {
+  const events = appended.get(tx)
+  if (!events) throw new Error('events are appended in a write')
+  events.push(event)
+}
 
 const COMMIT = CompiledQuery.raw('commit')
 const ROLLBACK = CompiledQuery.raw('rollback')
@@ -51,6 +65,7 @@ export class WriteQueue {
   readonly #begin: CompiledQuery
   readonly #isBusy: OpenedDialect['isBusy']
   readonly #options: WriteQueueOptions
+  readonly #listeners = new Set<(orgIds: ReadonlySet<string>) => void>()
   #waiting: Job[] = []
   #draining: Promise<void> | undefined
   #closed = false
@@ -96,6 +111,12 @@ export class WriteQueue {
     })
   }
 
+  /** Calls `listener` after each commit that appended events, with the organisations whose log grew. */
+  onEvents(listener: (orgIds: ReadonlySet<string>) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
   /** Runs `job` alone in a transaction, for schema changes: no savepoint, no company. */
   async exclusive(job: (tx: Tx) => Promise<void>): Promise<void> {
     this.#refuseWhenClosed()
@@ -133,6 +154,7 @@ export class WriteQueue {
   async #runBatch(): Promise<void> {
     let batch: Job[] = []
     const answers: (() => void)[] = []
+    const events: NewEvent[] = []
     try {
       await this.#db.connection().execute(async (tx) => {
         try {
@@ -141,8 +163,10 @@ export class WriteQueue {
           // Not before there is a lock: whoever comes while it is waited for shares the commit.
           batch = this.#waiting.splice(0, MAX_BATCH)
         }
+        appended.set(tx, events)
         try {
-          for (const job of batch) answers.push(await this.#runOne(tx, job))
+          for (const job of batch) answers.push(await this.#runOne(tx, job, events))
+          await writeEvents(tx, events)
           await tx.executeQuery(COMMIT)
         } catch (error) {
           await rollback(tx)
@@ -160,16 +184,21 @@ export class WriteQueue {
       return
     }
     for (const answer of answers) answer()
+    if (events.length === 0) return
+    const orgIds = new Set(events.map((event) => event.org_id))
+    for (const listener of this.#listeners) listener(orgIds)
   }
 
   /** A failure too is told after the commit only: it may come of what an earlier job of the batch wrote. */
-  async #runOne(tx: Tx, job: Job): Promise<() => void> {
+  async #runOne(tx: Tx, job: Job, events: NewEvent[]): Promise<() => void> {
+    const before = events.length
     await tx.executeQuery(SAVEPOINT)
     try {
       const answer = await job.run(tx)
       await tx.executeQuery(RELEASE)
       return answer
     } catch (error) {
+      events.length = before
       try {
         await tx.executeQuery(ROLLBACK_TO)
         await tx.executeQuery(RELEASE)

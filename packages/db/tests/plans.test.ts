@@ -26,7 +26,7 @@ const byProduct =
 const byUser = 'SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=? AND position'
 const keyId = idOf(1)
 const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
-const update = { roomId, lastMessage: 'message', now: 1 }
+const update = { roomId, lastMessage: 'message', side: false, now: 1 }
 
 /** One call of each query for each text that it can have, and the plan of each of its statements. */
 const cases: Record<string, Case[]> = {

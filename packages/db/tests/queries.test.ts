@@ -122,6 +122,7 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
     const refused = operation.active && active !== undefined && active !== room
     if (!refused && room.is_active !== Number(operation.active)) {
       room.is_active = operation.active ? 1 : 0
+      room.version++
       room.updated_at = now
     }
     const wanted = { ...room }
@@ -143,6 +144,8 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
   const refused = earlier !== undefined && room.is_active === 1
   if (!earlier && room.is_active === 1) {
     room.last_seq++
+    room.version++
+    room.support_count += side ? 1 : 0
     room.last_message = text
     room.updated_at = now
     model.messages.push(
@@ -166,6 +169,7 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
         orgId: now % 2 ? room.org_id : anyOrganisation,
         roomId: room.id,
         lastMessage: text,
+        side,
         now,
       })
       if (!advanced) return undefined
@@ -384,7 +388,7 @@ test("another organisation's rows do not exist", async () => {
       undefined,
       undefined,
     ])
-    const write = { orgId, roomId: room.id, lastMessage: 'theirs', now: 999 }
+    const write = { orgId, roomId: room.id, lastMessage: 'theirs', side: true, now: 999 }
     expect(await db.write((tx) => advanceRoom(tx, write))).toBeUndefined()
     for (const isActive of [true, false]) {
       expect(await db.write((tx) => setRoomActive(tx, { ...write, isActive }))).toBeUndefined()

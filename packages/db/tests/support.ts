@@ -59,6 +59,13 @@ export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
     last_message: null,
     created_at: 1_693_018_738_000,
     updated_at: 1_693_018_738_000,
+    version: 0,
+    support_count: 0,
+    subject: null,
+    status: 'open',
+    assignee: null,
+    labels: '[]',
+    custom: '{}',
     ...row,
   }
 }
@@ -105,6 +112,9 @@ export function messageRow(row: Partial<MessageRow> = {}): MessageRow {
     client_message_id: null,
     is_active: 1,
     created_at: 1_693_018_738_000,
+    support_count: 0,
+    edited_at: null,
+    deleted_at: null,
     ...row,
   }
 }

@@ -41,6 +41,10 @@ export const accessTable = {
   listRooms:       ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
   createMessage:   ['all', 'org', 'org',  'no',  'org',  'own',   'write'],
   getMessages:     ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  listEvents:      ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  onRoomEvents:    ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  onInboxEvents:   ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  onUserEvents:    ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
   createUserToken: ['all', 'org', 'org',  'no',  'no',   'no',    'mint'],
   createApiKey:    ['all', 'org', 'no',   'no',  'no',   'no',    'mint'],
   listApiKeys:     ['all', 'org', 'no',   'no',  'no',   'no',    'read'],
@@ -49,6 +53,11 @@ export const accessTable = {
 } as const satisfies Record<string, Row>
 
 export type ProcedureName = keyof typeof accessTable
+
+/** The subscriptions; every other procedure is called and answers once. */
+export const streamNames = ['onRoomEvents', 'onInboxEvents', 'onUserEvents'] as const
+export type StreamName = (typeof streamNames)[number]
+export type CallName = Exclude<ProcedureName, StreamName>
 
 function columnOf(actor: Actor): Column {
   switch (actor.kind) {

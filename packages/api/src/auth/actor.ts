@@ -45,3 +45,9 @@ export function nameOf(actor: Actor): string {
       return `user:${actor.userId}`
   }
 }
+
+/** Tells callers apart whatever signs their names are made of; all who need no credential are one. */
+export function actorKey(actor: Actor): string {
+  if (actor.kind === 'open') return 'open'
+  return JSON.stringify([actor.orgId, nameOf(actor), actor.kind === 'user' && actor.side])
+}

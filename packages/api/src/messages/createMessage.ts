@@ -1,5 +1,6 @@
 import {
   advanceRoom,
+  appendEvent,
   findMessageByClientId,
   findRoom,
   insertMessage,
@@ -54,22 +55,33 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
     }
     const now = deps.clock()
     const where = { ...scope, roomId: input.roomId }
-    const room = await advanceRoom(tx, { ...where, lastMessage: input.messageData, now })
+    const { messageData: lastMessage, side } = input
+    const room = await advanceRoom(tx, { ...where, lastMessage, side, now })
     if (!room) throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
     const row: MessageRow = {
       org_id: room.org_id,
       room_id: room.id,
       seq: room.last_seq,
       id: newId(deps),
-      side: input.side ? 1 : 0,
+      side: side ? 1 : 0,
       author: input.author,
       message_type: input.messageType,
-      message_data: input.messageData,
+      message_data: lastMessage,
       client_message_id: input.clientMessageId ?? null,
       is_active: 1,
       created_at: now,
+      support_count: room.support_count,
+      edited_at: null,
+      deleted_at: null,
     }
     await insertMessage(tx, row)
+    appendEvent(tx, {
+      type: 'message.created',
+      org_id: row.org_id,
+      room_id: row.room_id,
+      message_seq: row.seq,
+      created_at: now,
+    })
     return { message: toMessage(row), replayed: false }
   })
 }
@@ -98,7 +110,9 @@ async function findEarlier(
   if (!earlier) return undefined
   const same =
     earlier.message_data === input.messageData && earlier.message_type === input.messageType
-  if (!same) throw new AppError('IDEMPOTENCY_CONFLICT')
+  // What was sent cannot be compared any more once it was changed.
+  const changed = earlier.edited_at !== null || earlier.deleted_at !== null
+  if (!same && !changed) throw new AppError('IDEMPOTENCY_CONFLICT')
   return earlier
 }
 

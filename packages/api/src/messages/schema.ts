@@ -34,8 +34,14 @@ export const Message = z
       .string()
       .nullable()
       .meta({ description: "The sender's own id of this message; null when it gave none." }),
-    isActive: z.boolean().meta({ description: 'False once the message is deleted.' }),
+    isActive: z
+      .boolean()
+      .meta({ description: 'False once the message is deleted; then `messageData` is empty.' }),
     createdAt: time,
+    editedAt: time
+      .nullable()
+      .meta({ description: 'When the text was last changed; null when it never was.' }),
+    deletedAt: time.nullable().meta({ description: 'When it was deleted; null while it is not.' }),
   })
   .meta({ id: 'Message', additionalProperties: true })
 export type Message = z.output<typeof Message>
@@ -52,6 +58,8 @@ export function toMessage(row: MessageRow): Message {
     clientMessageId: row.client_message_id,
     isActive: row.is_active === 1,
     createdAt: new Date(row.created_at),
+    editedAt: row.edited_at === null ? null : new Date(row.edited_at),
+    deletedAt: row.deleted_at === null ? null : new Date(row.deleted_at),
   }
 }
 
@@ -66,4 +74,6 @@ export const exampleMessage = {
   clientMessageId: null,
   isActive: true,
   createdAt: '2023-08-29T05:10:21.000Z',
+  editedAt: null,
+  deletedAt: null,
 }

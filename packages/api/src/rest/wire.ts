@@ -19,15 +19,25 @@ function readInteger(value: unknown): unknown {
   return typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value
 }
 
+/** A list in a query is one text with commas: none of our lists has texts with commas in them. */
+function readList(value: unknown): unknown {
+  return typeof value === 'string' ? value.split(',') : value
+}
+
+const readerOf: Partial<Record<string, (value: unknown) => unknown>> = {
+  boolean: readBoolean,
+  number: readInteger,
+  array: readList,
+}
+
 /**
  * Turns what may have arrived as text into the values that an input's schema wants. What is no such text stays as it
  * is, for the schema to refuse. tRPC does without: there "false" is text.
  */
 export function textReader(schema: z.ZodObject): (fields: Fields) => Fields {
   const readers = Object.entries(schema.shape).flatMap(([key, field]) => {
-    const type = typeOf(field as z.ZodType)
-    if (type === 'boolean') return [[key, readBoolean] as const]
-    return type === 'number' ? [[key, readInteger] as const] : []
+    const read = readerOf[typeOf(field as z.ZodType)]
+    return read ? [[key, read] as const] : []
   })
   return (fields) => {
     const values = { ...fields }

@@ -1,4 +1,4 @@
-import { findActiveRoom, insertRoom, nextPosition } from '@dowell-chat/db'
+import { appendEvent, findActiveRoom, insertRoom, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -57,6 +57,12 @@ export async function createRoom(
       last_message: null,
       created_at: now,
       updated_at: now,
+    })
+    appendEvent(tx, {
+      type: 'room.created',
+      org_id: row.org_id,
+      room_id: row.id,
+      created_at: now,
     })
     return { room: toRoom(row), created: true }
   })

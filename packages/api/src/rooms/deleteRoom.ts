@@ -1,4 +1,4 @@
-import { findRoom, setRoomActive } from '@dowell-chat/db'
+import { appendEvent, findRoom, setRoomActive } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
 import { authorise } from '../auth/access.ts'
@@ -37,8 +37,10 @@ export async function deleteRoom(
       if (!before) throw roomNotFound()
       if ((before.is_active === 1) === isActive) return toRoom(before)
       const { org_id: orgId } = before
-      const row = await setRoomActive(tx, { orgId, roomId, isActive, now: deps.clock() })
+      const now = deps.clock()
+      const row = await setRoomActive(tx, { orgId, roomId, isActive, now })
       const action = isActive ? 'room.restored' : 'room.deleted'
+      appendEvent(tx, { type: action, org_id: orgId, room_id: roomId, created_at: now })
       await appendAuditEvent(deps, tx, { actor, orgId, action, target: roomId })
       return toRoom(row ?? before)
     })

@@ -19,6 +19,8 @@ export const roomIdentity = {
 /** The room that a call is about. */
 export const roomId = id.meta({ description: "The room's id." })
 
+export const roomStatuses = ['open', 'pending', 'resolved'] as const
+
 /** Chooses among an organisation's rooms. */
 export const listing = {
   orgId: roomIdentity.orgId,
@@ -43,6 +45,18 @@ export const Room = z
       .string()
       .meta({ description: `The latest message's text; "${GREETING}" while there is none.` }),
     isActive: z.boolean().meta({ description: 'False once the room is deleted.' }),
+    subject: z
+      .string()
+      .nullable()
+      .meta({ description: 'What the conversation is about; null when nobody said.' }),
+    status: z.enum(roomStatuses),
+    assignee: z.string().nullable().meta({
+      description: 'The user id of whoever of the support team looks after it; null for nobody.',
+    }),
+    labels: z.array(z.string()),
+    custom: z
+      .record(z.string(), z.unknown())
+      .meta({ description: "The organisation's own data of this room." }),
     createdAt: time,
     updatedAt: time,
   })
@@ -60,6 +74,11 @@ export function toRoom(row: RoomRow): Room {
     productName: row.product_name,
     messageData: row.last_message ?? GREETING,
     isActive: row.is_active === 1,
+    subject: row.subject,
+    status: row.status,
+    assignee: row.assignee,
+    labels: row.labels === '[]' ? [] : JSON.parse(row.labels),
+    custom: row.custom === '{}' ? {} : JSON.parse(row.custom),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),
   }
@@ -75,6 +94,11 @@ export const exampleRoom = {
   productName: 'WIFIQRCODE',
   messageData: GREETING,
   isActive: true,
+  subject: null,
+  status: 'open',
+  assignee: null,
+  labels: [],
+  custom: {},
   createdAt: '2023-08-26T02:58:58.000Z',
   updatedAt: '2023-08-26T02:58:58.000Z',
 }

@@ -21,6 +21,9 @@ const inserting = prepared((tx, row: Slots<MessageRow>) =>
     client_message_id: row.client_message_id,
     is_active: row.is_active,
     created_at: row.created_at,
+    support_count: row.support_count,
+    edited_at: row.edited_at,
+    deleted_at: row.deleted_at,
   }),
 )
 

@@ -62,11 +62,13 @@ export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<Room
 }
 
 const advancing = preparedInScope(
-  (tx, where: Slots<InScope & { lastMessage: string; now: number }>, orgId) =>
+  (tx, where: Slots<InScope & { lastMessage: string; side: 0 | 1; now: number }>, orgId) =>
     tx
       .updateTable('rooms')
       .set((eb) => ({
+        version: eb('version', '+', 1),
         last_seq: eb('last_seq', '+', 1),
+        support_count: eb('support_count', '+', where.side),
         last_message: where.lastMessage,
         updated_at: where.now,
       }))
@@ -82,9 +84,10 @@ const advancing = preparedInScope(
  */
 export async function advanceRoom(
   tx: Tx,
-  where: OneRoom & { lastMessage: string; now: number },
+  where: OneRoom & { lastMessage: string; side: boolean; now: number },
 ): Promise<RoomRow | undefined> {
-  const [room] = await advancing(tx, { ...where, ...parametersOf(where) })
+  const side = where.side ? 1 : 0
+  const [room] = await advancing(tx, { ...where, ...parametersOf(where), side })
   return room
 }
 
@@ -92,7 +95,11 @@ const setting = preparedInScope(
   (tx, where: Slots<InScope & { wanted: 0 | 1; now: number }>, orgId) =>
     tx
       .updateTable('rooms')
-      .set({ is_active: where.wanted, updated_at: where.now })
+      .set((eb) => ({
+        version: eb('version', '+', 1),
+        is_active: where.wanted,
+        updated_at: where.now,
+      }))
       .where((eb) => inScope(eb, where, orgId))
       .where('is_active', '!=', where.wanted)
       .returningAll(),

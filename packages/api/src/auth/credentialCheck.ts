@@ -1,0 +1,19 @@
+import { type Database, findApiKey } from '@dowell-chat/db'
+import type { Actor } from './actor.ts'
+
+/**
+ * Whether a caller who was let in some time ago would be let in now: their key is not revoked, or nobody needs one.
+ * That a token expires its holder can tell without asking.
+ *
+ * @param isOpen whether callers need no credential
+ */
+export function createCredentialCheck(
+  db: Database,
+  isOpen: () => Promise<boolean>,
+): (actor: Actor) => Promise<boolean> {
+  return async (actor) => {
+    if (actor.kind === 'open' || actor.keyId === undefined) return isOpen()
+    const key = await findApiKey(db.read, { orgId: actor.orgId, keyId: actor.keyId })
+    return key !== undefined && key.revoked_at === null
+  }
+}

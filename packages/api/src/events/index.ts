@@ -1,0 +1,11 @@
+import { listEventsProcedure } from './listEvents.ts'
+import { onInboxEventsProcedure } from './onInboxEvents.ts'
+import { onRoomEventsProcedure } from './onRoomEvents.ts'
+import { onUserEventsProcedure } from './onUserEvents.ts'
+
+export const eventProcedures = {
+  listEvents: listEventsProcedure,
+  onRoomEvents: onRoomEventsProcedure,
+  onInboxEvents: onInboxEventsProcedure,
+  onUserEvents: onUserEventsProcedure,
+}

@@ -1,0 +1,111 @@
+import { eventLogBounds, eventsInScope, type LoggedEvent } from '@dowell-chat/db'
+import { z } from 'zod'
+import { authorise, requireOrganisation } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { AppError, badField } from '../errors.ts'
+import { DEFAULT_LIMIT, pageInput } from '../paging.ts'
+import { listing, roomId, roomIdentity } from '../rooms/schema.ts'
+import { procedure } from '../trpc.ts'
+import { decodeEventCursor, encodeEventCursor } from './cursor.ts'
+import { Event, exampleEvent, toEvent } from './schema.ts'
+
+const input = z.strictObject({
+  ...listing,
+  userId: roomIdentity.userId.meta({ description: 'Only the rooms of this end user.' }).optional(),
+  roomId: roomId.meta({ description: 'Only this room.' }).optional(),
+  after: pageInput.after.meta({
+    description: 'The cursor after which to begin; left out: with the oldest event that is kept.',
+  }),
+  limit: pageInput.limit,
+})
+
+const output = z
+  .object({
+    items: z.array(Event).meta({ description: 'In the order in which they happened.' }),
+    after: z.string().meta({
+      description: 'Give it as `after` for the events that come after these; later too.',
+      example: exampleEvent.cursor,
+    }),
+    hasAfter: z.boolean().meta({
+      description: 'Whether there may be more already; a page may be empty and not the last.',
+    }),
+  })
+  .meta({ id: 'EventPage', additionalProperties: true })
+
+/** Positions of one read that looks at every room's events, and such reads of one call: what is asked for may be rare. */
+const WINDOW = 2_000
+const MAX_READS = 10
+
+/**
+ * The events of an organisation's rooms after a place in its log, for a customer only of their own.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor; CURSOR_TOO_OLD
+ */
+export async function listEvents(
+  deps: Deps,
+  actor: Actor,
+  { orgId, roomId, userId, productName, after, limit = DEFAULT_LIMIT }: z.output<typeof input>,
+): Promise<z.output<typeof output>> {
+  const scope = authorise(actor, 'listEvents')
+  requireOrganisation(scope, orgId)
+  const { head, floor } = await eventLogBounds(deps.db.read, { orgId })
+  const found: LoggedEvent[] = []
+  let position = after === undefined ? floor : positionOf(orgId, after, head)
+  if (position < floor) throw new AppError('CURSOR_TOO_OLD')
+  const filter = {
+    orgId,
+    productName,
+    userId: scope.userId ?? userId,
+    roomIds: roomId === undefined ? scope.roomIds : visible(scope.roomIds, roomId),
+  }
+  const isForeign = userId !== undefined && scope.userId !== undefined && userId !== scope.userId
+  if (isForeign || filter.roomIds?.length === 0) position = head
+  const isWide = filter.roomIds === undefined && filter.userId === undefined
+  for (let reads = 0; position < head && found.length < limit && reads < MAX_READS; reads++) {
+    const upTo = isWide ? Math.min(head, position + WINDOW) : head
+    const wanted = limit - found.length
+    const range = { after: position, upTo, limit: wanted }
+    const page = await eventsInScope(deps.db.read, { ...filter, ...range })
+    found.push(...page)
+    position = page.length < wanted ? upTo : (page.at(-1)?.event.position ?? upTo)
+  }
+  return {
+    items: found.map(toEvent),
+    after: encodeEventCursor({ orgId, position }),
+    hasAfter: position < head,
+  }
+}
+
+function positionOf(orgId: string, cursor: string, head: number): number {
+  const position = decodeEventCursor(orgId, cursor)
+  if (position === undefined || position > head) {
+    throw badField('after', "is not a cursor of this organisation's event log")
+  }
+  return position
+}
+
+/** A token that is limited to some rooms sees no other. */
+function visible(roomIds: readonly string[] | undefined, roomId: string): string[] {
+  return roomIds === undefined || roomIds.includes(roomId) ? [roomId] : []
+}
+
+export const listEventsProcedure = procedure
+  .meta({
+    openapi: {
+      method: 'GET',
+      path: '/api/v3/event-log',
+      tags: ['events'],
+      summary: "Read an organisation's event log",
+      description:
+        'What happened after a cursor, oldest first, a page at a time: for who asks now and then. The streams bring the same events as they happen.',
+    },
+    errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
+    example: {
+      input: { orgId: 'DOWELL12345', after: exampleEvent.cursor, limit: 50 },
+      output: { items: [exampleEvent], after: exampleEvent.cursor, hasAfter: false },
+    },
+  })
+  .input(input)
+  .output(output)
+  .query(({ ctx, input }) => listEvents(ctx.deps, ctx.actor, input))

@@ -1,0 +1,311 @@
+import { type Database, eventLogBounds, eventLogHeads, eventsInRange } from '@dowell-chat/db'
+import { type Actor, actorKey } from '../auth/actor.ts'
+import { AppError } from '../errors.ts'
+import { Presence } from './presence.ts'
+import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
+import { EventStream, type RoomRef, type StreamFilter, type Tail, toRoomRef } from './stream.ts'
+
+export interface LiveOptions {
+  readonly clock: () => number
+  /** Whether a caller who was let in would be let in again. */
+  readonly isStillValid: (actor: Actor) => Promise<boolean>
+  /** Told when the log cannot be read; the streams that wait for it try again. */
+  readonly onError: (error: unknown) => void
+  /** Streams at once: of this process, and of one key or user. 0: no limit. */
+  readonly maxStreams: number
+  readonly maxStreamsPerActor: number
+  /** Milliseconds after which a stream is ended, so that readers spread over the instances. */
+  readonly lifetime: number
+}
+
+export interface OpenOptions {
+  readonly after?: string | undefined
+  /** Whose presence the stream shows in the rooms that it names; undefined for nobody's. */
+  readonly side?: boolean | undefined
+}
+
+/** How often streams are looked at: whether they may go on, and whether the log grew unnoticed. In milliseconds. */
+const SWEEP = 1_000
+
+/** Events of one read of the log. */
+const PAGE = 500
+
+/**
+ * The event streams of this process. For each organisation that somebody listens to, one reader follows the log, and each
+ * event becomes one object that all its streams share. The table is the source: a commit only wakes the reader, and what
+ * other processes wrote is found by looking now and then.
+ */
+export class Live {
+  readonly #db: Database
+  readonly #options: LiveOptions
+  readonly #tails = new Map<string, OrgTail>()
+  readonly #streams = new Map<EventStream, { actor: Actor; endsAt: number; expires: boolean }>()
+  readonly #perActor = new Map<string, number>()
+  readonly #presence: Presence
+  readonly #stopListening: () => void
+  readonly #sweeping: NodeJS.Timeout
+  #sweepRuns = false
+  #closing: EndReason | undefined
+
+  constructor(db: Database, options: LiveOptions) {
+    this.#db = db
+    this.#options = options
+    this.#presence = new Presence((room, state) =>
+      this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
+    )
+    this.#stopListening = db.onEvents((orgIds) => {
+      for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
+    })
+    this.#sweeping = setInterval(() => this.#sweep(), SWEEP).unref()
+  }
+
+  /** How many streams are open. */
+  get size(): number {
+    return this.#streams.size
+  }
+
+  /**
+   * Opens a stream for a caller who was authorised for all that the filter lets through.
+   *
+   * @throws AppError TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when there are too many already
+   */
+  open(actor: Actor, filter: StreamFilter, { after, side }: OpenOptions = {}): EventStream {
+    const { clock, lifetime } = this.#options
+    const key = actorKey(actor)
+    this.#refuseTooMany(key)
+    const tail = this.#tailOf(filter.orgId)
+    const rooms = side === undefined ? [] : (filter.rooms ?? [])
+    const stream = new EventStream(this.#db, tail, filter, {
+      after,
+      onReady: () => (filter.rooms ?? []).map((room) => this.#presenceOf(room)),
+      onLeave: () => {
+        this.#streams.delete(stream)
+        this.#count(key, -1)
+        if (tail.release()) this.#tails.delete(filter.orgId)
+        for (const room of rooms) this.#presence.leave(room.id, side === true)
+      },
+    })
+    tail.hold()
+    this.#count(key, 1)
+    // Spread, so that what was opened together after a restart does not end together.
+    const ends = clock() + lifetime * (0.9 + 0.1 * Math.random())
+    const expiresAt = actor.kind === 'user' ? actor.expiresAt : Number.POSITIVE_INFINITY
+    this.#streams.set(stream, {
+      actor,
+      endsAt: Math.min(ends, expiresAt),
+      expires: expiresAt <= ends,
+    })
+    for (const room of rooms) this.#presence.enter(room, side === true)
+    return stream
+  }
+
+  /** Tells those who listen now; kept nowhere. */
+  publish(event: EphemeralEvent, room: RoomRef): void {
+    this.#tails.get(room.orgId)?.deliver(event, room)
+  }
+
+  /** Ends all streams and opens no more. */
+  end(reason: EndReason): void {
+    this.#closing = reason
+    for (const stream of this.#streams.keys()) stream.end(reason)
+  }
+
+  /** Forgets all streams, ended or not. */
+  close(): void {
+    this.end('shutdown')
+    for (const stream of [...this.#streams.keys()]) stream.leave()
+    clearInterval(this.#sweeping)
+    this.#stopListening()
+    this.#presence.close()
+  }
+
+  #presenceOf(room: RoomRef): StreamEvent {
+    const state = this.#presence.stateOf(room.id)
+    return { type: 'presence', orgId: room.orgId, roomId: room.id, ...state }
+  }
+
+  #refuseTooMany(key: string): void {
+    const { maxStreams, maxStreamsPerActor } = this.#options
+    const full = maxStreams > 0 && this.#streams.size >= maxStreams
+    if (full || this.#closing) {
+      throw new AppError('SERVICE_UNAVAILABLE', {
+        message: this.#closing ? 'The server is shutting down' : 'Too many streams are open',
+        retryAfter: this.#closing ? 1 : 10,
+      })
+    }
+    // Callers without a credential are many people under one name.
+    if (key === 'open' || maxStreamsPerActor === 0) return
+    if ((this.#perActor.get(key) ?? 0) >= maxStreamsPerActor) {
+      throw new AppError('TOO_MANY_REQUESTS', {
+        message: `At most ${maxStreamsPerActor} streams may be open for one key or user`,
+        retryAfter: 10,
+      })
+    }
+  }
+
+  #count(key: string, change: 1 | -1): void {
+    const count = (this.#perActor.get(key) ?? 0) + change
+    if (count === 0) this.#perActor.delete(key)
+    else this.#perActor.set(key, count)
+  }
+
+  #tailOf(orgId: string): OrgTail {
+    let tail = this.#tails.get(orgId)
+    if (!tail) {
+      tail = new OrgTail(this.#db, orgId, this.#options.onError)
+      this.#tails.set(orgId, tail)
+    }
+    return tail
+  }
+
+  async #sweep(): Promise<void> {
+    if (this.#sweepRuns || this.#streams.size === 0) return
+    this.#sweepRuns = true
+    try {
+      const heads = await eventLogHeads(this.#db.read, [...this.#tails.keys()])
+      for (const { orgId, head } of heads) this.#tails.get(orgId)?.wake(head)
+      const now = this.#options.clock()
+      for (const [stream, { endsAt, expires }] of this.#streams) {
+        if (now >= endsAt) stream.end(expires ? 'expired' : 'lifetime')
+      }
+      await this.#endRevoked()
+    } catch (error) {
+      this.#options.onError(error)
+    } finally {
+      this.#sweepRuns = false
+    }
+  }
+
+  /** Asks once for each credential, not for each stream. */
+  async #endRevoked(): Promise<void> {
+    const groups = Map.groupBy(this.#streams, ([, { actor }]) =>
+      actor.kind === 'open' ? 'open' : `${actor.kind} ${actor.keyId}`,
+    )
+    for (const [, streams] of groups) {
+      const [first] = streams
+      if (!first || (await this.#options.isStillValid(first[1].actor))) continue
+      for (const [stream] of streams) stream.end('revoked')
+    }
+  }
+}
+
+/** Follows one organisation's log and hands each event to the streams that it is for. */
+class OrgTail implements Tail {
+  readonly started: Promise<void>
+  readonly #db: Database
+  readonly #orgId: string
+  readonly #onError: (error: unknown) => void
+  /** Live streams by what narrows them most: their rooms, their user, or nothing. */
+  readonly #byRoom = new Map<string, Set<EventStream>>()
+  readonly #byUser = new Map<string, Set<EventStream>>()
+  readonly #wide = new Set<EventStream>()
+  #position = 0
+  #reading = false
+  #dirty = false
+  #holders = 0
+
+  constructor(db: Database, orgId: string, onError: (error: unknown) => void) {
+    this.#db = db
+    this.#orgId = orgId
+    this.#onError = onError
+    // Until then commits set #dirty, so nothing that is committed meanwhile is missed.
+    this.#reading = true
+    this.started = eventLogBounds(db.read, { orgId }).then(({ head }) => {
+      this.#position = head
+      this.#reading = false
+      if (this.#dirty) this.wake()
+    })
+    // Who waits for it is told; nobody else need be.
+    this.started.catch(() => undefined)
+  }
+
+  get position(): number {
+    return this.#position
+  }
+
+  hold(): void {
+    this.#holders++
+  }
+
+  /** @returns whether nobody needs it any more */
+  release(): boolean {
+    return --this.#holders === 0
+  }
+
+  join(stream: EventStream): void {
+    for (const set of this.#setsOf(stream)) set.add(stream)
+  }
+
+  leave(stream: EventStream): void {
+    const { rooms, userId } = stream.filter
+    this.#wide.delete(stream)
+    for (const { id } of rooms ?? []) remove(this.#byRoom, id, stream)
+    if (userId !== undefined) remove(this.#byUser, userId, stream)
+  }
+
+  /** Reads what is new. With a head that is known already, only if there is something. */
+  wake(head?: number): void {
+    if (head !== undefined && head <= this.#position) return
+    this.#dirty = true
+    if (!this.#reading) this.#follow()
+  }
+
+  deliver(event: StreamEvent, room: RoomRef): void {
+    const groups = [this.#byRoom.get(room.id), this.#byUser.get(room.userId), this.#wide]
+    for (const group of groups) {
+      for (const stream of group ?? []) if (matches(stream.filter, room)) stream.deliver(event)
+    }
+  }
+
+  async #follow(): Promise<void> {
+    this.#reading = true
+    try {
+      while (this.#dirty && this.#holders > 0) {
+        this.#dirty = false
+        const page = await eventsInRange(this.#db.read, {
+          orgId: this.#orgId,
+          after: this.#position,
+          upTo: Number.MAX_SAFE_INTEGER,
+          limit: PAGE,
+        })
+        const events = page.map((logged) => [toEvent(logged), toRoomRef(logged.room)] as const)
+        // Nothing waits between the first delivery and the last: a stream joins before all of these or after.
+        for (const [event, room] of events) this.deliver(event, room)
+        this.#position = page.at(-1)?.event.position ?? this.#position
+        if (page.length === PAGE) this.#dirty = true
+      }
+    } catch (error) {
+      // The next sweep finds that the log is ahead.
+      this.#onError(error)
+    } finally {
+      this.#reading = false
+    }
+  }
+
+  #setsOf({ filter }: EventStream): Set<EventStream>[] {
+    if (filter.rooms) return filter.rooms.map((room) => setIn(this.#byRoom, room.id))
+    if (filter.userId !== undefined) return [setIn(this.#byUser, filter.userId)]
+    return [this.#wide]
+  }
+}
+
+function matches({ userId, productName }: StreamFilter, room: RoomRef): boolean {
+  return (
+    (userId === undefined || userId === room.userId) &&
+    (productName === undefined || productName === room.productName)
+  )
+}
+
+function setIn<T>(sets: Map<string, Set<T>>, key: string): Set<T> {
+  let set = sets.get(key)
+  if (!set) {
+    set = new Set()
+    sets.set(key, set)
+  }
+  return set
+}
+
+function remove<T>(sets: Map<string, Set<T>>, key: string, member: T): void {
+  const set = sets.get(key)
+  if (set?.delete(member) && set.size === 0) sets.delete(key)
+}

@@ -1,0 +1,39 @@
+import { z } from 'zod'
+import { authorise, requireOrganisation } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { listing } from '../rooms/schema.ts'
+import { procedure } from '../trpc.ts'
+import { openStream, place, presence, roomIds } from './open.ts'
+import type { EventStream } from './stream.ts'
+
+const input = z.strictObject({ ...listing, roomIds, ...presence, ...place })
+
+/**
+ * What happens in an organisation's rooms; for a customer in their own.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE for one
+ *   stream too many
+ */
+export async function onInboxEvents(
+  deps: Deps,
+  actor: Actor,
+  wanted: z.output<typeof input>,
+): Promise<EventStream> {
+  const scope = authorise(actor, 'onInboxEvents')
+  requireOrganisation(scope, wanted.orgId)
+  return openStream(deps, actor, scope, wanted)
+}
+
+export const onInboxEventsProcedure = procedure
+  .meta({
+    stream: {
+      path: '/api/v3/events',
+      summary: "Follow the events of an organisation's rooms",
+      description:
+        'What happens in all rooms that the caller sees, or in those that are named, as it happens.',
+    },
+    errors: ['NOT_FOUND'],
+  })
+  .input(input)
+  .subscription(({ ctx, input }) => onInboxEvents(ctx.deps, ctx.actor, input))

@@ -1,0 +1,38 @@
+import { z } from 'zod'
+import { authorise } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { readableRoom } from '../rooms/policy.ts'
+import { roomId } from '../rooms/schema.ts'
+import { procedure } from '../trpc.ts'
+import { openStream, place, presence } from './open.ts'
+import type { EventStream } from './stream.ts'
+
+const input = z.strictObject({ roomId, ...presence, ...place })
+
+/**
+ * What happens in one room, deleted ones too.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE for one stream too many
+ */
+export async function onRoomEvents(
+  deps: Deps,
+  actor: Actor,
+  { roomId, ...wanted }: z.output<typeof input>,
+): Promise<EventStream> {
+  const room = await readableRoom(deps, actor, 'onRoomEvents', roomId)
+  const scope = authorise(actor, 'onRoomEvents')
+  return openStream(deps, actor, scope, { ...wanted, orgId: room.org_id, roomIds: [roomId] })
+}
+
+export const onRoomEventsProcedure = procedure
+  .meta({
+    stream: {
+      path: '/api/v3/rooms/{roomId}/events',
+      summary: "Follow a room's events",
+      description: 'What happens in one room, as it happens.',
+    },
+    errors: ['NOT_FOUND'],
+  })
+  .input(input)
+  .subscription(({ ctx, input }) => onRoomEvents(ctx.deps, ctx.actor, input))

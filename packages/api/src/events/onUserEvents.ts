@@ -1,0 +1,38 @@
+import { z } from 'zod'
+import { authorise, requireOrganisation } from '../auth/access.ts'
+import type { Actor } from '../auth/actor.ts'
+import type { Deps } from '../context.ts'
+import { listing, roomIdentity } from '../rooms/schema.ts'
+import { procedure } from '../trpc.ts'
+import { openStream, place } from './open.ts'
+import type { EventStream } from './stream.ts'
+
+const input = z.strictObject({ ...listing, userId: roomIdentity.userId, ...place })
+
+/**
+ * What happens in all rooms of one end user. For a customer the rooms of others are empty.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE for one
+ *   stream too many
+ */
+export async function onUserEvents(
+  deps: Deps,
+  actor: Actor,
+  wanted: z.output<typeof input>,
+): Promise<EventStream> {
+  const scope = authorise(actor, 'onUserEvents')
+  requireOrganisation(scope, wanted.orgId)
+  return openStream(deps, actor, scope, wanted)
+}
+
+export const onUserEventsProcedure = procedure
+  .meta({
+    stream: {
+      path: '/api/v3/users/{userId}/events',
+      summary: "Follow the events of a user's rooms",
+      description: 'What happens in all rooms of one end user, as it happens.',
+    },
+    errors: ['NOT_FOUND'],
+  })
+  .input(input)
+  .subscription(({ ctx, input }) => onUserEvents(ctx.deps, ctx.actor, input))
