@@ -18,6 +18,7 @@ import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { docs } from './http/docs.ts'
 import { envelope, lastErrorHandler, notFound, worded } from './http/errors.ts'
+import { createEventStreams } from './http/eventStreams.ts'
 import { crossOrigin, hardening } from './http/headers.ts'
 import { health } from './http/health.ts'
 import { createContextOf } from './http/identity.ts'
@@ -26,6 +27,8 @@ import { requestLog } from './http/log.ts'
 import { createOpenMode } from './http/openMode.ts'
 import { restV2, restV3 } from './http/rest.ts'
 import { createHttpServer, refuseBadHost } from './http/server.ts'
+import { sse } from './http/sse.ts'
+import { subscriptions } from './http/subscriptions.ts'
 import { onTrpcWire, trpc } from './http/trpc.ts'
 
 export interface App {
@@ -38,8 +41,10 @@ export interface App {
 /** What tests put in place of the real thing. */
 export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
-    /** Milliseconds. */
+    /** Milliseconds, all three. */
     readonly streamLifetime?: number
+    readonly streamHeartbeat?: number
+    readonly streamPatience?: number
   }
 
 /** How often the last use of API keys is written down, in milliseconds. */
@@ -55,6 +60,12 @@ const GRACE = 4_000
 
 /** How long a stream lives before it is told to begin anew, in milliseconds. */
 const STREAM_LIFETIME = 30 * 60_000
+
+/** How often an idle stream gives a sign of life, in milliseconds. Proxies commonly cut what is silent for a minute. */
+const STREAM_HEARTBEAT = 20_000
+
+/** How long a reader may take nothing of what waits for it, in milliseconds. */
+const STREAM_PATIENCE = 30_000
 
 /** How often the event log forgets what is too old, and how long a day is, in milliseconds. */
 const PRUNE_INTERVAL = 60 * 60_000
@@ -97,6 +108,10 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   const deps = createDeps(config, logger, overrides)
   const openMode = createOpenMode(config, deps.db)
   const contextOf = createContextOf(deps, createLimits(config), openMode)
+  const streams = createEventStreams({
+    heartbeat: overrides.streamHeartbeat ?? STREAM_HEARTBEAT,
+    patience: overrides.streamPatience ?? STREAM_PATIENCE,
+  })
   let closing: Promise<void> | undefined
   let flushing: NodeJS.Timeout | undefined
   let pruning: NodeJS.Timeout | undefined
@@ -122,8 +137,10 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   })
   app.use(health(deps.db, () => closing !== undefined))
   app.use(docs())
+  app.use('/trpc', subscriptions({ contextOf, streams }))
   app.use('/trpc', trpc({ contextOf, bodyLimit: 8 * bodyLimit }))
   app.use('/api/v2', restV2({ contextOf, bodyLimit }))
+  app.use('/api/v3', sse({ contextOf, streams, bodyLimit }))
   app.use('/api/v3', restV3({ contextOf, bodyLimit }))
   app.use(notFound)
   app.use(lastErrorHandler)
@@ -144,6 +161,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       }
     }
     deps.live.close()
+    streams.close()
     clearInterval(flushing)
     clearInterval(pruning)
     await noteKeyUse()
@@ -173,6 +191,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         server.listen(config.PORT, config.HOST)
         await once(server, 'listening')
       } catch (error) {
+        streams.close()
         deps.live.close()
         await deps.db.close()
         throw error

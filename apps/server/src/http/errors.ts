@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { finished } from 'node:stream'
 import {
   AppError,
@@ -65,7 +66,7 @@ export function sendError(res: Response, error: unknown): void {
 }
 
 /** What went wrong, for the line that the log has of the request. */
-export function noteFailure(res: Response, error: unknown): void {
+export function noteFailure(res: ServerResponse, error: unknown): void {
   res.err = error instanceof Error ? error : new Error(String(error))
 }
 

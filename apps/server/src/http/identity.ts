@@ -2,6 +2,7 @@ import {
   type Actor,
   AppError,
   authenticate,
+  authenticateStream,
   type Context,
   costOf,
   type Deps,
@@ -22,20 +23,40 @@ export interface RequestContext extends Context {
   readonly reading: <T>(read: () => Promise<T>) => Promise<T>
 }
 
-/** Finds out who is calling and makes what the procedures know of the request. The one place for every surface. */
-export type ContextOf = (req: Request, res: Response) => Promise<RequestContext>
+/**
+ * Finds out who is calling and makes what the procedures know of the request. The one place for every surface.
+ *
+ * @param streamToken what an event stream's URL has in place of an Authorization header
+ */
+export type ContextOf = (
+  req: Request,
+  res: Response,
+  streamToken?: string,
+) => Promise<RequestContext>
 
 export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode): ContextOf {
-  async function identify(req: Request, res: Response): Promise<Actor> {
+  async function credited(req: Request, streamToken: string | undefined): Promise<Actor> {
     // Node's `headers` keeps the first of several and drops the rest without a word; together they are no credential.
     const { authorization } = req.headersDistinct
+    if (authorization !== undefined && streamToken !== undefined) {
+      throw new AppError('UNAUTHORIZED', {
+        message: 'Send an Authorization header or a stream token, not both',
+      })
+    }
+    if (streamToken !== undefined) return authenticateStream(deps, streamToken)
+    if (authorization !== undefined) return authenticate(deps, authorization.join(', '))
+    return { kind: 'open', via: 'http' }
+  }
+
+  async function identify(
+    req: Request,
+    res: Response,
+    streamToken: string | undefined,
+  ): Promise<Actor> {
     try {
-      if (authorization === undefined) {
-        await openMode.admit(req)
-        return { kind: 'open', via: 'http' }
-      }
-      const actor = await authenticate(deps, authorization.join(', '))
-      await openMode.admitHolder(actor)
+      const actor = await credited(req, streamToken)
+      if (actor.kind === 'open') await openMode.admit(req)
+      else await openMode.admitHolder(actor)
       return actor
     } catch (error) {
       if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
@@ -46,8 +67,8 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
     }
   }
 
-  return async (req, res) => {
-    const actor = await identify(req, res)
+  return async (req, res, streamToken) => {
+    const actor = await identify(req, res, streamToken)
     const address = networkOf(req.ip)
     const caller = actor.kind === 'open' ? address : budgetOf(actor)
     const spend = (points: number) => limits.spend(res, caller, address, points)

@@ -4,12 +4,20 @@ import type { RequestHandler } from 'express'
 import type { Logger } from 'pino'
 import { pinoHttp } from 'pino-http'
 
+declare module 'node:http' {
+  interface ServerResponse {
+    /** Of an event stream: why it ended, and whether that is worth a warning. */
+    streamEnd?: { readonly reason: string; readonly isFault: boolean }
+  }
+}
+
 /** What looks like an API key or a token, should someone put theirs into a path. */
 const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
 /**
  * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
- * a header, since any of them may hold what people wrote or a credential.
+ * a header, since any of them may hold what people wrote or a credential. Of an event stream the line is written at its
+ * end, and says why it ended.
  */
 export function requestLog(logger: Logger): RequestHandler {
   return pinoHttp({
@@ -33,8 +41,11 @@ export function requestLog(logger: Logger): RequestHandler {
     // `res.err` is the failure itself, which the caller was not told: in a batch it may be that of one call.
     customLogLevel(_req, res, error) {
       if (error || res.err || res.statusCode >= 500) return 'error'
-      return res.statusCode >= 400 || !res.headersSent ? 'warn' : 'info'
+      const isFault = res.statusCode >= 400 || !res.headersSent || res.streamEnd?.isFault
+      return isFault ? 'warn' : 'info'
     },
+    customSuccessObject: (_req, { streamEnd }: ServerResponse, line: object) =>
+      streamEnd ? { ...line, streamEnd: streamEnd.reason } : line,
     customSuccessMessage: (_req, res) => (res.headersSent ? 'answered' : 'the client left'),
     customErrorMessage: () => 'failed',
   })

@@ -65,7 +65,7 @@ export function restV3(options: RestOptions): RequestHandler {
 }
 
 /** The input of a v3 call, from the one place where its method has it. @throws AppError BAD_REQUEST */
-function inputOf(
+export function inputOf(
   method: string,
   query: Record<string, string>,
   body: Fields | undefined,
@@ -93,7 +93,9 @@ function refuseKeys(keys: string[], text: string): void {
   throw new AppError('BAD_REQUEST', { errors })
 }
 
-function answering(handle: (req: Request, res: Response) => Promise<boolean>): RequestHandler {
+export function answering(
+  handle: (req: Request, res: Response) => Promise<boolean>,
+): RequestHandler {
   return async (req, res, next) => {
     try {
       if (!(await handle(req, res))) next()
@@ -108,7 +110,7 @@ function methodOf(req: Request): string {
   return req.method === 'HEAD' ? 'GET' : req.method
 }
 
-function partsOf(req: Request): { path: string; query: Record<string, string> } {
+export function partsOf(req: Request): { path: string; query: Record<string, string> } {
   const [, ...query] = req.originalUrl.split('?')
   return {
     // Not originalUrl, which may be a whole URL with its host.
