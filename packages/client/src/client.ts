@@ -87,6 +87,7 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     getRoomSnapshot: call(client.getRoomSnapshot.query),
     markRead: call(client.markRead.mutate),
     listEvents: call(client.listEvents.query),
+    createStreamToken: call(client.createStreamToken.mutate),
     setTyping: call(client.setTyping.mutate),
     createUserToken: call(client.createUserToken.mutate),
     createApiKey: call(client.createApiKey.mutate),
