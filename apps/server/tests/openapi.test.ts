@@ -336,6 +336,8 @@ describe('the running server', () => {
         'listRooms',
         'getRoomById',
         'getMessages',
+        'getRoomSnapshot',
+        'setTyping',
         'listRoomsV2',
       ]
       expect(unmet).toEqual(reads.map((read) => `${read} 503 SERVICE_UNAVAILABLE`))
