@@ -13,6 +13,7 @@ import {
   type Tail,
   toRoomRef,
 } from './stream.ts'
+import { Typing } from './typing.ts'
 
 export interface LiveOptions {
   readonly clock: () => number
@@ -46,6 +47,7 @@ const LINGER = 30_000
  * other processes wrote is found by looking now and then.
  */
 export class Live {
+  readonly typing: Typing
   readonly #db: Database
   readonly #options: LiveOptions
   readonly #tails = new Map<string, OrgTail>()
@@ -65,6 +67,7 @@ export class Live {
     this.#presence = new Presence((room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
+    this.typing = new Typing(options.clock, (event, room) => this.publish(event, room))
     this.#stopListening = db.onEvents((orgIds) => {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
     })
@@ -130,6 +133,7 @@ export class Live {
     clearInterval(this.#sweeping)
     this.#stopListening()
     this.#presence.close()
+    this.typing.close()
   }
 
   #presenceOf(room: RoomRef): StreamEvent {
