@@ -137,6 +137,19 @@ test('a replay of too many events ends in a reset, and so does one that looks th
   expect(await from(0, { userId: rare.userId })).toEqual([22, ['ready', 22]])
 })
 
+test('after a reset the replay of what happened meanwhile begins anew', async () => {
+  await using log = await createLog()
+  using live = createLive(log, { limits })
+  const [room] = roomsOf(log, 'A')
+  for (let i = 0; i < 8; i++) await log.append(room)
+  const stream = live.open(open, { orgId: 'A' }, { after: cursor('A', 0) })
+  for (let i = 0; i < 3; i++) expect((await take(stream)).length).toBe(2)
+  expect(await take(stream)).toMatchObject([{ type: 'reset', reason: 'too_far', position: 8 }])
+  for (let i = 0; i < 3; i++) await log.append(room)
+  await turn()
+  expect(await untilReady(stream)).toEqual([9, 10, 11, ['ready', 11]])
+})
+
 test('a reader that takes nothing falls behind, with no more than 256 events that wait, and misses none', async () => {
   await using log = await createLog()
   using live = createLive(log)

@@ -215,9 +215,13 @@ export class EventStream implements AsyncIterable<Yielded> {
 
   #fallBehind(): void {
     this.#state = 'behind'
+    this.#tail.leave(this)
+    this.#beginReplay()
+  }
+
+  #beginReplay(): void {
     this.#replayed = 0
     this.#reads = 0
-    this.#tail.leave(this)
   }
 
   /** Reads a page of what is missing, or finds that nothing is and goes live. */
@@ -262,6 +266,8 @@ export class EventStream implements AsyncIterable<Yielded> {
   /** Goes on where the tail is, and says that something is missing. */
   #reset(reason: ResetReason): void {
     this.#position = this.#tail.position
+    // The tail moves on while the reader reads the rooms anew.
+    this.#beginReplay()
     this.#pending.push({ type: 'reset', reason, ...this.#place() })
   }
 
