@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,6 +28,7 @@ import { pages } from './http/pages.ts'
 import { restV2, restV3 } from './http/rest.ts'
 import { createHttpServer, refuseBadHost } from './http/server.ts'
 import { onTrpcWire, trpc } from './http/trpc.ts'
+import { createRandomBytes } from './random.ts'
 
 export interface App {
   /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
@@ -73,7 +73,7 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
   const made = {
     db,
     clock,
-    randomBytes: overrides.randomBytes ?? randomBytes,
+    randomBytes: overrides.randomBytes ?? createRandomBytes(),
     limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
     keyUse: createKeyUse(db, clock),
     live: new Live(db, {

@@ -4,9 +4,9 @@ import type { OpenApiMeta } from 'trpc-to-openapi'
 import type { ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
 import { AppError, type ErrorCode, errorTable } from './errors.ts'
+import { transformer } from './json.ts'
 import { toPublicError } from './publicError.ts'
 import { currentRequestId } from './requestId.ts'
-import { transformer } from './transformer.ts'
 
 /** What a procedure says of itself besides its schemas. */
 export type Meta = OpenApiMeta & {

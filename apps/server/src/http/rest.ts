@@ -1,4 +1,12 @@
-import { AppError, callV2, type Fields, matchV3, methodsAt, routeV2 } from '@dowell-chat/api'
+import {
+  AppError,
+  callV2,
+  type Fields,
+  matchV3,
+  methodsAt,
+  routeV2,
+  toJson,
+} from '@dowell-chat/api'
 import { createBodyReader, fieldsOf } from './body.ts'
 import { methodNotAllowed, nothingHere } from './errors.ts'
 import { answer, type Incoming, type Outgoing, type Surface } from './exchange.ts'
@@ -28,7 +36,7 @@ export function restV2({ contextOf, bodyLimit }: RestOptions): Surface {
       if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
       return { operation: route.operation, fields }
     })
-    answer(res, 200, JSON.stringify(await callV2(context, operation, fields)))
+    answer(res, 200, toJson(await callV2(context, operation, fields)))
   }
 }
 
@@ -47,7 +55,7 @@ export function restV3({ contextOf, bodyLimit }: RestOptions): Surface {
       fieldsFrom(method, query, await readBody(req, res), match.parameters),
     )
     const output = await operation.call(context, fields)
-    answer(res, operation.created(output) ? 201 : 200, JSON.stringify(output))
+    answer(res, operation.created(output) ? 201 : 200, toJson(output))
   }
 }
 
