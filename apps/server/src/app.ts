@@ -8,6 +8,7 @@ import {
   type Deps,
   fixedSigningKeys,
   Live,
+  NewestPages,
   pruneEvents,
   storedSigningKeys,
 } from '@dowell-chat/api'
@@ -38,7 +39,7 @@ export interface App {
 }
 
 /** What tests put in place of the real thing. */
-export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
+export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkAnswers'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
     /** Milliseconds. */
     readonly streamLifetime?: number
@@ -48,6 +49,9 @@ export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
 const KEY_USE_INTERVAL = 60_000
 
 const MAX_URL = 8_192
+
+/** Bytes that the newest pages of rooms may take in memory. */
+const NEWEST_PAGES = 64 * 1024 * 1024
 
 /**
  * How long requests in flight have when the server closes, in milliseconds. With the 5 seconds that the last write may
@@ -75,6 +79,8 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
     clock,
     randomBytes: overrides.randomBytes ?? createRandomBytes(),
     limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
+    newestPages: new NewestPages(NEWEST_PAGES),
+    checkAnswers: overrides.checkAnswers ?? false,
     keyUse: createKeyUse(db, clock),
     live: new Live(db, {
       clock,

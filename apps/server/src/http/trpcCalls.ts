@@ -88,7 +88,7 @@ export async function makeCalls(
         },
       })
       statuses.add(200)
-      return `{"result":{"data":${toSuperjson(data)}}}`
+      return `{"result":{"data":${written(data)}}}`
     } catch (cause) {
       const error = getTRPCErrorFromUnknown(cause)
       const told = toPublicError(error)
@@ -102,6 +102,16 @@ export async function makeCalls(
   const answers = await Promise.all(names.map(call))
   const [status = 207] = statuses.size === 1 ? statuses : []
   return { status, body: isBatch ? `[${answers.join()}]` : (answers[0] as string), failures }
+}
+
+// A frozen answer is one that others get as well.
+const kept = new WeakMap<object, string>()
+
+function written(data: unknown): string {
+  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return toSuperjson(data)
+  const text = kept.get(data) ?? toSuperjson(data)
+  kept.set(data, text)
+  return text
 }
 
 /** @throws TRPCError BAD_REQUEST */

@@ -29,11 +29,25 @@ const output = pageOf(Message).meta({ id: 'MessagePage', additionalProperties: t
 export async function getMessages(
   deps: Deps,
   actor: Actor,
-  { roomId, limit = DEFAULT_LIMIT, ...place }: z.output<typeof input>,
+  request: z.output<typeof input>,
 ): Promise<Page<Message>> {
+  return (await getMessagesOfRoom(deps, actor, request)).page
+}
+
+/** The same with the room, as it was read for the page. */
+export async function getMessagesOfRoom(
+  deps: Deps,
+  actor: Actor,
+  { roomId, limit = DEFAULT_LIMIT, ...place }: z.output<typeof input>,
+): Promise<{ room: RoomRow; page: Page<Message> }> {
   const where = placeOf('m', place)
   const room = await readableRoom(deps, actor, 'getMessages', roomId)
-  return messagePage(deps, room, limit, where)
+  if (where.kind !== 'newest') return { room, page: await messagePage(deps, room, limit, where) }
+  const { newestPages } = deps
+  const page =
+    newestPages.find(room, limit) ??
+    newestPages.keep(room, limit, await messagePage(deps, room, limit, where))
+  return { room, page }
 }
 
 /**
@@ -105,6 +119,7 @@ export const getMessagesProcedure = procedure
       summary: "Read a room's messages",
       description: 'Oldest first, a page at a time; without a cursor the newest page.',
     },
+    output,
     errors: ['NOT_FOUND'],
     example: {
       input: { roomId: exampleMessage.roomId, limit: 50 },
@@ -118,5 +133,4 @@ export const getMessagesProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .query(({ ctx, input }) => getMessages(ctx.deps, ctx.actor, input))
