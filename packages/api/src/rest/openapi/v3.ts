@@ -4,6 +4,7 @@ import { type Meta, procedure, router } from '../../trpc.ts'
 import { errorResponses, wrongField } from './errors.ts'
 import {
   capital,
+  conditional,
   explain,
   type Json,
   nameBody,
@@ -59,6 +60,7 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
         wrong: wrongField(operation, schemas),
       }),
     }
+    if (meta.openapi.method === 'GET') conditional(operation)
   }
   return sortKeys(paths)
 }
