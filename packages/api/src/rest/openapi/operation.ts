@@ -42,8 +42,12 @@ export function explain(
   }
 }
 
-/** Says of a read that its answer has an entity tag, and that who names it gets 304. */
-export function conditional(operation: Operation): void {
+/**
+ * Says of a read that its answer has an entity tag, and that who names it gets 304.
+ *
+ * @param always false where not every answer has one
+ */
+export function conditional(operation: Operation, always = true): void {
   const headers = { ...requestIdHeader, ETag: { $ref: '#/components/headers/ETag' } }
   const { 200: answer, ...failures } = operation.responses
   operation.parameters = [
@@ -56,7 +60,7 @@ export function conditional(operation: Operation): void {
     },
   ]
   operation.responses = {
-    200: { ...answer, headers },
+    200: { ...answer, headers: always ? headers : requestIdHeader },
     304: { description: 'The answer that `If-None-Match` names still holds', headers },
     ...failures,
   }
