@@ -6,18 +6,20 @@ import { appRouter, createCaller } from '../router.ts'
 import { callerFactory, type Meta, router, wrapper } from '../trpc.ts'
 import { restInput } from './wire.ts'
 
+type StreamMeta = Meta & Required<Pick<Meta, 'stream'>>
+
 /** Where a subscription is found as plain server-sent events, and what it takes there. */
 export interface StreamRoute {
   readonly name: StreamName
   readonly path: string
-  readonly meta: Meta
+  readonly meta: StreamMeta
   /** Can be read from a URL. */
   readonly input: z.ZodObject
 }
 
 export const streamRoutes: readonly StreamRoute[] = streamNames.map((name) => {
   const { meta, inputs } = appRouter._def.procedures[name]._def as unknown as {
-    meta: Meta & Required<Pick<Meta, 'stream'>>
+    meta: StreamMeta
     inputs: [z.ZodObject]
   }
   return { name, path: meta.stream.path, meta, input: restInput(inputs[0]) }
