@@ -1,13 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { EventReader, type Told, trpcPath } from './eventReader.ts'
-import {
-  as,
-  bearer,
-  createOperator,
-  createOrganisation,
-  type Organisation,
-  unlimited,
-} from './identities.ts'
 import { createFolder, startServer } from './serverProcess.ts'
 import { createTestApp, json, openRoom, type TestApp } from './support.ts'
 

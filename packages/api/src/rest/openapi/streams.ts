@@ -1,5 +1,5 @@
 import { exampleEvent, RestStreamEvent } from '../../events/schema.ts'
-import { router, wrapper } from '../../trpc.ts'
+import { procedure, router } from '../../trpc.ts'
 import { streamRoutes } from '../streams.ts'
 import { errorResponses, wrongField } from './errors.ts'
 import { explain, type Json, type Paths, requestIdHeader, type Schemas } from './operation.ts'
@@ -8,11 +8,11 @@ const HOW =
   'The answer does not end by itself: server-sent events, each with one line of JSON as its data. An event with an `id` can be resumed from: after a cut, ask again with the last `id` as `Last-Event-ID`, as an EventSource does.'
 
 /** The streams as trpc-to-openapi can document them, which knows calls only: nothing ever calls these. */
-export const streamDocumentRouter = router(
+export const streamRouter = router(
   Object.fromEntries(
     streamRoutes.map(({ name, path, meta, input }) => [
       name,
-      wrapper(name)
+      procedure
         .meta({
           ...meta,
           openapi: {
@@ -21,8 +21,6 @@ export const streamDocumentRouter = router(
             tags: ['events'],
             summary: meta.stream.summary,
             description: `${meta.stream.description} ${HOW}`,
-            errorResponses: [],
-            protect: false,
           },
         })
         .input(input)
@@ -55,6 +53,8 @@ export function streamPaths(paths: Paths, schemas: Schemas): Paths {
     if (!operation) throw new Error(`${name} is missing from the generated document`)
     explain(operation, { parameters: meta.example?.input ?? {}, body: {}, answer: exampleEvent })
     const { 'application/json': event } = operation.responses[200]?.content ?? {}
+    // As with the calls.
+    delete operation.security
     operation.parameters = [...(operation.parameters ?? []), ...ownParameters]
     operation.responses = {
       200: {
