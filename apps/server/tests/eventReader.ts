@@ -50,6 +50,10 @@ export class EventReader implements AsyncDisposable {
     return this.response.statusCode ?? 0
   }
 
+  get isOpen(): boolean {
+    return !this.#ended
+  }
+
   /** The next frame; undefined when the stream has ended. */
   async frame(): Promise<Frame | undefined> {
     for (;;) {
