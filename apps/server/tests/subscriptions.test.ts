@@ -246,7 +246,7 @@ describe('on the wire', () => {
     }
     expect(await statusOf('/trpc/onInboxEvents')).toEqual([200, true])
     await using reader = await EventReader.open(app, input)
-    expect(await reader.next()).toMatchObject({ json: { type: 'ready' } })
+    expect(await reader.next()).toMatchObject({ type: 'ready' })
   })
 
   test('failures are warnings in the log', async () => {
