@@ -21,6 +21,8 @@ export const streamRouter = router(
             tags: ['events'],
             summary: meta.stream.summary,
             description: `${meta.stream.description} ${HOW}`,
+            errorResponses: [],
+            protect: false,
           },
         })
         .input(input)
@@ -53,8 +55,6 @@ export function streamPaths(paths: Paths, schemas: Schemas): Paths {
     if (!operation) throw new Error(`${name} is missing from the generated document`)
     explain(operation, { parameters: meta.example?.input ?? {}, body: {}, answer: exampleEvent })
     const { 'application/json': event } = operation.responses[200]?.content ?? {}
-    // As with the calls.
-    delete operation.security
     operation.parameters = [...(operation.parameters ?? []), ...ownParameters]
     operation.responses = {
       200: {
