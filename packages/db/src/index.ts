@@ -21,6 +21,8 @@ export {
   oldestEvents,
 } from './queries/events.ts'
 export {
+  clearMessage,
+  editMessage,
   findMessage,
   findMessageByClientId,
   insertMessage,
@@ -29,9 +31,12 @@ export {
 export { nextPosition, organisationsAfter } from './queries/organisations.ts'
 export {
   advanceRoom,
+  describeRoom,
   findActiveRoom,
   findRoom,
   insertRoom,
+  type RoomDetails,
+  type RoomFilter,
   type RoomIdentity,
   type RoomScope,
   roomsNextTo,
