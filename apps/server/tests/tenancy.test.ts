@@ -64,6 +64,7 @@ describe('random operations of three organisations', () => {
   interface Aim {
     readonly org: Organisation
     readonly roomId: string
+    readonly messageId: string
     readonly keyId: string
     readonly word: string
     readonly flag: boolean
@@ -80,13 +81,30 @@ describe('random operations of three organisations', () => {
     }),
     getRoomById: ({ roomId }) => ({ roomId }),
     deleteRoom: ({ roomId, flag }) => ({ roomId, isActive: flag }),
-    listRooms: ({ org, paging }) => ({ orgId: org.id, ...paging }),
+    updateRoom: ({ roomId, word, flag }, by) => ({
+      roomId,
+      subject: flag ? `${by.of.id} about ${word}` : null,
+      labels: [`${by.of.id} ${word}`],
+      assignee: by.of.supporter,
+      custom: { from: by.of.id },
+    }),
+    listRooms: ({ org, paging, word, flag }, by) => ({
+      orgId: org.id,
+      ...(flag ? { label: `${by.of.id} ${word}` } : {}),
+      ...paging,
+    }),
     createMessage: ({ roomId, word, flag }, by) => ({
       roomId,
       messageData: `${by.of.id} says ${word}`,
       ...by.voice,
       ...(flag ? { clientMessageId: `${word}-0123456789abcdef` } : {}),
     }),
+    updateMessage: ({ roomId, messageId, word }, by) => ({
+      roomId,
+      messageId,
+      messageData: `${by.of.id} writes ${word}`,
+    }),
+    deleteMessage: ({ roomId, messageId }) => ({ roomId, messageId }),
     getMessages: ({ roomId, paging }) => ({ roomId, ...paging }),
     createUserToken: ({ org, flag, roomId, word }, by) => ({
       orgId: org.id,
@@ -112,6 +130,7 @@ describe('random operations of three organisations', () => {
     way: number,
     org: number,
     room: number,
+    message: number,
     key: number,
     word: fc.constantFrom('a', 'b', 'c'),
     flag: fc.boolean(),
@@ -169,6 +188,13 @@ describe('random operations of three organisations', () => {
           .all(...orgs.map(({ id }) => id)) as { id: string }[]
       ).map(({ id }) => id)
 
+    const messagesOf = (orgs: readonly Organisation[]) =>
+      database
+        .prepare(
+          'select id, room_id from messages where org_id in (?, ?, ?) order by created_at, id',
+        )
+        .all(...orgs.map(({ id }) => id)) as { id: string; room_id: string }[]
+
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 20, maxLength: 40 }), async (steps) => {
         // Names of this run and of no other, each of which is a marker in everything that is written.
@@ -181,16 +207,24 @@ describe('random operations of three organisations', () => {
         for (const step of steps) {
           const by = pick(members, step.actor)
           const rooms = idsOf('rooms', orgs)
+          const messages = messagesOf(orgs)
+          const message = pick(messages, step.message)
           const aim: Aim = {
             ...step,
             org: pick(orgs, step.org),
-            roomId: pick(rooms, step.room),
+            // The message's own room and not always another, or hardly any message would be found.
+            roomId: step.flag ? message.room_id : pick(rooms, step.room),
+            messageId: message.id,
             // The reading keys too, so that some callers lose theirs on the way; the others stay.
             keyId: pick(
               orgs.flatMap(({ keyToRevoke, keys }) => [keyToRevoke, keys.read.id]),
               step.key,
             ),
-            paging: pagingOf(step, idsOf('messages', orgs), rooms),
+            paging: pagingOf(
+              step,
+              messages.map(({ id }) => id),
+              rooms,
+            ),
           }
           const others = orgs.filter((org) => org !== by.of)
           const before = others.map(({ id }) => dumpOf(database, id))
@@ -265,6 +299,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     ],
     getRoomById: ({ room }) => [{ roomId: room }],
     deleteRoom: ({ room }) => [{ roomId: room }, { roomId: room, isActive: true }],
+    updateRoom: ({ room }) => [{ roomId: room }, { roomId: room, subject: 'x', labels: ['x'] }],
     listRooms: ({ org }) => [
       { orgId: org },
       { orgId: org, productName: 'WIFIQRCODE' },
@@ -274,6 +309,8 @@ describe('a row that is not the caller’s is a row that is not there', () => {
       { roomId: room, messageData: 'x', ...voice },
       { roomId: room, messageData: 'x', ...voice, clientMessageId: 'sent-before-0123456789' },
     ],
+    updateMessage: ({ room, message }) => [{ roomId: room, messageId: message, messageData: 'x' }],
+    deleteMessage: ({ room, message }) => [{ roomId: room, messageId: message }],
     getMessages: ({ room, message }) => [
       { roomId: room },
       { roomId: room, before: cursor('m') },
@@ -297,6 +334,10 @@ describe('a row that is not the caller’s is a row that is not there', () => {
   /** Rows that are named inside of the caller's own: they make a page start elsewhere, or a token good for less. */
   const inOwn: Partial<Record<CallName, (ids: Ids) => Record<string, unknown>[]>> = {
     listRooms: ({ room }) => [{ orgId: org.id, around: room }],
+    updateMessage: ({ message }) => [
+      { roomId: org.elsewhere, messageId: message, messageData: 'x' },
+    ],
+    deleteMessage: ({ message }) => [{ roomId: org.elsewhere, messageId: message }],
     getMessages: ({ message }) => [{ roomId: org.elsewhere, around: message }],
     listApiKeys: ({ key }) => [{ orgId: org.id, around: key }],
     listEvents: ({ room }) => [{ orgId: org.id, roomId: room }],
@@ -306,7 +347,10 @@ describe('a row that is not the caller’s is a row that is not there', () => {
   const takesRoom: readonly CallName[] = [
     'getRoomById',
     'deleteRoom',
+    'updateRoom',
     'createMessage',
+    'updateMessage',
+    'deleteMessage',
     'getMessages',
   ]
 

@@ -35,7 +35,6 @@ export {
   findActiveRoom,
   findRoom,
   insertRoom,
-  type RoomDetails,
   type RoomFilter,
   type RoomIdentity,
   type RoomScope,

@@ -308,10 +308,14 @@ const cases: Record<string, Case[]> = {
     ],
   ],
   describeRoom: [
-    ['', (db) => rooms.describeRoom(db, { ...description, labels: [] }), [[byId], [labelsOfRoom]]],
+    [
+      '',
+      (db) => rooms.describeRoom(db, { ...description, labels: '[]' }),
+      [[byId], [labelsOfRoom]],
+    ],
     [
       '(labels)',
-      (db) => rooms.describeRoom(db, { ...description, labels: ['new', 'newer'] }),
+      (db) => rooms.describeRoom(db, { ...description, labels: '["new", "newer"]' }),
       [[byId], [labelsOfRoom], [], []],
     ],
   ],

@@ -1,7 +1,11 @@
 import { createMessageProcedure } from './createMessage.ts'
+import { deleteMessageProcedure } from './deleteMessage.ts'
 import { getMessagesProcedure } from './getMessages.ts'
+import { updateMessageProcedure } from './updateMessage.ts'
 
 export const messageProcedures = {
   createMessage: createMessageProcedure,
+  updateMessage: updateMessageProcedure,
+  deleteMessage: deleteMessageProcedure,
   getMessages: getMessagesProcedure,
 }

@@ -34,7 +34,7 @@ function toRest(name: Name, procedure: (typeof appRouter._def.procedures)[Name])
   const openapi = meta.openapi && { ...meta.openapi, errorResponses: [], protect: false }
   return wrapper(name)
     .meta({ ...meta, ...(openapi && { openapi }) })
-    .input(restInput(inputs[0]))
+    .input(restInput(inputs[0], !['GET', 'DELETE'].includes(openapi?.method ?? '')))
     .output(output)
     [type](({ ctx, input }) =>
       // The REST input only turned text into values: the procedure itself checks them.

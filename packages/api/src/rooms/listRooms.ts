@@ -1,4 +1,4 @@
-import { findRoom, roomsNextTo } from '@dowell-chat/db'
+import { roomsNextTo } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -7,9 +7,9 @@ import { badField } from '../errors.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
 import { positionPage } from '../positionPage.ts'
 import { procedure } from '../trpc.ts'
-import { exampleRoom, listing, Room, toRoom } from './schema.ts'
+import { exampleRoom, listing, Room, roomFilter, toRoom } from './schema.ts'
 
-const input = z.strictObject({ ...listing, ...pageInput })
+const input = z.strictObject({ ...listing, ...roomFilter, ...pageInput })
 
 const output = pageOf(Room).meta({ id: 'RoomPage', additionalProperties: true })
 
@@ -22,27 +22,30 @@ const output = pageOf(Room).meta({ id: 'RoomPage', additionalProperties: true })
 export async function listRooms(
   deps: Deps,
   actor: Actor,
-  { limit = DEFAULT_LIMIT, orgId, productName, ...place }: z.output<typeof input>,
+  { limit = DEFAULT_LIMIT, before, after, around, ...wanted }: z.output<typeof input>,
 ): Promise<Page<Room>> {
   const scope = authorise(actor, 'listRooms')
-  requireOrganisation(scope, orgId)
-  const seen = { ...scope, orgId }
+  requireOrganisation(scope, wanted.orgId)
+  const { userId = wanted.userId } = scope
+  // A customer who asks for another's rooms finds none.
+  const roomIds = userId === (wanted.userId ?? userId) ? scope.roomIds : []
+  const listed = { ...wanted, userId, roomIds }
+  const { read } = deps.db
   return positionPage(
     {
       tag: 'r',
-      next: (where) => roomsNextTo(deps.db.read, { ...seen, productName, ...where }),
+      next: (where) => roomsNextTo(read, { ...listed, ...where }),
       async positionOf(roomId) {
-        const room = await findRoom(deps.db.read, { ...seen, roomId })
-        const listed = productName === undefined || room?.product_name === productName
-        if (!room || !listed) {
-          throw badField('around', 'is not the id of a room in this list')
-        }
+        const only = roomIds?.includes(roomId) === false ? [] : [roomId]
+        const anywhere = { direction: 'after', boundary: 0, limit: 1 } as const
+        const [room] = await roomsNextTo(read, { ...listed, roomIds: only, ...anywhere })
+        if (!room) throw badField('around', 'is not the id of a room in this list')
         return room.position
       },
       toItem: toRoom,
     },
     limit,
-    placeOf('r', place),
+    placeOf('r', { before, after, around }),
   )
 }
 

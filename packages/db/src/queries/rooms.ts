@@ -116,32 +116,28 @@ export async function setRoomActive(
 }
 
 /** What may be said of a room besides its messages. */
-export interface RoomDetails {
-  readonly subject: string | null
-  readonly status: RoomRow['status']
-  readonly assignee: string | null
-  /** Without repetitions. */
-  readonly labels: readonly string[]
-  /** A JSON object. */
-  readonly custom: string
+export type RoomDetails = Pick<RoomRow, 'subject' | 'status' | 'assignee' | 'labels' | 'custom'>
+
+interface OneOrgRoom {
+  readonly orgId: string
+  readonly roomId: string
 }
 
-const describing = prepared(
-  (tx, where: Slots<Omit<RoomDetails, 'labels'> & OneOrgRoom & { labels: string; now: number }>) =>
-    tx
-      .updateTable('rooms')
-      .set((eb) => ({
-        version: eb('version', '+', 1),
-        subject: where.subject,
-        status: where.status,
-        assignee: where.assignee,
-        labels: where.labels,
-        custom: where.custom,
-        updated_at: where.now,
-      }))
-      .where('id', '=', where.roomId)
-      .where('org_id', '=', where.orgId)
-      .returningAll(),
+const describing = prepared((tx, where: Slots<OneOrgRoom & RoomDetails & { now: number }>) =>
+  tx
+    .updateTable('rooms')
+    .set((eb) => ({
+      version: eb('version', '+', 1),
+      subject: where.subject,
+      status: where.status,
+      assignee: where.assignee,
+      labels: where.labels,
+      custom: where.custom,
+      updated_at: where.now,
+    }))
+    .where('id', '=', where.roomId)
+    .where('org_id', '=', where.orgId)
+    .returningAll(),
 )
 
 const unlabelling = prepared((tx, where: Slots<OneOrgRoom>) =>
@@ -160,21 +156,16 @@ const labelling = prepared((tx, row: Slots<RoomLabelsTable>) =>
   }),
 )
 
-interface OneOrgRoom {
-  readonly orgId: string
-  readonly roomId: string
-}
-
-/** Replaces what is said of a room. @returns the room as it is now, or undefined when there is no such room */
+/** Replaces what is said of a room, and its labels wherever they are kept. @returns the room as it is now */
 export async function describeRoom(
   tx: Tx,
-  { labels, ...where }: OneOrgRoom & RoomDetails & { now: number },
-): Promise<RoomRow | undefined> {
-  const [room] = await describing(tx, { ...where, labels: JSON.stringify(labels) })
-  if (!room) return undefined
+  where: OneOrgRoom & RoomDetails & { now: number },
+): Promise<RoomRow> {
+  const [room] = await describing(tx, where)
+  if (!room) throw new Error('a change of a room that does not exist')
+  const { org_id, position, id: room_id } = room
   await unlabelling(tx, where)
-  for (const label of labels) {
-    const { org_id, position, id: room_id } = room
+  for (const label of JSON.parse(where.labels) as string[]) {
     await labelling(tx, { org_id, label, position, room_id })
   }
   return room

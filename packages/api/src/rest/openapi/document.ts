@@ -2,6 +2,7 @@ import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
 import { v2Router } from '../v2/router.ts'
 import { v3Router } from '../v3.ts'
 import { errorSchemas, headers } from './errors.ts'
+import { withNullTypes } from './nullable.ts'
 import { type Paths, type Schemas, sortKeys } from './operation.ts'
 import { v2Paths } from './v2.ts'
 import { v3Paths } from './v3.ts'
@@ -43,7 +44,7 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     ...errorSchemas,
   } as Schemas
 
-  return {
+  return withNullTypes({
     ...v3,
     tags: [
       { name: 'rooms', description: 'Conversations of one user with one organisation.' },
@@ -62,5 +63,5 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       schemas: sortKeys(schemas) as never,
       headers,
     },
-  }
+  })
 }
