@@ -8,6 +8,7 @@ import {
   columns,
   costOf,
   type Inputs,
+  streamNames,
 } from '@dowell-chat/api'
 import {
   anyOrganisation,
@@ -404,7 +405,8 @@ test('a page elsewhere cannot delete a room with an image while the server is op
 })
 
 test('the walk misses no procedure and no surface', () => {
-  expect(procedureNames.toSorted()).toEqual(Object.keys(appRouter._def.procedures).toSorted())
+  const all = [...procedureNames, ...streamNames]
+  expect(all.sort()).toEqual(Object.keys(appRouter._def.procedures).sort())
   for (const procedure of procedureNames) {
     const surfaces = ways.filter((way) => way.procedure === procedure).map((way) => way.surface)
     expect(surfaces).toEqual(expect.arrayContaining(['tRPC', 'tRPC batch', 'v3']))
@@ -468,6 +470,8 @@ The cells say which rows exist for the caller:
 - **own rooms**: the rooms of the token's own user. Every other room is not found (404), and a room can be opened for
   nobody else (403).
 - **no**: the caller may not call this at all (403), whatever row it asks for.
+
+Of messages, a token edits and deletes only what its own user wrote on its own side; anybody else's is refused (403).
 
 A token that is limited to some rooms has less: every other room is not found, none is listed, and it opens none (403).
 A caller without a credential, or with one that is malformed, expired, wrongly signed or revoked, is told so first (401).

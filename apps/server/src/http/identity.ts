@@ -7,9 +7,8 @@ import {
   type Deps,
   nameOf,
 } from '@dowell-chat/api'
-import type { Request, Response } from 'express'
-import { networkOf } from './address.ts'
-import { requestIdOf } from './errors.ts'
+import { networkOf, type Proxies } from './address.ts'
+import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
 import type { Limits } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
 
@@ -23,38 +22,43 @@ export interface RequestContext extends Context {
 }
 
 /** Finds out who is calling and makes what the procedures know of the request. The one place for every surface. */
-export type ContextOf = (req: Request, res: Response) => Promise<RequestContext>
+export type ContextOf = (req: Incoming, res: Outgoing) => Promise<RequestContext>
 
-export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode): ContextOf {
-  async function identify(req: Request, res: Response): Promise<Actor> {
+export function createContextOf(
+  deps: Deps,
+  limits: Limits,
+  openMode: OpenMode,
+  proxies: Proxies,
+): ContextOf {
+  async function identify(req: Incoming, res: Outgoing, address: string): Promise<Actor> {
     // Node's `headers` keeps the first of several and drops the rest without a word; together they are no credential.
-    const { authorization } = req.headersDistinct
+    const given = valuesOf(req, 'authorization')
     try {
-      if (authorization === undefined) {
-        await openMode.admit(req)
+      if (given.length === 0) {
+        await openMode.admit(req, proxies.forwarded(req))
         return { kind: 'open', via: 'http' }
       }
-      const actor = await authenticate(deps, authorization.join(', '))
+      const actor = await authenticate(deps, given.join(', '))
       await openMode.admitHolder(actor)
       return actor
     } catch (error) {
       if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
         res.setHeader('WWW-Authenticate', 'Bearer realm="dowell-chat"')
-        await limits.failed(res, networkOf(req.ip))
+        await limits.failed(res, address)
       }
       throw error
     }
   }
 
   return async (req, res) => {
-    const actor = await identify(req, res)
-    const address = networkOf(req.ip)
+    const address = networkOf(proxies.callerOf(req))
+    const actor = await identify(req, res, address)
     const caller = actor.kind === 'open' ? address : budgetOf(actor)
     const spend = (points: number) => limits.spend(res, caller, address, points)
     return {
       deps,
       actor,
-      requestId: requestIdOf(res),
+      requestId: res.locals.id,
       spend: (procedure) => spend(costOf(procedure)),
       async reading(read) {
         try {
