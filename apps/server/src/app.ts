@@ -18,6 +18,7 @@ import type { Config } from './config.ts'
 import { createProxies } from './http/address.ts'
 import { docs } from './http/docs.ts'
 import { type Dress, envelope, plain, sendError } from './http/errors.ts'
+import { createEventStreams } from './http/eventStreams.ts'
 import type { Incoming, Outgoing, Surface } from './http/exchange.ts'
 import { crossOrigin, standingHeaders } from './http/headers.ts'
 import { health } from './http/health.ts'
@@ -28,6 +29,8 @@ import { createOpenMode } from './http/openMode.ts'
 import { pages } from './http/pages.ts'
 import { restV2, restV3 } from './http/rest.ts'
 import { createHttpServer, refuseBadHost } from './http/server.ts'
+import { sse } from './http/sse.ts'
+import { subscriptions } from './http/subscriptions.ts'
 import { onTrpcWire, trpc } from './http/trpc.ts'
 
 export interface App {
@@ -40,8 +43,10 @@ export interface App {
 /** What tests put in place of the real thing. */
 export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
-    /** Milliseconds. */
+    /** Milliseconds, all three. */
     readonly streamLifetime?: number
+    readonly streamHeartbeat?: number
+    readonly streamPatience?: number
   }
 
 /** How often the last use of API keys is written down, in milliseconds. */
@@ -57,6 +62,12 @@ const GRACE = 4_000
 
 /** How long a stream lives before it is told to begin anew, in milliseconds. */
 const STREAM_LIFETIME = 30 * 60_000
+
+/** How often an idle stream gives a sign of life, in milliseconds. Proxies commonly cut what is silent for a minute. */
+const STREAM_HEARTBEAT = 20_000
+
+/** How long a reader may take nothing of what waits for it, in milliseconds. */
+const STREAM_PATIENCE = 30_000
 
 /** How often the event log forgets what is too old, and how long a day is, in milliseconds. */
 const PRUNE_INTERVAL = 60 * 60_000
@@ -100,6 +111,10 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   const openMode = createOpenMode(config, deps.db)
   const proxies = createProxies(config.TRUST_PROXY)
   const contextOf = createContextOf(deps, createLimits(config), openMode, proxies)
+  const streams = createEventStreams({
+    heartbeat: overrides.streamHeartbeat ?? STREAM_HEARTBEAT,
+    patience: overrides.streamPatience ?? STREAM_PATIENCE,
+  })
   let closing: Promise<void> | undefined
   let flushing: NodeJS.Timeout | undefined
   let pruning: NodeJS.Timeout | undefined
@@ -114,10 +129,18 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     {
       at: /^\/trpc(?![^/])/i,
       dress: onTrpcWire,
-      serve: trpc({ contextOf, bodyLimit: 8 * bodyLimit }),
+      serve: trpc({
+        contextOf,
+        bodyLimit: 8 * bodyLimit,
+        subscribe: subscriptions({ contextOf, streams }),
+      }),
     },
     { at: /^\/api\/v2(?![^/])/i, dress: envelope, serve: restV2({ contextOf, bodyLimit }) },
-    { at: /^\/api\/v3(?![^/])/i, dress: plain, serve: restV3({ contextOf, bodyLimit }) },
+    {
+      at: /^\/api\/v3(?![^/])/i,
+      dress: plain,
+      serve: restV3({ contextOf, bodyLimit, otherwise: sse({ contextOf, streams, bodyLimit }) }),
+    },
     {
       at: /^/,
       dress: plain,
@@ -161,6 +184,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       }
     }
     deps.live.close()
+    streams.close()
     clearInterval(flushing)
     clearInterval(pruning)
     await noteKeyUse()
@@ -190,6 +214,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         server.listen(config.PORT, config.HOST)
         await once(server, 'listening')
       } catch (error) {
+        streams.close()
         deps.live.close()
         await deps.db.close()
         throw error

@@ -88,6 +88,7 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     deleteMessage: call(client.deleteMessage.mutate),
     getMessages: call(client.getMessages.query),
     listEvents: call(client.listEvents.query),
+    createStreamToken: call(client.createStreamToken.mutate),
     createUserToken: call(client.createUserToken.mutate),
     createApiKey: call(client.createApiKey.mutate),
     listApiKeys: call(client.listApiKeys.query),

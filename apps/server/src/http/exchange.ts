@@ -23,6 +23,8 @@ export interface Exchange {
   budgets?: Record<string, Budget>
   /** What went wrong, for the log. */
   failure?: Error
+  /** Of an event stream: why it ended, and whether that is worth a warning. */
+  streamEnd?: { readonly reason: string; readonly isFault: boolean }
   /** Set when somebody else than `answer` sends the headers: from then on each one must be in the response. */
   handedOver?: boolean
 }

@@ -1,11 +1,12 @@
 import {
   type Actor,
   AppError,
+  actorKey,
   authenticate,
+  authenticateStream,
   type Context,
   costOf,
   type Deps,
-  nameOf,
 } from '@dowell-chat/api'
 import { networkOf, type Proxies } from './address.ts'
 import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
@@ -21,8 +22,16 @@ export interface RequestContext extends Context {
   readonly reading: <T>(read: () => Promise<T>) => Promise<T>
 }
 
-/** Finds out who is calling and makes what the procedures know of the request. The one place for every surface. */
-export type ContextOf = (req: Incoming, res: Outgoing) => Promise<RequestContext>
+/**
+ * Finds out who is calling and makes what the procedures know of the request. The one place for every surface.
+ *
+ * @param streamToken what an event stream's URL has in place of an Authorization header
+ */
+export type ContextOf = (
+  req: Incoming,
+  res: Outgoing,
+  streamToken?: string,
+) => Promise<RequestContext>
 
 export function createContextOf(
   deps: Deps,
@@ -30,16 +39,29 @@ export function createContextOf(
   openMode: OpenMode,
   proxies: Proxies,
 ): ContextOf {
-  async function identify(req: Incoming, res: Outgoing, address: string): Promise<Actor> {
+  async function credited(req: Incoming, streamToken: string | undefined): Promise<Actor> {
     // Node's `headers` keeps the first of several and drops the rest without a word; together they are no credential.
     const given = valuesOf(req, 'authorization')
+    if (given.length > 0 && streamToken !== undefined) {
+      throw new AppError('UNAUTHORIZED', {
+        message: 'Send an Authorization header or a stream token, not both',
+      })
+    }
+    if (streamToken !== undefined) return authenticateStream(deps, streamToken)
+    if (given.length > 0) return authenticate(deps, given.join(', '))
+    return { kind: 'open', via: 'http' }
+  }
+
+  async function identify(
+    req: Incoming,
+    res: Outgoing,
+    address: string,
+    streamToken: string | undefined,
+  ): Promise<Actor> {
     try {
-      if (given.length === 0) {
-        await openMode.admit(req, proxies.forwarded(req))
-        return { kind: 'open', via: 'http' }
-      }
-      const actor = await authenticate(deps, given.join(', '))
-      await openMode.admitHolder(actor)
+      const actor = await credited(req, streamToken)
+      if (actor.kind === 'open') await openMode.admit(req, proxies.forwarded(req))
+      else await openMode.admitHolder(actor)
       return actor
     } catch (error) {
       if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
@@ -50,9 +72,9 @@ export function createContextOf(
     }
   }
 
-  return async (req, res) => {
+  return async (req, res, streamToken) => {
     const address = networkOf(proxies.callerOf(req))
-    const actor = await identify(req, res, address)
+    const actor = await identify(req, res, address, streamToken)
     const caller = actor.kind === 'open' ? address : budgetOf(actor)
     const spend = (points: number) => limits.spend(res, caller, address, points)
     return {
@@ -74,5 +96,5 @@ export function createContextOf(
 
 /** Whose budget a credential draws on. No two callers share one, whatever signs their names are made of. */
 function budgetOf(actor: Exclude<Actor, { kind: 'open' }>): string {
-  return JSON.stringify([actor.orgId, nameOf(actor), actor.kind === 'user' && actor.side])
+  return actorKey(actor)
 }

@@ -8,7 +8,8 @@ const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
 /**
  * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
- * a header, since any of them may hold what people wrote or a credential.
+ * a header, since any of them may hold what people wrote or a credential. Of an event stream the line is written at its
+ * end, and says why it ended.
  */
 export function requestLog(logger: Logger): (req: Incoming, res: Outgoing) => void {
   return (req, res) => {
@@ -22,17 +23,18 @@ export function requestLog(logger: Logger): (req: Incoming, res: Outgoing) => vo
     res.locals = { id, path, query, dress: plain, headers: [] }
     // Comes after the last byte was handed to the system, and also when the client left before.
     res.once('close', () => {
-      const { failure } = res.locals
+      const { failure, streamEnd } = res.locals
       // Node begins with 200, before there is an answer.
       const { headersSent } = res
       const line = {
         req: { id, method, path: path.replace(CREDENTIAL, '[credential]').slice(0, 200) },
         res: headersSent ? { status: res.statusCode } : {},
         responseTime: Math.round(performance.now() - begun),
+        ...(streamEnd ? { streamEnd: streamEnd.reason } : {}),
       }
       if (failure) logger.error({ ...line, err: failure }, 'failed')
       else if (!headersSent) logger.warn(line, 'the client left')
-      else logger[levelOf(res.statusCode)](line, 'answered')
+      else logger[streamEnd?.isFault ? 'warn' : levelOf(res.statusCode)](line, 'answered')
     })
   }
 }

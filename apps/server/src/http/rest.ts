@@ -32,13 +32,21 @@ export function restV2({ contextOf, bodyLimit }: RestOptions): Surface {
   }
 }
 
-/** REST by resource: a query for what reads and deletes, a JSON body for what writes. */
-export function restV3({ contextOf, bodyLimit }: RestOptions): Surface {
+/**
+ * REST by resource: a query for what reads and deletes, a JSON body for what writes.
+ *
+ * @param otherwise serves what is none of these
+ */
+export function restV3({
+  contextOf,
+  bodyLimit,
+  otherwise,
+}: RestOptions & { readonly otherwise: Surface }): Surface {
   const readBody = createBodyReader(bodyLimit, { forms: false })
   return async (req, res) => {
     const { path, query } = partsOf(res)
     const match = matchV3(path)
-    if (!match) throw nothingHere()
+    if (!match) return otherwise(req, res)
     const method = methodOf(req)
     const operation = match.operations.get(method)
     if (!operation) throw methodNotAllowed(res, match.operations.keys())
@@ -52,7 +60,7 @@ export function restV3({ contextOf, bodyLimit }: RestOptions): Surface {
 }
 
 /** What a v3 call is given: the path's parameters, and the rest from the one place where its method has it. @throws AppError BAD_REQUEST */
-function fieldsFrom(
+export function fieldsFrom(
   method: string,
   query: Record<string, string>,
   body: Fields | undefined,
@@ -85,7 +93,7 @@ function methodOf(req: Incoming): string {
   return req.method === 'HEAD' ? 'GET' : (req.method as string)
 }
 
-function partsOf({ locals }: Outgoing): { path: string; query: Record<string, string> } {
+export function partsOf({ locals }: Outgoing): { path: string; query: Record<string, string> } {
   return { path: decodeUnreserved(locals.path), query: fieldsOf(locals.query) }
 }
 

@@ -14,12 +14,14 @@ import { createJsonTextReader } from './body.ts'
 import { type Dress, methodNotAllowed, noteFailure } from './errors.ts'
 import { answer, handOver, type Incoming, type Outgoing, type Surface } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
+import type { Subscribe } from './subscriptions.ts'
 import { callsOf, MAX_BATCH_SIZE, makeCalls } from './trpcCalls.ts'
 
 export interface TrpcOptions {
   readonly contextOf: ContextOf
   /** Bytes that a request body may have. */
   readonly bodyLimit: number
+  readonly subscribe: Subscribe
 }
 
 /** A failure that tRPC itself has not met, as its clients read it: a body for the whole request, batch or not. */
@@ -52,7 +54,7 @@ const HEADERS = [
  * The procedures on tRPC's own wire, with superjson. What is wrong with the request as HTTP is refused before tRPC sees
  * it; tRPC would take broken UTF-8 for U+FFFD, and some methods for a fault of the server.
  */
-export function trpc({ contextOf, bodyLimit }: TrpcOptions): Surface {
+export function trpc({ contextOf, bodyLimit, subscribe }: TrpcOptions): Surface {
   const readBody = createJsonTextReader(bodyLimit)
   return async (req, res) => {
     const { method } = req
@@ -62,6 +64,7 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): Surface {
     const path = res.locals.path.slice('/trpc'.length)
     if (!PROCEDURES.test(path)) throw new AppError('NOT_FOUND')
     const query = new URLSearchParams(res.locals.query)
+    if (await subscribe(req, res, path.slice(1), query)) return
     const calls = callsOf(req, path.slice(1), query)
     const context = contextOf(req, res).catch((error: unknown) => {
       throw toTrpcError(error) ?? error
