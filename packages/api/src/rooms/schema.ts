@@ -77,7 +77,9 @@ export const Room = z
     productName: z.string(),
     messageData: z
       .string()
-      .meta({ description: `The latest message's text; "${GREETING}" while there is none.` }),
+      .meta({
+        description: `Text of the latest message that is not deleted; "${GREETING}" while there is none.`,
+      }),
     isActive: z.boolean().meta({ description: 'False once the room is deleted.' }),
     subject: z
       .string()
