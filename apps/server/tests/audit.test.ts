@@ -83,7 +83,7 @@ describe('each audited action writes one event', () => {
 
   test('of messages only what was not done by who wrote them, and never what they said', async () => {
     await using app = await createTestApp(unlimited)
-    const { room: roomId, messages, keys, tokens } = await createOrganisation(app, ORG)
+    const { talk: roomId, messages, keys, tokens } = await createOrganisation(app, ORG)
     const change = async (credential: string, messageId: string) => {
       const by = as(app, credential)
       await by.updateMessage({ roomId, messageId, messageData: 'a secret' })
@@ -121,9 +121,10 @@ describe('each audited action writes one event', () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     const foreign = await createOrganisation(app, 'FOREIGN')
-    const { room, elsewhere, messages, keyToRevoke, keys, tokens, customer } = org
+    const { room, elsewhere, talk, messages, keyToRevoke, keys, tokens, customer } = org
     const admin = as(app, keys.admin.secret)
     await admin.revokeApiKey({ keyId: keyToRevoke })
+    await admin.deleteRoom({ roomId: talk })
     await admin.deleteRoom({ roomId: room })
     // Another room takes its place, so that it cannot come back.
     const { portfolioName, productName } = await admin.getRoomById({ roomId: room })
@@ -146,13 +147,13 @@ describe('each audited action writes one event', () => {
       [() => as(app, keys.support.secret).revokeApiKey({ keyId: keys.read.id }), 'FORBIDDEN'],
       [() => as(app, keys.read.secret).deleteRoom({ roomId: org.elsewhere }), 'FORBIDDEN'],
       [
-        () => admin.updateMessage({ roomId: room, messageId: messages.support, messageData: 'x' }),
+        () => admin.updateMessage({ roomId: talk, messageId: messages.support, messageData: 'x' }),
         'ROOM_CLOSED',
       ],
       [() => admin.deleteMessage({ roomId: elsewhere, messageId: messages.support }), 'NOT_FOUND'],
-      [() => stranger.deleteMessage({ roomId: room, messageId: messages.support }), 'NOT_FOUND'],
+      [() => stranger.deleteMessage({ roomId: talk, messageId: messages.support }), 'NOT_FOUND'],
       [
-        () => as(app, tokens.support).deleteMessage({ roomId: room, messageId: messages.customer }),
+        () => as(app, tokens.support).deleteMessage({ roomId: talk, messageId: messages.customer }),
         'FORBIDDEN',
       ],
       [() => as(app).deleteRoom({ roomId: org.elsewhere }), 'UNAUTHORIZED'],
@@ -175,7 +176,7 @@ describe('each audited action writes one event', () => {
       ['createUserToken', () => admin.createUserToken({ orgId: ORG, userId: 'a', side: true })],
       [
         'deleteMessage',
-        () => admin.deleteMessage({ roomId: org.room, messageId: org.messages.support }),
+        () => admin.deleteMessage({ roomId: org.talk, messageId: org.messages.support }),
       ],
       ['deleteRoom', () => admin.deleteRoom({ roomId: org.room })],
     ]

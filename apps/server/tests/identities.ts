@@ -68,7 +68,8 @@ export interface Organisation {
   /** To be deleted, any number of times. */
   readonly roomToDelete: string
   readonly elsewhere: string
-  /** Messages in `room`, one of each side: a token changes only what its own user wrote. */
+  /** The customer's too, with a message of each side: a token changes only what its own user wrote. */
+  readonly talk: string
   readonly messages: { readonly customer: string; readonly support: string }
   readonly otherCustomersRoom: string
   /** To be revoked, any number of times. */
@@ -102,9 +103,9 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     return (await operator.call.createRoom(identity)).room.id
   }
   const elsewhere = await makeRoom(customer, 'ELSEWHERE')
-  const room = await makeRoom(customer, 'WIFIQRCODE')
+  const talk = await makeRoom(customer, 'TALK')
   const write = async (side: boolean, author: string) => {
-    const input = { roomId: room, messageData: 'hello', side, author }
+    const input = { roomId: talk, messageData: 'hello', side, author }
     return (await operator.call.createMessage(input)).message.id
   }
   const admin = as(app, keys.admin.secret)
@@ -116,9 +117,10 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     customer,
     otherCustomer,
     supporter,
-    room,
+    room: await makeRoom(customer, 'WIFIQRCODE'),
     roomToDelete: await makeRoom(customer, 'TO DELETE'),
     elsewhere,
+    talk,
     messages: { customer: await write(false, customer), support: await write(true, supporter) },
     otherCustomersRoom: await makeRoom(otherCustomer, 'WIFIQRCODE'),
     keyToRevoke: (await makeKey('read')).id,
@@ -158,8 +160,8 @@ interface Fixture<Name extends CallName> {
 }
 
 /** The message of one side; of the organisation's own customer and supporter, so not of every token. */
-function messageOf({ room, messages }: Organisation, side: boolean) {
-  return { roomId: room, messageId: side ? messages.support : messages.customer }
+function messageOf({ talk, messages }: Organisation, side: boolean) {
+  return { roomId: talk, messageId: side ? messages.support : messages.customer }
 }
 
 /** How to call each procedure. A new one without a fixture does not compile. */

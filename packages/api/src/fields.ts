@@ -52,7 +52,7 @@ export const label = storable()
     error: `must have at most ${LABEL_MAX} characters`,
   })
   .refine((value) => !value.includes(','), { error: 'must have no comma' })
-  .meta({ minLength: 1, maxLength: LABEL_MAX, pattern: '^[^,]*$', example: 'billing' })
+  .meta({ minLength: 1, maxLength: LABEL_MAX, pattern: '^[^,]*$' })
 
 /** The text of a message. Its greatest length is a setting, so createMessage checks it. */
 export const messageText = storable()

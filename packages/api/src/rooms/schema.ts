@@ -75,11 +75,9 @@ export const Room = z
       example: '13-ABCD12345',
     }),
     productName: z.string(),
-    messageData: z
-      .string()
-      .meta({
-        description: `Text of the latest message that is not deleted; "${GREETING}" while there is none.`,
-      }),
+    messageData: z.string().meta({
+      description: `Text of the latest message that is not deleted; "${GREETING}" while there is none.`,
+    }),
     isActive: z.boolean().meta({ description: 'False once the room is deleted.' }),
     subject: z
       .string()
