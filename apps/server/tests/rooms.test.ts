@@ -248,10 +248,10 @@ describe('the input of updateRoom', () => {
 
 describe('listRooms', () => {
   test('finds rooms by what is said of them, for each caller among their own', async () => {
-    const { room, elsewhere, otherCustomersRoom, roomToDelete, tokens } = org
+    const { room, elsewhere, talk, otherCustomersRoom, roomToDelete, tokens } = org
     const admin = as(app, org.keys.admin.secret)
     await admin.deleteRoom({ roomId: roomToDelete })
-    const all = { room, elsewhere, otherCustomersRoom, roomToDelete }
+    const all = { room, elsewhere, talk, otherCustomersRoom, roomToDelete }
     const plain = { status: 'open', assignee: null, labels: [] as string[] } as const
     const mine = { status: 'pending', assignee: org.supporter, labels: ['vip'] } as const
     for (const roomId of Object.values(all)) {
@@ -268,7 +268,7 @@ describe('listRooms', () => {
       [{ label: 'vi' }, []],
       [{ assignee: org.supporter, status: 'pending' }, ['otherCustomersRoom', 'room']],
       [{ assignee: org.supporter, status: 'open' }, []],
-      [{ status: 'open' }, ['elsewhere', 'roomToDelete']],
+      [{ status: 'open' }, ['elsewhere', 'roomToDelete', 'talk']],
       [{ isActive: false }, ['roomToDelete']],
       [{ isActive: false, label: 'vip' }, []],
       [{ userId: org.otherCustomer }, ['otherCustomersRoom']],

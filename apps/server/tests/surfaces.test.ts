@@ -19,7 +19,8 @@ import { createTestApp, json, type TestApp } from './support.ts'
  * whichever of them, each answers what the model does.
  */
 
-type Items = { messages: Message; rooms: Room }
+type RoomListItem = Outputs['listRooms']['items'][number]
+type Items = { messages: Message; rooms: RoomListItem }
 type Page<Item> = Pick<Outputs['listRooms'], 'before' | 'after' | 'hasBefore' | 'hasAfter'> & {
   items: Item[]
 }
@@ -273,7 +274,7 @@ const productCodes = { LOGIN: '28', elsewhere: 'elsewhere' } as const
 
 class World {
   readonly rooms: ModelRoom[] = []
-  readonly lists = new Map<string, List<Room>>()
+  readonly lists = new Map<string, List<RoomListItem>>()
   readonly #tick: () => Date
 
   constructor(tick: () => Date) {
@@ -281,12 +282,16 @@ class World {
   }
 
   /** The list that a caller of listRooms sees; made anew, as rooms change, but with the cursors given before. */
-  list({ orgId, label, ...filter }: Listing): List<Room> {
+  list({ orgId, label, ...filter }: Listing): List<RoomListItem> {
     const key = JSON.stringify([orgId, label, Object.entries(filter).sort()])
-    const list = this.lists.get(key) ?? new List<Room>()
+    const list = this.lists.get(key) ?? new List<RoomListItem>()
     this.lists.set(key, list)
     const ofOrg = this.rooms.filter(({ view }) => view.orgId === orgId)
-    const entries = ofOrg.map(({ view }, index) => ({ position: index + 1, item: view }))
+    const entries = ofOrg.map(({ view }, index) => ({
+      position: index + 1,
+      // No caller here names a reader.
+      item: { ...view, unread: null },
+    }))
     list.entries.length = 0
     list.entries.push(
       ...entries.filter(

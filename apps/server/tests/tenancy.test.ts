@@ -59,6 +59,10 @@ function membersOf(of: Organisation): Member[] {
   ]
 }
 
+function readerOf({ author, side }: Voice) {
+  return { readerId: author, readerSide: side }
+}
+
 describe('random operations of three organisations', () => {
   /** What one random call aims at. */
   interface Aim {
@@ -68,6 +72,7 @@ describe('random operations of three organisations', () => {
     readonly keyId: string
     readonly word: string
     readonly flag: boolean
+    readonly limit: number
     readonly paging: Record<string, unknown>
   }
 
@@ -88,10 +93,10 @@ describe('random operations of three organisations', () => {
       assignee: by.of.supporter,
       custom: { from: by.of.id },
     }),
-    listRooms: ({ org, paging, word, flag }, by) => ({
+    listRooms: ({ org, paging, word, flag }, { of, voice }) => ({
       orgId: org.id,
-      ...(flag ? { label: `${by.of.id} ${word}` } : {}),
       ...paging,
+      ...(flag ? { label: `${of.id} ${word}`, ...readerOf(voice) } : {}),
     }),
     createMessage: ({ roomId, word, flag }, by) => ({
       roomId,
@@ -106,6 +111,14 @@ describe('random operations of three organisations', () => {
     }),
     deleteMessage: ({ roomId, messageId }) => ({ roomId, messageId }),
     getMessages: ({ roomId, paging }) => ({ roomId, ...paging }),
+    getRoomSnapshot: ({ roomId }, { voice }) => ({ roomId, ...readerOf(voice) }),
+    markRead: ({ roomId, limit }, { voice }) => ({ roomId, seq: limit, ...readerOf(voice) }),
+    setTyping: ({ roomId, flag }, { voice: { author, side } }) => ({
+      roomId,
+      isTyping: flag,
+      userId: author,
+      side,
+    }),
     createUserToken: ({ org, flag, roomId, word }, by) => ({
       orgId: org.id,
       userId: `${by.of.id} user`,
@@ -304,6 +317,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     listRooms: ({ org }) => [
       { orgId: org },
       { orgId: org, productName: 'WIFIQRCODE' },
+      { orgId: org, readerId: 'anyone', readerSide: true },
       { orgId: org, after: cursor('r'), limit: 1 },
     ],
     createMessage: ({ room }, voice) => [
@@ -316,6 +330,12 @@ describe('a row that is not the caller’s is a row that is not there', () => {
       { roomId: room },
       { roomId: room, before: cursor('m') },
       { roomId: room, around: message },
+    ],
+    getRoomSnapshot: ({ room }, voice) => [{ roomId: room, ...readerOf(voice) }],
+    markRead: ({ room }, voice) => [{ roomId: room, seq: 1, ...readerOf(voice) }],
+    setTyping: ({ room }, { author, side }) => [
+      { roomId: room, isTyping: true, userId: author, side },
+      { roomId: room, isTyping: false, userId: author, side },
     ],
     createUserToken: ({ org, room }) => [
       { orgId: org, userId: 'a', side: true },
@@ -354,6 +374,9 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     'updateMessage',
     'deleteMessage',
     'getMessages',
+    'getRoomSnapshot',
+    'markRead',
+    'setTyping',
   ]
 
   /** An answer without what differs between any two answers. */

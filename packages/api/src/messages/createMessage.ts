@@ -42,7 +42,7 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
   const scope = authorise(actor, 'createMessage')
   requireOwnVoice(actor, input)
   requireFittingText(deps, input.messageData)
-  return deps.db.write(async (tx) => {
+  const answer = await deps.db.write(async (tx) => {
     if (input.clientMessageId !== undefined) {
       const earlier = await findEarlier(tx, scope, {
         ...input,
@@ -81,6 +81,9 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
     })
     return { message: toMessage(row), replayed: false }
   })
+  const { roomId, author: userId, side } = input
+  deps.live.typing.stop(roomId, { userId, side })
+  return answer
 }
 
 /** A token speaks for one person on one side: not as the other side, nor as someone else, nor a customer as the system. */
@@ -123,6 +126,7 @@ export const createMessageProcedure = procedure
       description:
         'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
     },
+    output,
     errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
     rest: {
       created: (answer: Output) => !answer.replayed,
@@ -143,5 +147,4 @@ export const createMessageProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx, input }) => createMessage(ctx.deps, ctx.actor, input))

@@ -43,6 +43,7 @@ export const deleteMessageProcedure = procedure
       description:
         'Its text is gone for good; its place and `seq` stay, with `isActive` false. Possible in deleted rooms too. A user token deletes only what its own user wrote.',
     },
+    output: Message,
     errors: ['NOT_FOUND'],
     example: {
       input: { roomId: exampleMessage.roomId, messageId: exampleMessage.id },
@@ -55,5 +56,4 @@ export const deleteMessageProcedure = procedure
     },
   })
   .input(input)
-  .output(Message)
   .mutation(({ ctx, input }) => deleteMessage(ctx.deps, ctx.actor, input))

@@ -1,6 +1,8 @@
 import { createMessageProcedure } from './createMessage.ts'
 import { deleteMessageProcedure } from './deleteMessage.ts'
 import { getMessagesProcedure } from './getMessages.ts'
+import { getRoomSnapshotProcedure } from './getRoomSnapshot.ts'
+import { markReadProcedure } from './markRead.ts'
 import { updateMessageProcedure } from './updateMessage.ts'
 
 export const messageProcedures = {
@@ -8,4 +10,6 @@ export const messageProcedures = {
   updateMessage: updateMessageProcedure,
   deleteMessage: deleteMessageProcedure,
   getMessages: getMessagesProcedure,
+  getRoomSnapshot: getRoomSnapshotProcedure,
+  markRead: markReadProcedure,
 }

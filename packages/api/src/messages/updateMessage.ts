@@ -50,6 +50,7 @@ export const updateMessageProcedure = procedure
       description:
         'Gives a message another text and notes when. A user token edits only what its own user wrote.',
     },
+    output: Message,
     errors: ['NOT_FOUND', 'MESSAGE_DELETED', 'ROOM_CLOSED'],
     example: {
       input: { roomId: exampleMessage.roomId, messageId: exampleMessage.id, messageData: 'edited' },
@@ -57,5 +58,4 @@ export const updateMessageProcedure = procedure
     },
   })
   .input(input)
-  .output(Message)
   .mutation(({ ctx, input }) => updateMessage(ctx.deps, ctx.actor, input))

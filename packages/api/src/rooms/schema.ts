@@ -1,6 +1,6 @@
 import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { boolean, id, label, name, time } from '../fields.ts'
+import { boolean, id, label, name, time, unreadOfReader } from '../fields.ts'
 import { custom } from './custom.ts'
 
 /** What a room's `messageData` says while nobody has written. */
@@ -96,6 +96,13 @@ export const Room = z
   })
   .meta({ id: 'Room', additionalProperties: true })
 export type Room = z.output<typeof Room>
+
+/** A room in a list, with what a reader has not read of it. */
+export const RoomListItem = Room.extend({ unread: unreadOfReader }).meta({
+  id: 'RoomListItem',
+  additionalProperties: true,
+})
+export type RoomListItem = z.output<typeof RoomListItem>
 
 export function toRoom(row: RoomRow): Room {
   return {

@@ -47,6 +47,7 @@ export const updateRoomProcedure = procedure
       description:
         'Sets subject, status, assignee, labels and your own data; what is left out stays as it is. For the support team.',
     },
+    output: Room,
     errors: ['NOT_FOUND'],
     example: {
       input: { roomId: exampleRoom.id, status: 'pending', labels: ['billing'] },
@@ -54,5 +55,4 @@ export const updateRoomProcedure = procedure
     },
   })
   .input(input)
-  .output(Room)
   .mutation(({ ctx, input }) => updateRoom(ctx.deps, ctx.actor, input))
