@@ -72,7 +72,7 @@ export class Credential {
     const found = new Headers(typeof headers === 'function' ? await headers() : headers)
     const token = await this.#ask()
     if (token !== undefined) found.set('Authorization', `Bearer ${token}`)
-    const identity = identityOf(found.get('Authorization'))
+    const identity = this.#identityOf(found.get('Authorization'))
     if (identity !== this.#identity) {
       this.#identity = identity
       this.onIdentity()
@@ -93,21 +93,24 @@ export class Credential {
     })
     return asked
   }
+
+  #identityOf(authorization: string | null): string | undefined {
+    if (authorization !== null) return userOf(authorization)
+    // A fetch of the caller's own may add what we do not see.
+    return this.#options.fetch ? undefined : 'nobody'
+  }
 }
 
 /**
- * What a user token says of its user, or that there is no credential at all. An API key tells nothing that is not secret.
- * The token is not verified: whoever forges an identity here only talks to their own tabs.
+ * What a user token says of its user; undefined for an API key, which tells nothing that is not secret. The token is not
+ * verified: whoever forges one reaches no more by it than their own tabs.
  */
-function identityOf(authorization: string | null): string | undefined {
-  if (authorization === null) return 'open'
+function userOf(authorization: string): string | undefined {
   try {
     const [, payload = ''] = authorization.split('.')
-    const { org, sub, side, rooms } = JSON.parse(
-      atob(payload.replaceAll('-', '+').replaceAll('_', '/')),
-    )
-    if (typeof org !== 'string' || typeof sub !== 'string') return undefined
-    return JSON.stringify([org, sub, side, rooms])
+    const text = atob(payload.replaceAll('-', '+').replaceAll('_', '/'))
+    const { org, sub, side, rooms } = JSON.parse(text)
+    return typeof org === 'string' ? JSON.stringify([org, sub, side, rooms]) : undefined
   } catch {
     return undefined
   }

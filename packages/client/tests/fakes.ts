@@ -129,8 +129,20 @@ function toData({ position, roomId }: Logged): string {
   return data({ type: 'message.created', ...place, orgId: ORG, roomId, createdAt: time, message })
 }
 
+/** An answer without success, as the server makes it. */
+export function refusal(status: number, code: string, headers: Record<string, string> = {}) {
+  const body = JSON.stringify({ code, message: 'No', requestId: 'request-1' })
+  return new Response(body, { status, headers })
+}
+
 export function data(event: object): string {
   return `data: ${JSON.stringify(event)}\n\n`
+}
+
+/** A user token, as far as a client looks at it. */
+export function tokenOf(sub: string, rest: object = {}): string {
+  const payload = JSON.stringify({ org: ORG, sub, side: false, ...rest })
+  return `header.${Buffer.from(payload).toString('base64url')}.signature`
 }
 
 /** A client of the fake server: its feeds, without the calls. */
@@ -138,7 +150,11 @@ export function createFakeChat(
   server: FakeServer,
   { browser, ...options }: CredentialOptions & { browser?: Browser } = {},
 ): Feeds & { snapshots: number } {
-  const credential = new Credential({ fetch: server.fetch, ...options })
+  const credential = new Credential({
+    fetch: server.fetch,
+    token: () => tokenOf('ABCD12345'),
+    ...options,
+  })
   const hub = new Hub('http://chat.test', credential, browser)
   const chat = {
     snapshots: 0,
@@ -239,13 +255,15 @@ export class FakeBrowser {
 /** One tab: what it opens dies with it. */
 export class FakeTab implements Browser {
   readonly #browser: FakeBrowser
-  readonly #server: FakeServer
+  readonly server: FakeServer
+  /** Gets no messages of other tabs. */
+  isDeaf = false
   readonly #dying = new AbortController()
   readonly locks: Browser['locks']
 
   constructor(browser: FakeBrowser, server: FakeServer) {
     this.#browser = browser
-    this.#server = server
+    this.server = server
     this.locks = { request: (name, options, hold) => browser.request(this, name, options, hold) }
   }
 
@@ -254,7 +272,7 @@ export class FakeTab implements Browser {
   }
 
   readonly fetch: typeof fetch = (input, init = {}) =>
-    this.#server.fetch(input, {
+    this.server.fetch(input, {
       ...init,
       signal: AbortSignal.any([this.#dying.signal, ...(init.signal ? [init.signal] : [])]),
     })
@@ -287,7 +305,7 @@ class FakeChannel {
   }
 
   receive(data: unknown): void {
-    if (!this.#isClosed && !this.#tab.isDead) this.onmessage?.({ data })
+    if (!this.#isClosed && !this.#tab.isDead && !this.#tab.isDeaf) this.onmessage?.({ data })
   }
 
   close(): void {

@@ -6,7 +6,7 @@ import type { Message } from './streams.ts'
 import { keyOf, type Wish } from './target.ts'
 
 /** Who gets news about a target. */
-export interface Reader extends Omit<Wish, 'isNew'> {
+export interface Reader extends Wish {
   take(news: News): void
   fail(error: unknown): void
 }
@@ -16,8 +16,8 @@ export class Hub {
   readonly #url: string
   readonly #credential: Credential
   readonly #browser: Browser | undefined
-  /** Who reads what, and whether the source has been told of them. */
-  readonly #readers = new Map<Reader, { key: string; isNew: boolean }>()
+  /** Readers, and the keys of their targets. */
+  readonly #readers = new Map<Reader, string>()
   #source: Source | undefined
   #isAnnouncing = false
 
@@ -39,7 +39,7 @@ export class Hub {
   }
 
   add(reader: Reader): void {
-    this.#readers.set(reader, { key: keyOf(reader.target), isNew: true })
+    this.#readers.set(reader, keyOf(reader.target))
     this.announce()
   }
 
@@ -67,11 +67,7 @@ export class Hub {
     const { identity } = this.#credential
     const options: SourceOptions = {
       wishes: () =>
-        [...this.#readers].map(([{ target, place }, state]) => {
-          const { isNew } = state
-          state.isNew = false
-          return { target, place, isNew }
-        }),
+        [...this.#readers.keys()].map(({ target, place, isNew }) => ({ target, place, isNew })),
       open: (path, signal) => {
         this.#credential.renew()
         return this.#credential.fetch(`${this.#url}${path}`, { signal, cache: 'no-store' })
@@ -88,6 +84,6 @@ export class Hub {
   }
 
   #of(keys: readonly string[]): Reader[] {
-    return [...this.#readers].flatMap(([reader, { key }]) => (keys.includes(key) ? reader : []))
+    return [...this.#readers].flatMap(([reader, key]) => (keys.includes(key) ? reader : []))
   }
 }

@@ -51,9 +51,11 @@ export class SharedSource implements Source {
   }
 
   announce(): void {
+    // Before that the others would take it for gone.
+    if (!this.#isPresent && !this.#streams) return
     const wishes = this.#options.wishes()
     this.#streams?.announce(this.#tab, wishes)
-    if (this.#isPresent) this.#post({ type: 'wishes', tab: this.#tab, wishes })
+    this.#post({ type: 'wishes', tab: this.#tab, wishes })
   }
 
   close(): void {

@@ -32,6 +32,7 @@ export class Subscription<Event> implements Reader {
   target!: Target
   /** Everything up to here was handed over. */
   place: Place | undefined
+  isNew = true
   readonly #hub: Hub
   readonly #origin: Origin<Event>
   readonly #handlers: Handlers<Event>
@@ -79,8 +80,10 @@ export class Subscription<Event> implements Reader {
 
   take(news: News): void {
     if (this.#isBeginning || this.#closing.signal.aborted) return
-    if (news.type === 'state') this.#handlers.onState(news.state)
-    else if (this.#isPaused) return
+    if (news.type === 'state') {
+      this.isNew = false
+      this.#handlers.onState(news.state)
+    } else if (this.#isPaused) return
     else if (news.type === 'reset') this.#reset(news.event)
     else if (news.type === 'covered') this.#cover(news)
     else if (this.place && this.#isFor(news.event)) this.#hand(news.event)
@@ -91,8 +94,10 @@ export class Subscription<Event> implements Reader {
     this.#isBeginning = true
     try {
       const { target, place, event } = await this.#try(() => this.#origin.begin(signal, after))
+      signal.throwIfAborted()
       this.target = target
       this.place = place
+      this.isNew = true
       this.#isBeginning = false
       if (event) this.#hand(event)
       if (!signal.aborted) this.#hub.add(this)
@@ -104,7 +109,9 @@ export class Subscription<Event> implements Reader {
   async #try<T>(attempt: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await attempt()
+        const result = await attempt()
+        this.#patience.succeeded()
+        return result
       } catch (error) {
         await this.#patience.wait(error)
         this.#handlers.onState({ status: 'connecting' })

@@ -21,7 +21,7 @@ export type Target =
 export interface Wish {
   readonly target: Target
   readonly place: Place | undefined
-  /** They were told nothing yet, not even whether the stream is live. */
+  /** They have not been told yet whether the stream is live, nor who is there. */
   readonly isNew: boolean
 }
 
