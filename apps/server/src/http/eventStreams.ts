@@ -1,6 +1,6 @@
-import type { ServerResponse } from 'node:http'
 import type { EventStream, StreamEvent } from '@dowell-chat/api'
 import { noteFailure } from './errors.ts'
+import { handOver, type Outgoing } from './exchange.ts'
 
 /** How events look to one kind of reader. */
 export interface EventWire {
@@ -20,12 +20,7 @@ export interface EventStreamsOptions {
 
 export interface EventStreams {
   /** Answers with what a stream brings, until it ends or the reader leaves. */
-  serve(
-    res: ServerResponse,
-    stream: EventStream,
-    wire: EventWire,
-    lastEventId: string | undefined,
-  ): void
+  serve(res: Outgoing, stream: EventStream, wire: EventWire, lastEventId: string | undefined): void
   close(): void
 }
 
@@ -45,7 +40,7 @@ const GROUPS = 20
 const FAREWELL = 1_000
 
 interface Reader {
-  readonly res: ServerResponse
+  readonly res: Outgoing
   readonly wire: EventWire
 }
 
@@ -63,7 +58,8 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
 
   return {
     serve(res, stream, wire, lastEventId) {
-      res.streamEnd = { reason: 'client_left', isFault: false }
+      res.locals.streamEnd = { reason: 'client_left', isFault: false }
+      handOver(res)
       res.writeHead(200, eventStreamHeaders)
       if (res.req.method === 'HEAD' || res.destroyed) {
         stream.leave()
@@ -80,7 +76,7 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
       // Node's own clock of the socket runs while nothing is taken, and begins anew with each part that is.
       res.setTimeout(patience, () => {
         if (!res.writableNeedDrain) return
-        res.streamEnd = { reason: 'slow_reader', isFault: true }
+        res.locals.streamEnd = { reason: 'slow_reader', isFault: true }
         stream.end('slow_reader')
         setTimeout(() => res.destroy(), FAREWELL).unref()
       })
@@ -98,14 +94,14 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
 }
 
 async function pump(
-  res: ServerResponse,
+  res: Outgoing,
   stream: EventStream,
   encode: (events: readonly StreamEvent[]) => string,
 ): Promise<void> {
   for (let events = await stream.next(); events; events = await stream.next()) {
     const last = events.at(-1)
     if (last?.type === 'end') {
-      res.streamEnd = { reason: last.reason, isFault: last.reason === 'slow_reader' }
+      res.locals.streamEnd = { reason: last.reason, isFault: last.reason === 'slow_reader' }
     }
     // No more than this waits in memory: what comes meanwhile is read from the table later.
     if (!res.write(encode(events))) await drained(res)
@@ -114,7 +110,7 @@ async function pump(
 }
 
 /** Resolves when everything was taken, or nobody is there to take it. */
-function drained(res: ServerResponse): Promise<void> {
+function drained(res: Outgoing): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       res.off('drain', done)

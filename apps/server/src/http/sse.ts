@@ -1,10 +1,10 @@
-import { AppError, matchStream, openRestStream, type StreamEvent } from '@dowell-chat/api'
-import type { RequestHandler } from 'express'
+import { AppError, matchStream, type StreamEvent } from '@dowell-chat/api'
 import { createBodyReader } from './body.ts'
-import { methodNotAllowed } from './errors.ts'
+import { methodNotAllowed, nothingHere } from './errors.ts'
 import type { EventStreams, EventWire } from './eventStreams.ts'
+import type { Surface } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
-import { answering, inputOf, partsOf } from './rest.ts'
+import { fieldsFrom, partsOf } from './rest.ts'
 
 export interface SseOptions {
   readonly contextOf: ContextOf
@@ -38,25 +38,23 @@ const wire: EventWire = {
 }
 
 /** The subscriptions as plain server-sent events, for any language. */
-export function sse({ contextOf, streams, bodyLimit }: SseOptions): RequestHandler {
+export function sse({ contextOf, streams, bodyLimit }: SseOptions): Surface {
   const readBody = createBodyReader(bodyLimit, { forms: false })
-  return answering(async (req, res) => {
-    const { path, query } = partsOf(req)
+  return async (req, res) => {
+    const { path, query } = partsOf(res)
     const match = matchStream(path)
-    if (!match) return false
+    if (!match) throw nothingHere()
     if (req.method !== 'GET' && req.method !== 'HEAD') throw methodNotAllowed(res, ['GET'])
     const { streamToken, ...fields } = query
     const context = await contextOf(req, res, streamToken)
     const lastEventId = req.headers['last-event-id']?.toString() || fields.lastEventId
-    const input = await context.reading(async () => {
-      const keys = Object.keys(match.parameters)
-      const given = inputOf('GET', fields, await readBody(req, res), keys)
-      return { ...given, ...decoded(match.parameters), ...(lastEventId ? { lastEventId } : {}) }
-    })
-    const stream = await openRestStream(context, match.name, input)
+    const input = await context.reading(async () => ({
+      ...fieldsFrom('GET', fields, await readBody(req, res), decoded(match.parameters)),
+      ...(lastEventId ? { lastEventId } : {}),
+    }))
+    const stream = await match.open(context, input)
     streams.serve(res, stream, wire, lastEventId)
-    return true
-  })
+  }
 }
 
 /** @throws AppError PARSE_ERROR when what is percent-encoded is not UTF-8 */

@@ -7,10 +7,10 @@ import {
   streamNames,
   toPublicError,
 } from '@dowell-chat/api'
-import type { RequestHandler, Response } from 'express'
 import { fieldsOf } from './body.ts'
-import { noteFailure, requestIdOf } from './errors.ts'
+import { noteFailure } from './errors.ts'
 import { type EventStreams, type EventWire, eventStreamHeaders } from './eventStreams.ts'
+import { handOver, type Incoming, type Outgoing } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
 import { onTrpcWire } from './trpc.ts'
 
@@ -71,18 +71,21 @@ const wire: EventWire = {
 const RETURN = 'event: return\ndata: \n\n'
 const needsCredential = new Set(['expired', 'revoked'])
 
-/** The subscriptions on tRPC's own wire; whatever else there is at tRPC's URLs is passed on. */
-export function subscriptions({ contextOf, streams }: SubscriptionOptions): RequestHandler {
-  return async (req, res, next) => {
-    const [, name, query = ''] = /^[^?]*\/([^/?]+)(?:\?(.*))?$/.exec(req.originalUrl) ?? []
+/** Serves a subscription, and says false of what is none. */
+export type Subscribe = (
+  req: Incoming,
+  res: Outgoing,
+  name: string,
+  query: URLSearchParams,
+) => Promise<boolean>
+
+/** The subscriptions on tRPC's own wire. */
+export function subscriptions({ contextOf, streams }: SubscriptionOptions): Subscribe {
+  return async (req, res, name, query) => {
     // Another method, or a batch, is tRPC's to refuse.
-    const isBatch = new URLSearchParams(query).has('batch')
-    if (req.method !== 'GET' || !isStreamName(name) || isBatch) {
-      next()
-      return
-    }
+    if (!isStreamName(name) || req.method !== 'GET' || query.has('batch')) return false
     try {
-      const { streamToken, ...fields } = fieldsOf(query)
+      const { streamToken, ...fields } = fieldsOf(res.locals.query)
       const context = await contextOf(req, res, streamToken)
       const header = req.headers['last-event-id']?.toString()
       const lastEventId = header || fields.lastEventId || undefined
@@ -92,11 +95,12 @@ export function subscriptions({ contextOf, streams }: SubscriptionOptions): Requ
     } catch (error) {
       sendFailure(res, error)
     }
+    return true
   }
 }
 
-function isStreamName(name: string | undefined): name is StreamName {
-  return (streamNames as readonly (string | undefined)[]).includes(name)
+function isStreamName(name: string): name is StreamName {
+  return (streamNames as readonly string[]).includes(name)
 }
 
 /** @throws AppError PARSE_ERROR or BAD_REQUEST */
@@ -118,12 +122,13 @@ function parse(text: string) {
 }
 
 /** A failure as tRPC's client wants it: an EventSource reads no answer but 200. It comes again if that may help. */
-function sendFailure(res: Response, error: unknown): void {
+function sendFailure(res: Outgoing, error: unknown): void {
   const told = toPublicError(error)
   if (told.status >= 500) noteFailure(res, error)
-  res.streamEnd = { reason: told.code, isFault: true }
-  const { error: shape } = onTrpcWire(told, requestIdOf(res))
+  res.locals.streamEnd = { reason: told.code, isFault: true }
+  const { error: shape } = onTrpcWire(told, res.locals.id)
   const retry = told.retryAfter === undefined ? '' : `retry: ${told.retryAfter * 1000}\n\n`
+  handOver(res)
   res.writeHead(200, eventStreamHeaders)
   res.end(`${opening}${retry}event: serialized-error\ndata: ${JSON.stringify(shape)}\n\n`)
 }

@@ -3,15 +3,14 @@ import { type StreamName, streamNames } from '../auth/access.ts'
 import type { Context } from '../context.ts'
 import type { EventStream } from '../events/stream.ts'
 import { appRouter, createCaller } from '../router.ts'
-import { callerFactory, type Meta, router, wrapper } from '../trpc.ts'
-import { restInput } from './wire.ts'
+import type { Meta } from '../trpc.ts'
+import { type Fields, textReader } from './wire.ts'
 
 /** Where a subscription is found as plain server-sent events, and what it takes there. */
 export interface StreamRoute {
   readonly name: StreamName
   readonly path: string
   readonly meta: Meta
-  /** Can be read from a URL. */
   readonly input: z.ZodObject
 }
 
@@ -20,37 +19,35 @@ export const streamRoutes: readonly StreamRoute[] = streamNames.map((name) => {
     meta: Meta & Required<Pick<Meta, 'stream'>>
     inputs: [z.ZodObject]
   }
-  return { name, path: meta.stream.path, meta, input: restInput(inputs[0]) }
+  return { name, path: meta.stream.path, meta, input: inputs[0] }
 })
 
-const patterns = streamRoutes.map(({ name, path }) => ({
-  name,
+const patterns = streamRoutes.map(({ name, path, input }) => ({
   pattern: new RegExp(`^${path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')}/?$`),
+  name,
+  read: textReader(input),
 }))
 
-/** @returns the stream that a URL names, and what the path says of it, still percent-encoded; undefined when there is none */
-export function matchStream(
-  path: string,
-): { readonly name: StreamName; readonly parameters: Record<string, string> } | undefined {
-  for (const { name, pattern } of patterns) {
-    const match = pattern.exec(path)
-    if (match) return { name, parameters: { ...match.groups } }
+/** A stream that a URL names. */
+export interface StreamMatch {
+  /** The path's parameters, as they were sent. */
+  readonly parameters: Readonly<Record<string, string>>
+  /** Opens it with what was sent, text or values. */
+  open(ctx: Context, fields: Fields): Promise<EventStream>
+}
+
+export function matchStream(path: string): StreamMatch | undefined {
+  for (const { pattern, name, read } of patterns) {
+    const found = pattern.exec(path)
+    if (found) {
+      return {
+        parameters: found.groups ?? {},
+        open: (ctx, fields) => openStream(ctx, name, read(fields)),
+      }
+    }
   }
   return undefined
 }
-
-const createStreamCaller = callerFactory(
-  router(
-    Object.fromEntries(
-      streamRoutes.map(({ name, input }) => [
-        name,
-        wrapper(name)
-          .input(input)
-          .subscription(({ ctx, input }) => openStream(ctx, name, input)),
-      ]),
-    ),
-  ),
-)
 
 /** Calls a subscription. */
 export async function openStream(
@@ -59,13 +56,4 @@ export async function openStream(
   input: unknown,
 ): Promise<EventStream> {
   return (await createCaller(ctx)[name](input as never)) as EventStream
-}
-
-/** The same with an input that was read from a URL. */
-export async function openRestStream(
-  ctx: Context,
-  name: StreamName,
-  input: Record<string, unknown>,
-): Promise<EventStream> {
-  return (await createStreamCaller(ctx)[name]?.(input)) as EventStream
 }
