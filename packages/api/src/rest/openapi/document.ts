@@ -2,6 +2,7 @@ import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
 import { appRouter } from '../../router.ts'
 import { errorSchemas, headers } from './errors.ts'
 import { type Paths, type Schemas, sortKeys } from './operation.ts'
+import { streamPaths, streamRouter } from './streams.ts'
 import { v2Paths, v2Router } from './v2.ts'
 import { v3Paths } from './v3.ts'
 
@@ -35,9 +36,14 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     },
   } as const
   const v3 = generateOpenApiDocument(appRouter, options)
+  const streams = generateOpenApiDocument(streamRouter, options)
   const v2 = generateOpenApiDocument(v2Router, options)
   // Without trpc-to-openapi's own errors, which are another shape than ours.
-  const named = Object.entries({ ...v3.components?.schemas, ...v2.components?.schemas })
+  const named = Object.entries({
+    ...v3.components?.schemas,
+    ...streams.components?.schemas,
+    ...v2.components?.schemas,
+  })
   const schemas = {
     ...Object.fromEntries(named.filter(([name]) => !name.startsWith('error.'))),
     ...errorSchemas,
@@ -55,7 +61,10 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     // In open mode a caller on the server's own machine needs none.
     security: [{ bearer: [] }, {}],
     paths: {
-      ...v3Paths(v3.paths as Paths, schemas),
+      ...sortKeys({
+        ...v3Paths(v3.paths as Paths, schemas),
+        ...streamPaths(streams.paths as Paths, schemas),
+      }),
       ...v2Paths(v2.paths as Paths, schemas),
     } as NonNullable<OpenAPIObject['paths']>,
     components: {
