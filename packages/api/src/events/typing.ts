@@ -8,7 +8,7 @@ interface Entry {
   isTyping: boolean
   /** When the listeners were last told that they type, in milliseconds since the Unix epoch. */
   toldAt: number
-  /** Tells that they stopped; once that is told, forgets them. */
+  /** Tells that they stopped; once that is told, forgets them, as soon as the next start may be told. */
   timer: NodeJS.Timeout | undefined
 }
 
@@ -60,8 +60,9 @@ export class Typing {
     if (!entry?.isTyping) return now
     clearTimeout(entry.timer)
     entry.isTyping = false
-    const forget = () => this.#people.delete(key)
-    entry.timer = setTimeout(forget, entry.toldAt + INTERVAL - now).unref()
+    const wait = entry.toldAt + INTERVAL - now
+    if (wait <= 0) this.#people.delete(key)
+    else entry.timer = setTimeout(() => this.#people.delete(key), wait).unref()
     this.#tellOf(entry, now)
     return now
   }
