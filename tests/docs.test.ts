@@ -407,9 +407,23 @@ describe('the programs in README', () => {
     }
   })
 
-  it('have right types: TypeScript', async () => {
+  it('run: live in TypeScript, after the one above it', async () => {
+    await using app = await createTestApp()
     using folder = folderOfPrograms()
-    writeFileSync(join(folder.path, 'hello.ts'), program('ts').text)
+    const [hello, live] = [program('ts'), program('typescript')].map(({ text, prints }, n) => {
+      const file = join(folder.path, `program${n}.ts`)
+      writeFileSync(file, text.replaceAll(SHOWN_URL, app.url))
+      return { file, prints }
+    }) as [{ file: string }, { file: string; prints: string }]
+    await runTypeScript(hello.file)
+    const { status, stdout, stderr } = await runTypeScript(live.file)
+    expect(status, stderr).toBe(0)
+    expect(stdout).toBe(live.prints)
+  })
+
+  it.each(['ts', 'typescript'])('have right types: %s', async (language) => {
+    using folder = folderOfPrograms()
+    writeFileSync(join(folder.path, 'hello.ts'), program(language).text)
     const settings = { extends: join(root, 'tsconfig.base.json'), files: ['hello.ts'] }
     writeFileSync(join(folder.path, 'tsconfig.json'), JSON.stringify(settings))
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')

@@ -64,7 +64,7 @@ type Step =
   | { do: 'write'; room: number }
   | { do: 'cut' | 'break' | 'forget' | 'end' | 'repeat' | 'refuse' | 'open tab' }
   | { do: 'subscribe'; feed: number; tab: number }
-  | { do: 'unsubscribe' | 'kill tab'; which: number }
+  | { do: 'unsubscribe' | 'kill tab' | 'sleep' | 'hide'; which: number }
   | { do: 'wait'; time: number }
 
 const some = fc.nat({ max: 20 })
@@ -75,7 +75,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('wait'), time: fc.nat({ max: 60 }) }) },
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constantFrom('unsubscribe', 'kill tab'), which: some }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('unsubscribe', 'kill tab', 'sleep', 'hide'),
+      which: some,
+    }),
   },
   {
     weight: 6,
@@ -122,6 +125,14 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
         if (chats.length === 0) openChat()
         break
       }
+      case 'sleep':
+      case 'hide': {
+        const tab = chats[step.which % chats.length]?.tab
+        if (!tab) break
+        if (step.do === 'hide') tab.isHidden = !tab.isHidden
+        else tab.isAsleep = !tab.isAsleep
+        break
+      }
       case 'open tab':
         openChat()
         break
@@ -147,6 +158,9 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
       case 'wait':
         await vi.advanceTimersByTimeAsync(step.time)
     }
+  }
+  for (const { tab } of chats) {
+    if (tab) Object.assign(tab, { isAsleep: false, isHidden: false })
   }
   // Long enough for every delay that is left.
   await vi.advanceTimersByTimeAsync(300_000)

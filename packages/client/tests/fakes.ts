@@ -258,6 +258,9 @@ export class FakeTab implements Browser {
   readonly server: FakeServer
   /** Gets no messages of other tabs. */
   isDeaf = false
+  isHidden = false
+  /** Hears and says nothing, as when the system has stopped it. */
+  isAsleep = false
   readonly #dying = new AbortController()
   readonly locks: Browser['locks']
 
@@ -281,6 +284,10 @@ export class FakeTab implements Browser {
     return this.#browser.openChannel(this, name)
   }
 
+  isVisible(): boolean {
+    return !this.isHidden
+  }
+
   kill(): void {
     this.#dying.abort()
     this.#browser.forget(this)
@@ -301,11 +308,12 @@ class FakeChannel {
   }
 
   postMessage(message: unknown): void {
-    if (!this.#isClosed && !this.#tab.isDead) this.#send(this, message)
+    if (!this.#isClosed && !this.#tab.isDead && !this.#tab.isAsleep) this.#send(this, message)
   }
 
   receive(data: unknown): void {
-    if (!this.#isClosed && !this.#tab.isDead && !this.#tab.isDeaf) this.onmessage?.({ data })
+    const { isDead, isAsleep, isDeaf } = this.#tab
+    if (!this.#isClosed && !isDead && !isAsleep && !isDeaf) this.onmessage?.({ data })
   }
 
   close(): void {

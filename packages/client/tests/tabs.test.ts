@@ -117,6 +117,39 @@ describe('tabs of one user', () => {
     server.append('room-1')
     await wait(SOON)
     expect(told).toEqual(['reset 0', 'message.created 1', 'message.created 2'])
+    // Also when nothing else happens.
+    deaf.isDeaf = true
+    server.append('room-1')
+    await wait(SOON)
+    deaf.isDeaf = false
+    await wait(6_000)
+    expect(told.at(-1)).toBe('message.created 3')
+  })
+
+  test('do without one that is asleep, until it wakes', async () => {
+    const { server, tab } = setUp()
+    const sleeper = openTab(tab())
+    await wait(SOON)
+    const hidden = tab()
+    hidden.isHidden = true
+    openTab(hidden)
+    const { told } = openTab(tab())
+    await wait(SOON)
+    // It keeps its lock, and does nothing; its connection is not heard.
+    sleeper.tab.isAsleep = true
+    await wait(11_000)
+    server.append('room-1')
+    await wait(SOON)
+    expect(told).toEqual(['reset 0', 'message.created 1'])
+    expect(server.connections.size).toBe(2)
+
+    sleeper.tab.isAsleep = false
+    await wait(11_000)
+    expect(server.connections.size).toBe(1)
+    server.append('room-1')
+    await wait(SOON)
+    expect(told).toEqual(['reset 0', 'message.created 1', 'message.created 2'])
+    expect(sleeper.told.at(-1)).toBe('message.created 2')
   })
 
   test('go on with the connection of a tab whose credential is still good', async () => {
@@ -184,6 +217,7 @@ describe('a tab has a connection of its own', () => {
     const isolated = tab()
     const browser: Browser = {
       openChannel: (name) => isolated.openChannel(name),
+      isVisible: () => true,
       locks: { request: () => Promise.reject(new DOMException('no origin', 'SecurityError')) },
     }
     const { told, stop } = openTab(isolated, { browser })

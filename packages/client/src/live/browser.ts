@@ -2,6 +2,8 @@
 export interface Browser {
   readonly locks: Locks
   openChannel(name: string): Channel
+  /** Whether somebody looks at this tab. */
+  isVisible(): boolean
 }
 
 /** The part of the Web Locks API that is needed here. */
@@ -18,7 +20,14 @@ interface Channel {
 
 /** The browser that this runs in, if it has tabs and they can share. Pages have locks over https and on localhost only. */
 export function thisBrowser(): Browser | undefined {
-  if (!('document' in globalThis) || typeof BroadcastChannel !== 'function') return undefined
+  const { document } = globalThis as { document?: { readonly visibilityState: string } }
+  if (!document || typeof BroadcastChannel !== 'function') return undefined
   const { locks } = navigator as { locks?: Locks }
-  return locks && { locks, openChannel: (name) => new BroadcastChannel(name) as unknown as Channel }
+  return (
+    locks && {
+      locks,
+      openChannel: (name) => new BroadcastChannel(name) as unknown as Channel,
+      isVisible: () => document.visibilityState === 'visible',
+    }
+  )
 }

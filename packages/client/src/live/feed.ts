@@ -10,7 +10,7 @@ export interface SubscribeOptions<Event> {
   readonly onEvent: (event: Event) => void
   /** Why the subscription has ended: a {@link DowellChatError} that to try again would not mend, or what `onEvent` threw. */
   readonly onError: (error: unknown) => void
-  /** Whether events arrive, to show a user. `connecting` at the start. */
+  /** Told when it changes whether events arrive, to show a user. Until then it is `connecting`. */
   readonly onState?: (state: ConnectionState) => void
   /** Begins after this event, or any other place, in place of now. */
   readonly after?: Place

@@ -136,13 +136,23 @@ export class Streams {
     if (!wasLive) this.#tell(keys, { type: 'state', state: group.stream.state })
   }
 
+  /** Tells all readers once more how far their streams are, so that whoever has missed something notices. */
+  remind(): void {
+    for (const group of this.#groups) this.#remind(group, [...group.targets.keys()])
+  }
+
   /** Tells readers who come to a stream that is there already what it told before. */
-  #greet({ stream, presence }: Group, wishes: readonly KnownWish[]): void {
-    if (!stream || wishes.length === 0) return
+  #greet(group: Group, wishes: readonly KnownWish[]): void {
+    if (wishes.length === 0) return
     const keys = [...new Set(wishes.map(({ key }) => key))]
+    for (const event of group.presence.values()) this.#tell(keys, { type: 'passing', event })
+    this.#remind(group, keys)
+  }
+
+  #remind({ stream }: Group, keys: readonly string[]): void {
+    if (!stream) return
     const { place, state } = stream
     if (place) this.#tell(keys, { type: 'covered', after: place.position, place })
-    for (const event of presence.values()) this.#tell(keys, { type: 'passing', event })
     this.#tell(keys, { type: 'state', state })
   }
 

@@ -41,6 +41,7 @@ export class Subscription<Event> implements Reader {
   #isBeginning = false
   #isPaused = false
   #isMissing = false
+  #state = JSON.stringify({ status: 'connecting' })
 
   constructor(
     hub: Hub,
@@ -51,7 +52,7 @@ export class Subscription<Event> implements Reader {
     this.#hub = hub
     this.#origin = origin
     this.#handlers = handlers
-    this.#patience = new Patience(handlers.onState, this.#closing.signal)
+    this.#patience = new Patience((state) => this.#tell(state), this.#closing.signal)
     this.#begin(after)
   }
 
@@ -63,7 +64,7 @@ export class Subscription<Event> implements Reader {
   fail(error: unknown): void {
     if (this.#closing.signal.aborted) return
     this.close()
-    this.#handlers.onState({ status: 'closed' })
+    this.#tell({ status: 'closed' })
     this.#handlers.onError(error)
   }
 
@@ -82,7 +83,7 @@ export class Subscription<Event> implements Reader {
     if (this.#isBeginning || this.#closing.signal.aborted) return
     if (news.type === 'state') {
       this.isNew = false
-      this.#handlers.onState(news.state)
+      this.#tell(news.state)
     } else if (this.#isPaused) return
     else if (news.type === 'reset') this.#reset(news.event)
     else if (news.type === 'covered') this.#cover(news)
@@ -114,7 +115,7 @@ export class Subscription<Event> implements Reader {
         return result
       } catch (error) {
         await this.#patience.wait(error)
-        this.#handlers.onState({ status: 'connecting' })
+        this.#tell({ status: 'connecting' })
       }
     }
   }
@@ -140,6 +141,12 @@ export class Subscription<Event> implements Reader {
       if (news.event && this.#isFor(news.event)) this.#hand(news.event)
       this.place = place
     }
+  }
+
+  #tell(state: ConnectionState): void {
+    if (JSON.stringify(state) === this.#state) return
+    this.#state = JSON.stringify(state)
+    this.#handlers.onState(state)
   }
 
   #isFor({ roomId }: LiveEvent): boolean {
