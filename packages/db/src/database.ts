@@ -1,6 +1,7 @@
 import { Kysely, sql } from 'kysely'
 import { openDialect } from './dialect.ts'
 import { migrateDown, migrateToLatest } from './migrate.ts'
+import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 import { type Tx, WriteQueue, type WriteQueueOptions } from './transaction.ts'
 
@@ -34,7 +35,12 @@ export interface DatabaseOptions extends Partial<WriteQueueOptions> {
 /** Opens a database without changing its schema. @throws DatabaseError `bad-url` or `cannot-open` */
 export function openDatabase(options: DatabaseOptions): Database {
   const dialect = openDialect(options.url)
-  const reader = new Kysely<Tables>({ dialect: dialect.reader })
+  let snapshots = 0
+  const reader = withShortWay(
+    new Kysely<Tables>({ dialect: dialect.reader }),
+    dialect.readNow,
+    () => snapshots === 0,
+  )
   const writer = new Kysely<Tables>({ dialect: dialect.writer })
   const queue = new WriteQueue(writer, dialect, {
     maxWaiting: options.maxWaiting ?? 10_000,
@@ -45,7 +51,15 @@ export function openDatabase(options: DatabaseOptions): Database {
     read: reader,
     write: (job) => queue.write(job),
     onEvents: (listener) => queue.onEvents(listener),
-    snapshot: (job) => reader.transaction().execute(job),
+    async snapshot(job) {
+      // Whoever reads meanwhile waits for its end, and must not see its state.
+      snapshots++
+      try {
+        return await reader.transaction().execute(job)
+      } finally {
+        snapshots--
+      }
+    },
     isUniqueViolation: dialect.isUniqueViolation,
     async ping() {
       await sql`select 1`.execute(reader)

@@ -1,8 +1,17 @@
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import SqliteDriver from 'better-sqlite3'
-import { type Dialect, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely'
+import {
+  type CompiledQuery,
+  type Dialect,
+  type SqliteDatabase,
+  SqliteDialect,
+  type SqliteStatement,
+} from 'kysely'
 import { DatabaseError } from './errors.ts'
+
+/** @returns the rows, if the query has any */
+export type RunNow = (query: CompiledQuery) => unknown[]
 
 /** A database as this package opens it: two connections, so that no reader waits for the writer. */
 export interface OpenedDialect {
@@ -10,6 +19,9 @@ export interface OpenedDialect {
   readonly location: string
   readonly reader: Dialect
   readonly writer: Dialect
+  /** Run a compiled query at once, on the connection that reads and on the one that writes. See `withShortWay`. */
+  readonly readNow: RunNow
+  readonly writeNow: RunNow
   /** SQL that starts a write transaction which holds the write lock from its first statement. */
   readonly beginWrite: string
   isBusy(error: unknown): boolean
@@ -73,10 +85,14 @@ function openSqlite(file: string): OpenedDialect {
     const reader = open()
     configure(reader)
     reader.pragma('query_only = ON')
+    const reading = withPreparedStatements(reader)
+    const writing = withPreparedStatements(writer)
     return {
       location: file,
-      reader: new SqliteDialect({ database: withPreparedStatements(reader) }),
-      writer: new SqliteDialect({ database: withPreparedStatements(writer) }),
+      reader: new SqliteDialect({ database: reading }),
+      writer: new SqliteDialect({ database: writing }),
+      readNow: runNow(reading),
+      writeNow: runNow(writing),
       beginWrite: 'begin immediate',
       isBusy: (error) => hasCode(error, 'SQLITE_BUSY'),
       isUniqueViolation: (error) =>
@@ -147,6 +163,15 @@ function withPreparedStatements(connection: SqliteDriver.Database): SqliteDataba
       statements.clear()
       connection.close()
     },
+  }
+}
+
+function runNow(database: SqliteDatabase): RunNow {
+  return ({ sql, parameters }) => {
+    const statement = database.prepare(sql)
+    if (statement.reader) return statement.all(parameters)
+    statement.run(parameters)
+    return []
   }
 }
 

@@ -3,6 +3,7 @@ import { CompiledQuery, type Kysely } from 'kysely'
 import type { OpenedDialect } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
 import { type NewEvent, writeEvents } from './queries/events.ts'
+import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 
 /** A write's view of the database. Everything done through it is committed together, or not at all. */
@@ -64,6 +65,7 @@ export class WriteQueue {
   readonly #db: Kysely<Tables>
   readonly #begin: CompiledQuery
   readonly #isBusy: OpenedDialect['isBusy']
+  readonly #writeNow: OpenedDialect['writeNow']
   readonly #options: WriteQueueOptions
   readonly #listeners = new Set<(orgIds: ReadonlySet<string>) => void>()
   #waiting: Job[] = []
@@ -72,12 +74,13 @@ export class WriteQueue {
 
   constructor(
     db: Kysely<Tables>,
-    dialect: Pick<OpenedDialect, 'beginWrite' | 'isBusy'>,
+    dialect: Pick<OpenedDialect, 'beginWrite' | 'isBusy' | 'writeNow'>,
     options: WriteQueueOptions,
   ) {
     this.#db = db
     this.#begin = CompiledQuery.raw(dialect.beginWrite)
     this.#isBusy = dialect.isBusy
+    this.#writeNow = dialect.writeNow
     this.#options = options
   }
 
@@ -156,7 +159,8 @@ export class WriteQueue {
     const answers: (() => void)[] = []
     const events: NewEvent[] = []
     try {
-      await this.#db.connection().execute(async (tx) => {
+      await this.#db.connection().execute(async (connection) => {
+        const tx = withShortWay(connection, this.#writeNow)
         try {
           await this.#beginWrite(tx, (busy) => this.#failOverdue(busy))
         } finally {

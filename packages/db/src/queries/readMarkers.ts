@@ -75,10 +75,11 @@ export const newestReadMarkers = prepared((db, where: Slots<InRoom & { readonly 
   db
     .selectFrom('read_markers')
     .selectAll()
-    .where('org_id', '=', where.orgId)
-    .where('room_id', '=', where.roomId)
+    // The casts here and below change no value, but keep SQLite from planning the statement anew for each one.
+    .where('org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
+    .where('room_id', '=', (eb) => eb.cast<string>(where.roomId, 'text'))
     .orderBy('updated_at', 'desc')
-    .limit(where.limit),
+    .limit((eb) => eb.cast<number>(where.limit, 'integer')),
 )
 
 interface Counting {
@@ -88,7 +89,7 @@ interface Counting {
   readonly roomIds: string
 }
 
-/** For each room: its counts, those at the reader's marker, and how many of the other side's messages after that are deleted. */
+/** Of each room the counts, at its end and at the reader's marker, and what between them is deleted of the other side's. */
 const counting = prepared((db, where: Slots<Reading<Reader> & Counting>) =>
   db
     // One text however many rooms there are. The cross join keeps SQLite from walking all rooms to meet those listed.
@@ -98,8 +99,8 @@ const counting = prepared((db, where: Slots<Reading<Reader> & Counting>) =>
       join
         .onRef('marker.org_id', '=', 'rooms.org_id')
         .onRef('marker.room_id', '=', 'rooms.id')
-        .on('marker.side', '=', where.side)
-        .on('marker.user_id', '=', where.userId),
+        .on('marker.side', '=', (eb) => eb.cast<0 | 1>(where.side, 'integer'))
+        .on('marker.user_id', '=', (eb) => eb.cast<string>(where.userId, 'text')),
     )
     .leftJoin('messages as last_read', (join) =>
       join
@@ -118,7 +119,7 @@ const counting = prepared((db, where: Slots<Reading<Reader> & Counting>) =>
         .select((eb) => eb.fn.countAll<number>().as('count'))
         .whereRef('deleted.org_id', '=', 'rooms.org_id')
         .whereRef('deleted.room_id', '=', 'rooms.id')
-        .where('deleted.side', '=', where.otherSide)
+        .where('deleted.side', '=', (eb) => eb.cast<0 | 1>(where.otherSide, 'integer'))
         .where('deleted.is_active', '=', sql.lit(0))
         .where('deleted.seq', '>', (eb) => eb.fn.coalesce('marker.seq', sql.lit(0)))
         .as('deletedCount'),

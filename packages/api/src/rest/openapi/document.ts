@@ -1,10 +1,9 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
-import { appRouter } from '../../router.ts'
 import { errorSchemas, headers } from './errors.ts'
 import { type Paths, type Schemas, sortKeys } from './operation.ts'
 import { streamPaths, streamRouter } from './streams.ts'
 import { v2Paths, v2Router } from './v2.ts'
-import { v3Paths } from './v3.ts'
+import { v3Paths, v3Router } from './v3.ts'
 
 export type OpenApiVersion = '3.1.0' | '3.0.3'
 
@@ -35,17 +34,13 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       },
     },
   } as const
-  const v3 = generateOpenApiDocument(appRouter, options)
+  const v3 = generateOpenApiDocument(v3Router, options)
   const streams = generateOpenApiDocument(streamRouter, options)
   const v2 = generateOpenApiDocument(v2Router, options)
-  // Without trpc-to-openapi's own errors, which are another shape than ours.
-  const named = Object.entries({
+  const schemas = {
     ...v3.components?.schemas,
     ...streams.components?.schemas,
     ...v2.components?.schemas,
-  })
-  const schemas = {
-    ...Object.fromEntries(named.filter(([name]) => !name.startsWith('error.'))),
     ...errorSchemas,
   } as Schemas
 

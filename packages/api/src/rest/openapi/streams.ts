@@ -21,6 +21,8 @@ export const streamRouter = router(
             tags: ['events'],
             summary: meta.stream.summary,
             description: `${meta.stream.description} ${HOW}`,
+            errorResponses: [],
+            protect: false,
           },
         })
         .input(input)
