@@ -1,5 +1,7 @@
 import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import { type StreamName, streamNames } from '@dowell-chat/api'
+import type { SentHeaders } from './http.ts'
 
 /** One server-sent event as it stands in the stream. */
 export interface Frame {
@@ -37,7 +39,7 @@ export class EventReader implements AsyncDisposable {
   static async open(
     { url }: { url: string },
     path: string,
-    headers: Record<string, string> = {},
+    headers: SentHeaders = {},
   ): Promise<EventReader> {
     const req = request(`${url}${path}`, { agent: false, headers })
     req.end()
@@ -48,6 +50,10 @@ export class EventReader implements AsyncDisposable {
 
   get status(): number {
     return this.response.statusCode ?? 0
+  }
+
+  get isOpen(): boolean {
+    return !this.#ended
   }
 
   /** The next frame; undefined when the stream has ended. */
@@ -67,7 +73,7 @@ export class EventReader implements AsyncDisposable {
       const frame = await this.frame()
       if (!frame) return undefined
       if (frame.data === undefined || frame.event !== undefined) continue
-      const told = JSON.parse(frame.data)
+      const told = superjsonOrPlain(JSON.parse(frame.data))
       if (told.type !== 'heartbeat') return told
     }
   }
@@ -109,7 +115,57 @@ export class EventReader implements AsyncDisposable {
   }
 }
 
+function superjsonOrPlain(told: Told): Told {
+  return told.json ?? told
+}
+
 /** Where a subscription is found on tRPC's wire. */
-export function trpcPath(name: string, input: unknown, more = ''): string {
-  return `/trpc/${name}?input=${encodeURIComponent(JSON.stringify({ json: input }))}${more}`
+export function trpcPath(name: StreamName, input: unknown): string {
+  return `/trpc/${name}?input=${encodeURIComponent(JSON.stringify({ json: input }))}`
+}
+
+/** One of the two wires over which a stream is heard. */
+export interface StreamWay {
+  readonly name: StreamName
+  readonly title: string
+  /** @param query what else the URL has */
+  open(
+    app: { url: string },
+    input: Record<string, unknown>,
+    headers?: SentHeaders,
+    query?: string,
+  ): Promise<EventReader>
+}
+
+export const streamWays: readonly StreamWay[] = streamNames.flatMap((name) => [
+  {
+    name,
+    title: `v3 ${name}`,
+    open: (app, input, headers, query = '') =>
+      EventReader.open(app, restPath(name, input) + query, headers),
+  },
+  {
+    name,
+    title: `tRPC ${name}`,
+    open: (app, input, headers, query = '') =>
+      EventReader.open(app, trpcPath(name, input) + query, headers),
+  },
+])
+
+function restPath(name: StreamName, { roomId, userId, ...rest }: Record<string, unknown>): string {
+  const query = new URLSearchParams(rest as Record<string, string>)
+  if (name === 'onRoomEvents') return `/api/v3/rooms/${roomId}/events?${query}`
+  if (name === 'onUserEvents')
+    return `/api/v3/users/${encodeURIComponent(String(userId))}/events?${query}`
+  return `/api/v3/events?${query}`
+}
+
+/** What a stream says first: 200, or the status of the failure that is told in its place. */
+export async function outcomeOfStream(reader: EventReader): Promise<number> {
+  if (reader.status !== 200) return reader.status
+  for (let frame = await reader.frame(); frame; frame = await reader.frame()) {
+    if (frame.event === 'serialized-error') return JSON.parse(frame.data ?? '').json.data.httpStatus
+    if (frame.data?.includes('"ready"')) return 200
+  }
+  throw new Error('a stream ended without a word')
 }
