@@ -104,10 +104,7 @@ export class Streams {
     )
     const isBehind = lowest && stream?.place && lowest.position < stream.place.position
     if (isChanged || isBehind) this.#begin(group, lowest ?? stream?.place)
-    else {
-      const newcomers = own.filter(({ isNew }) => isNew)
-      this.#greet(group, newcomers)
-    }
+    else this.#greet(group, own)
     for (const wish of own) wish.isNew = false
   }
 
@@ -143,8 +140,8 @@ export class Streams {
 
   /** Tells readers who come to a stream that is there already what it told before. */
   #greet(group: Group, wishes: readonly KnownWish[]): void {
-    if (wishes.length === 0) return
-    const keys = [...new Set(wishes.map(({ key }) => key))]
+    const keys = [...new Set(wishes.flatMap(({ key, isNew }) => (isNew ? key : [])))]
+    if (keys.length === 0) return
     for (const event of group.presence.values()) this.#tell(keys, { type: 'passing', event })
     this.#remind(group, keys)
   }
