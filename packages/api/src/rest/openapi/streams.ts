@@ -55,8 +55,6 @@ export function streamPaths(paths: Paths, schemas: Schemas): Paths {
     if (!operation) throw new Error(`${name} is missing from the generated document`)
     explain(operation, { parameters: meta.example?.input ?? {}, body: {}, answer: exampleEvent })
     const { 'application/json': event } = operation.responses[200]?.content ?? {}
-    // As with the calls.
-    delete operation.security
     operation.parameters = [...(operation.parameters ?? []), ...ownParameters]
     operation.responses = {
       200: {
