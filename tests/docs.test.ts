@@ -354,7 +354,12 @@ describe('the requests in README', () => {
       if (answer === undefined) continue
       const { status, stdout, stderr } = await run(
         'sh',
-        ['-c', text.replaceAll(SHOWN_URL, app.url)],
+        [
+          '-c',
+          text
+            .replaceAll(SHOWN_URL, app.url)
+            .replace(/(?<=messages\/)[0-9a-f]{24}/g, (shown) => translation.realId(shown)),
+        ],
         { env },
       )
       expect(status, stderr).toBe(0)
