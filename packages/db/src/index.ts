@@ -14,19 +14,21 @@ export {
   type EventFilter,
   eventLogBounds,
   eventLogHeads,
-  eventsInRange,
+  eventLogsAfter,
   eventsInScope,
   type LoggedEvent,
   type NewEvent,
   oldestEvents,
 } from './queries/events.ts'
 export {
+  clearMessage,
+  editMessage,
   findMessage,
   findMessageByClientId,
   insertMessage,
   messagesInRange,
 } from './queries/messages.ts'
-export { nextPosition, organisationsAfter } from './queries/organisations.ts'
+export { nextPosition } from './queries/organisations.ts'
 export {
   findReadMarker,
   moveReadMarker,
@@ -35,9 +37,11 @@ export {
 } from './queries/readMarkers.ts'
 export {
   advanceRoom,
+  describeRoom,
   findActiveRoom,
   findRoom,
   insertRoom,
+  type RoomFilter,
   type RoomIdentity,
   type RoomScope,
   roomsNextTo,

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { anyOrganisation } from '../src/index.ts'
 import * as apiKeys from '../src/queries/apiKeys.ts'
 import * as auditEvents from '../src/queries/auditEvents.ts'
+import * as events from '../src/queries/events.ts'
 import * as messages from '../src/queries/messages.ts'
 import * as organisations from '../src/queries/organisations.ts'
 import * as readMarkers from '../src/queries/readMarkers.ts'
@@ -25,10 +26,92 @@ const byPosition = 'SEARCH rooms USING INDEX rooms_by_position (org_id=? AND pos
 const byProduct =
   'SEARCH rooms USING INDEX rooms_by_product (org_id=? AND product_name=? AND position'
 const byUser = 'SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=? AND position'
+const searchBy = (index: string, ...columns: string[]) =>
+  `SEARCH rooms USING INDEX ${index} (org_id=?${columns.map((c) => ` AND ${c}=?`).join('')} AND position`
+const byStatus = searchBy('rooms_by_status', 'status')
+const byAssignee = searchBy('rooms_by_assignee', 'assignee')
+const byAssigneeStatus = searchBy('rooms_by_assignee_status', 'assignee', 'status')
+const byProductStatus = searchBy('rooms_by_product_status', 'product_name', 'status')
+const byActivity = searchBy('rooms_by_activity', 'is_active')
+const byLabel = 'SEARCH room_labels USING PRIMARY KEY (org_id=? AND label=? AND position'
+const hasLabel =
+  'SEARCH room_labels EXISTS USING COVERING INDEX room_labels_by_room (room_id=? AND label=?)'
+const labelsOfRoom = 'SEARCH room_labels USING COVERING INDEX room_labels_by_room (room_id=?)'
+const mine = { assignee: 'support 1', status: 'open' } as const
+const inbox = { productName: 'product 1', status: 'open' } as const
+const everything = {
+  userId: 'user 1',
+  label: 'label 1',
+  isActive: true,
+  ...mine,
+  ...inbox,
+} as const
 const keyId = idOf(1)
 const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
+const bySeq = 'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?)'
+const newestLeft = [
+  'SCALAR SUBQUERY 1',
+  'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=?)',
+]
+const oneMessage = { ...message, seq: 1 }
+const description = {
+  orgId,
+  roomId,
+  subject: 'subject',
+  status: 'pending',
+  assignee: 'support 1',
+  custom: '{}',
+  now: 1,
+} as const
 const reader = { userId: 'reader 1', side: true }
 const update = { roomId, lastMessage: 'message', side: false, now: 1 }
+
+const newEvent = {
+  type: 'message.created',
+  org_id: orgId,
+  room_id: roomId,
+  message_seq: 1,
+  created_at: 1,
+} as const
+const byOrganisation = 'SEARCH organisations USING PRIMARY KEY (id=?)'
+const ofRoomAndMessage = [
+  'SEARCH r USING INDEX sqlite_autoindex_rooms_1 (id=?)',
+  'SEARCH m USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?) LEFT-JOIN',
+]
+const inOrder = [
+  ['SEARCH e USING PRIMARY KEY (org_id=? AND position>? AND position<?)', ...ofRoomAndMessage],
+]
+const eachRoom =
+  'USING COVERING INDEX events_by_room (org_id=? AND room_id=? AND position>? AND position<?)'
+
+/** The plan that reads the events of some rooms, of each by itself. */
+function roomByRoom(rooms: string[]): string[][] {
+  return [
+    [
+      'SEARCH e USING PRIMARY KEY (org_id=? AND position=?)',
+      'LIST SUBQUERY 4',
+      'MATERIALIZE wanted',
+      ...rooms,
+      'SCAN wanted',
+      `SEARCH events ${eachRoom}`,
+      'SCALAR SUBQUERY 3',
+      'SEARCH each',
+      'CORRELATED SCALAR SUBQUERY 2',
+      `SEARCH own ${eachRoom}`,
+      'USE TEMP B-TREE FOR ORDER BY',
+      ...ofRoomAndMessage,
+    ],
+  ]
+}
+const ofUser = roomByRoom(['SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=?)'])
+const ofRooms = roomByRoom([
+  'SCAN given VIRTUAL TABLE INDEX 1:',
+  'SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (id=?)',
+])
+
+function inScope(filter: events.EventFilter): Run {
+  return (db) => events.eventsInScope(db, { orgId, after: 100, upTo: 600, limit: 200, ...filter })
+}
 
 /** One call of each query for each text that it can have, and the plan of each of its statements. */
 const cases: Record<string, Case[]> = {
@@ -141,8 +224,30 @@ const cases: Record<string, Case[]> = {
     ...listings('unknown user', { userId: 'nobody' }, byUser),
     // A user has fewer rooms than a product.
     ...listings('user, product', { userId: 'user 1', productName: 'product 1' }, byUser),
+    ...listings('status', { status: 'resolved' }, byStatus),
+    ...listings('common status', { status: 'open' }, byStatus),
+    ...listings('assignee', { assignee: 'support 1' }, byAssignee),
+    ...listings('assignee, status', mine, byAssigneeStatus),
+    ...listings(
+      'assignee, status, product',
+      { ...mine, productName: 'product 1' },
+      byAssigneeStatus,
+    ),
+    ...listings('product, status', inbox, byProductStatus),
+    ...listings('product, status, active', { ...inbox, isActive: true }, byProductStatus),
+    ...listings('deleted', { isActive: false }, byActivity),
+    ...listings('status, active', { status: 'open', isActive: true }, byStatus),
+    ...listings('user, all else', { ...everything, label: undefined }, byUser),
+    ...listings('user, label', { userId: 'user 1', label: 'label 1' }, byUser, [hasLabel]),
+    ...listings('label', { label: 'label 1' }, byLabel, [byId]),
+    ...listings('label, all else', { ...everything, userId: undefined }, byLabel, [byId]),
     ...(['before', 'after'] as const).flatMap((direction): Case[] =>
-      [{}, { userId: 'user 1' }, { productName: 'product 1' }].map((also) => [
+      [
+        {},
+        { userId: 'user 1' },
+        { productName: 'product 1' },
+        { ...everything, label: undefined },
+      ].map((also) => [
         `(${direction}, some rooms${Object.keys(also)})`,
         listing({ direction, roomIds: [idOf(1), idOf(2), idOf(999_999)], ...also }),
         [[byId], [byId], [byId]],
@@ -268,6 +373,68 @@ const cases: Record<string, Case[]> = {
       [['SEARCH audit_events USING PRIMARY KEY (org_id=? AND position>?)']],
     ],
   ],
+  writeEvents: [
+    ['', (db) => events.writeEvents(db, [newEvent, newEvent]), [[byOrganisation], [], []]],
+    ['(none)', (db) => events.writeEvents(db, []), []],
+  ],
+  eventLogBounds: [
+    [
+      '',
+      (db) => events.eventLogBounds(db, { orgId }),
+      [[byOrganisation, 'SCALAR SUBQUERY 1', 'SEARCH events USING PRIMARY KEY (org_id=?)']],
+    ],
+  ],
+  eventLogHeads: [
+    [
+      '',
+      (db) => events.eventLogHeads(db, [orgId, 'org 1', 'nobody']),
+      [[byOrganisation, 'LIST SUBQUERY 1', 'SCAN given VIRTUAL TABLE INDEX 1:']],
+    ],
+  ],
+  eventsInScope: [
+    ['(all)', inScope({}), inOrder],
+    ['(product)', inScope({ productName: 'product 1' }), inOrder],
+    ['(common product)', inScope({ productName: 'product 0' }), inOrder],
+    ['(unknown product)', inScope({ productName: 'nothing' }), inOrder],
+    ['(user)', inScope({ userId: 'user 1' }), ofUser],
+    ['(unknown user)', inScope({ userId: 'nobody' }), ofUser],
+    ['(user, product)', inScope({ userId: 'user 1', productName: 'product 1' }), ofUser],
+    ['(rooms)', inScope({ roomIds: [roomId, idOf(2), idOf(999_999)] }), ofRooms],
+    ['(no rooms)', inScope({ roomIds: [] }), ofRooms],
+    ['(user, rooms)', inScope({ userId: 'user 0', roomIds: [roomId, idOf(2)] }), ofRooms],
+    [
+      '(rooms, user, product)',
+      inScope({ roomIds: [roomId], userId: 'user 0', productName: 'product 0' }),
+      ofRooms,
+    ],
+  ],
+  eventLogsAfter: [
+    [
+      '',
+      (db) => events.eventLogsAfter(db, { orgId, limit: 100 }),
+      [
+        [
+          'SEARCH o USING PRIMARY KEY (id>?)',
+          'CORRELATED SCALAR SUBQUERY 1',
+          'SEARCH events USING PRIMARY KEY (org_id=?)',
+        ],
+      ],
+    ],
+  ],
+  oldestEvents: [
+    [
+      '',
+      (db) => events.oldestEvents(db, { orgId, limit: 500 }),
+      [['SEARCH events USING PRIMARY KEY (org_id=?)']],
+    ],
+  ],
+  deleteEvents: [
+    [
+      '',
+      (db) => events.deleteEvents(db, { orgId, upTo: 5 }),
+      [['SEARCH events USING PRIMARY KEY (org_id=? AND position<?)']],
+    ],
+  ],
   insertSigningKey: [
     [
       '',
@@ -287,11 +454,39 @@ const cases: Record<string, Case[]> = {
     ],
     ['(none)', (db) => signingKeys.deleteSigningKeys(db, []), []],
   ],
+  editMessage: [
+    [
+      '',
+      (db) => messages.editMessage(db, { ...oneMessage, messageData: 'edited', now: 1 }),
+      [[bySeq], [byId, ...newestLeft]],
+    ],
+  ],
+  clearMessage: [
+    [
+      '',
+      (db) => messages.clearMessage(db, { ...oneMessage, now: 1 }),
+      [[bySeq], [byId, ...newestLeft]],
+    ],
+  ],
+  describeRoom: [
+    [
+      '',
+      (db) => rooms.describeRoom(db, { ...description, labels: '[]' }),
+      [[byId], [labelsOfRoom]],
+    ],
+    [
+      '(labels)',
+      (db) => rooms.describeRoom(db, { ...description, labels: '["new", "newer"]' }),
+      [[byId], [labelsOfRoom], [], []],
+    ],
+  ],
 }
 
 /** Queries that may scan or sort, and why that costs nothing. */
 const harmless: Record<string, string> = {
   anyApiKeyExists: 'stops at the first row',
+  eventLogHeads: 'reads through the list that it was given',
+  eventsInScope: 'reads through a list of rooms, and sorts a page of each at most',
   listSigningKeys: 'wants all rows, and there are a handful',
   unreadCounts: 'goes through the list that it is given',
 }
@@ -302,10 +497,19 @@ function listing(where: Partial<Parameters<typeof rooms.roomsNextTo>[1]>): Run {
 }
 
 /** A listing in both directions, by one index. */
-function listings(what: string, where: Parameters<typeof listing>[0], index: string): Case[] {
+function listings(
+  what: string,
+  where: Parameters<typeof listing>[0],
+  index: string,
+  further: string[] = [],
+): Case[] {
   return [
-    [`(before, ${what})`, listing({ ...where, direction: 'before' }), [[`${index}<?)`]]],
-    [`(after, ${what})`, listing({ ...where, direction: 'after' }), [[`${index}>?)`]]],
+    [
+      `(before, ${what})`,
+      listing({ ...where, direction: 'before' }),
+      [[`${index}<?)`, ...further]],
+    ],
+    [`(after, ${what})`, listing({ ...where, direction: 'after' }), [[`${index}>?)`, ...further]]],
   ]
 }
 
@@ -389,12 +593,18 @@ function fill(connection: Sqlite.Database, size: number): void {
   /** 0 for half of all, 1 for a quarter, and so on. */
   const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
   connection.transaction(() => {
-    // The room and the organisation that the cases name are always there, and so many rooms that no scan is as good.
-    for (let i = 0; i < Math.max(3, size / 4); i++) {
+    // What the cases name is always there, and so many rooms that no scan is as good.
+    for (let i = 0; i < Math.max(4, size / 4); i++) {
       const org = `org ${i === 0 ? 0 : skewed(i)}`
       const position = (positions.get(org) ?? 0) + 1
       positions.set(org, position)
-      if (position === 1) insert('organisations', { id: org, created_at: 0, last_room_position: 1 })
+      if (position === 1)
+        insert('organisations', {
+          id: org,
+          created_at: 0,
+          last_room_position: 1,
+          last_event_position: Math.max(1, size),
+        })
       insert(
         'rooms',
         roomRow({
@@ -404,8 +614,14 @@ function fill(connection: Sqlite.Database, size: number): void {
           user_id: `user ${Math.floor(i / 3)}`,
           product_name: `product ${skewed(i + 7)}`,
           is_active: i === 0 || i % 3 === 2 ? 1 : 0,
+          status: (['resolved', 'open', 'pending'] as const)[Math.min(2, skewed(i + 3))] ?? 'open',
+          assignee: i % 4 === 0 ? null : `support ${i % 5}`,
         }),
       )
+      if (i === 0 || i % 3 === 1) {
+        const label = `label ${skewed(i + 5)}`
+        insert('room_labels', { org_id: org, label, position, room_id: idOf(i + 1) })
+      }
     }
     for (let i = 0; i < Math.max(2, size / 8); i++) {
       const org_id = i % 2 === 0 ? orgId : 'org 1'
@@ -426,7 +642,7 @@ function fill(connection: Sqlite.Database, size: number): void {
     for (let i = 0; i < 5; i++) {
       insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })
     }
-    for (let i = 0; i < size; i++) {
+    for (let i = 0; i < Math.max(1, size); i++) {
       const talkative = i % 2 === 0
       insert(
         'messages',
@@ -440,6 +656,14 @@ function fill(connection: Sqlite.Database, size: number): void {
           client_message_id: i % 4 === 0 ? `client-message-${String(i).padStart(4, '0')}` : null,
         }),
       )
+      insert('events', {
+        org_id: talkative ? orgId : 'org 1',
+        position: Math.floor(i / 2) + 1,
+        room_id: talkative ? (i % 20 === 0 ? idOf((i % 90) + 1) : roomId) : idOf((i % 50) + 1),
+        type: 'message.created',
+        message_seq: i + 1,
+        created_at: i,
+      })
     }
   })()
 }
