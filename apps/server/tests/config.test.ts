@@ -11,6 +11,8 @@ const standard: Config = {
   PORT: 3000,
   HOST: '127.0.0.1',
   DATABASE_URL: 'sqlite:./data/dowell-chat.db',
+  DATABASE_POOL_SIZE: 10,
+  DATABASE_STATEMENT_TIMEOUT: 5_000,
   LOG_LEVEL: 'info',
   MESSAGE_MAX_CHARS: 16_000,
   AUTH: 'keys',
@@ -77,6 +79,22 @@ const cases: {
     valid: [['sqlite:/tmp/a.db', 'sqlite:/tmp/a.db']],
     invalid: [],
     says: /./,
+  },
+  DATABASE_POOL_SIZE: {
+    valid: [
+      ['2', 2],
+      ['1000', 1_000],
+    ],
+    invalid: ['0', '1', '-5', '1001', '2.5', 'many'],
+    says: /must be a whole number from 2 to 1000$/,
+  },
+  DATABASE_STATEMENT_TIMEOUT: {
+    valid: [
+      ['100', 100],
+      ['600000', 600_000],
+    ],
+    invalid: ['0', '99', '600001', '5s', '-1'],
+    says: /must be a whole number from 100 to 600000$/,
   },
   LOG_LEVEL: {
     valid: (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map(
