@@ -7,7 +7,7 @@ import { root } from './folders.ts'
 import type { Job, Outcome } from './load.ts'
 import type { Wire } from './operations.ts'
 
-export type ContenderName = 'bare' | 'usual' | 'server'
+export type ContenderName = 'bare' | 'bareStreams' | 'usual' | 'server'
 
 export type TargetName = 'bare' | 'usual-v3' | 'usual-trpc' | 'v2' | 'v3' | 'trpc' | 'batch'
 

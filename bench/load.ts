@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
-import { readFileSync } from 'node:fs'
 import { Connection } from './http.ts'
 import { type Operation, renew, type Shot, shotsOf, type Wire } from './operations.ts'
+import { cpuTime, residentMemory } from './processes.ts'
 import type { Seed } from './seed.ts'
 
 // The load generator: a process of its own that is told what to do over IPC, one job at a time.
@@ -145,25 +145,4 @@ async function run(job: Job): Promise<Outcome> {
 
 function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds))
-}
-
-/** User and system time of a process, all of its threads together, in microseconds. Linux tells it in ticks of 10 ms. */
-function cpuTime(pid: number): number | undefined {
-  const stat = readOf(pid, 'stat')
-  // The second field is the command, in brackets, and may hold anything.
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return fields && (Number(fields[11]) + Number(fields[12])) * 10_000
-}
-
-function residentMemory(pid: number): number | undefined {
-  const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readOf(pid, 'status') ?? '')?.[1]
-  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
-}
-
-function readOf(pid: number, name: string): string | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/${name}`, 'utf8')
-  } catch {
-    return undefined
-  }
 }

@@ -9,6 +9,7 @@ import { profile } from './profile.ts'
 import { header, markdown, type Report } from './report.ts'
 import { buildSeed, type SeedSize, STANDARD_SIZE } from './seed.ts'
 import { measureStartup } from './startup.ts'
+import { measureStreams } from './streams.ts'
 
 /** Bytes that a message takes on disk, with its index and the log of its insertion, at most. */
 const MESSAGE_BYTES = 800
@@ -42,12 +43,17 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 async function measured(options: Options, folder: string): Promise<Omit<Report, 'header'>> {
+  const none = { rows: [], notes: [], startup: [], streams: [] }
   if (options.mode === 'startup') {
     const seed = seeded(folder, STANDARD_SIZE)
-    return { rows: [], notes: [], startup: await measureStartup(options, seed, folder) }
+    return { ...none, startup: await measureStartup(options, seed, folder) }
+  }
+  if (options.mode === 'streams') {
+    const size = { ...STANDARD_SIZE, rooms: 200, messages: 1_000 }
+    return { ...none, streams: await measureStreams(options, seeded(folder, size), folder) }
   }
   if (options.mode === 'compare') {
-    return { ...(await compare(options, seeded(folder, STANDARD_SIZE), folder)), startup: [] }
+    return { ...none, ...(await compare(options, seeded(folder, STANDARD_SIZE), folder)) }
   }
   const rows = []
   const notes = []
@@ -65,7 +71,7 @@ async function measured(options: Options, folder: string): Promise<Omit<Report, 
     notes.push(...compared.notes)
     for (const suffix of ['', '-wal', '-shm']) rmSync(`${seed.file}${suffix}`, { force: true })
   }
-  return { rows, notes, startup: [] }
+  return { ...none, rows, notes }
 }
 
 function seeded(folder: string, size: SeedSize) {

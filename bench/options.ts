@@ -12,6 +12,7 @@ export const HELP = `Drives this server and two others with the same requests, i
   npm run bench -- --targets=bare,v3  these servers
   npm run bench -- --sizes            R, P and W in rooms of 10^3 and 10^5 messages; with --huge also 10^7
   npm run bench -- --startup          the time from start to the first answer
+  npm run bench -- --streams          event streams: 1,000 idle ones, and 500 readers of one room
   npm run bench -- --profile=W:v3     where the CPU time goes; several, comma-separated
 
   --rounds=5 --seconds=3 --connections=50 (or 1,50,500)
@@ -28,7 +29,7 @@ ${targets.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')}
 `
 
 export interface Options {
-  readonly mode: 'compare' | 'sizes' | 'startup' | 'profile'
+  readonly mode: 'compare' | 'sizes' | 'startup' | 'streams' | 'profile'
   readonly huge: boolean
   /** Short rounds, and one process for all wires of a server. */
   readonly quick: boolean
@@ -56,7 +57,7 @@ const STANDARD: readonly Operation[] = ['R', 'RC', 'P', 'L', 'CF', 'W', 'M', 'CN
 export function readOptions(args: readonly string[]): Options | undefined {
   const values = parse(args)
   if (values.help) return undefined
-  const modes = (['sizes', 'startup', 'profile'] as const).filter((mode) => values[mode])
+  const modes = (['sizes', 'startup', 'streams', 'profile'] as const).filter((mode) => values[mode])
   if (modes.length > 1) throw new UsageError(`--${modes.join(' and --')} do not go together`)
   const targetNames = targets.map(({ name }) => name)
   const sizes = modes[0] === 'sizes'
@@ -104,6 +105,7 @@ function parse(args: readonly string[]) {
         sizes: { type: 'boolean' },
         huge: { type: 'boolean' },
         startup: { type: 'boolean' },
+        streams: { type: 'boolean' },
         profile: { type: 'string' },
         rounds: { type: 'string' },
         seconds: { type: 'string' },

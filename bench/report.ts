@@ -3,6 +3,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import type { TargetName } from './contenders.ts'
 import type { Operation } from './operations.ts'
+import type { StreamRow } from './streams.ts'
 
 export interface Header {
   readonly date: string
@@ -58,6 +59,7 @@ export interface Report {
   readonly header: Header
   readonly rows: readonly Row[]
   readonly startup: readonly Startup[]
+  readonly streams: readonly StreamRow[]
   readonly notes: readonly string[]
 }
 
@@ -99,7 +101,7 @@ export function round(value: number, digits: number): number {
 }
 
 export function markdown(report: Report): string {
-  const { header: h, rows, startup, notes } = report
+  const { header: h, rows, startup, streams, notes } = report
   const lines = [
     `${h.date}, Node ${h.node}, ${h.cpu}, ${h.cores} cores, ${h.platform}; one sync ${h.sync} ms${
       h.arguments ? `; ${h.arguments}` : ''
@@ -150,6 +152,33 @@ export function markdown(report: Report): string {
       ...table(
         ['started as', 'listening ms', 'first answer ms'],
         startup.map((one) => [one.name, one.listening.toFixed(0), one.firstAnswer.toFixed(0)]),
+      ),
+      '',
+    )
+  }
+  if (streams.length > 0) {
+    lines.push(
+      ...table(
+        [
+          'streams',
+          'deliveries/s',
+          '/bare',
+          'CPU µs',
+          'p50 ms',
+          'p99 ms',
+          'p99 /bare',
+          'kB a stream',
+        ],
+        streams.map((one) => [
+          one.target,
+          grouped(one.deliveries),
+          one.toBare?.toFixed(2) ?? '',
+          one.cpu?.toFixed(1) ?? '',
+          one.p50.toFixed(2),
+          one.p99.toFixed(2),
+          one.p99ToBare?.toFixed(2) ?? '',
+          one.bytesPerStream === null ? '' : (one.bytesPerStream / 1000).toFixed(1),
+        ]),
       ),
       '',
     )

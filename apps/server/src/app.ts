@@ -13,19 +13,24 @@ import {
   storedSigningKeys,
 } from '@dowell-chat/api'
 import { type DatabaseOptions, openDatabase } from '@dowell-chat/db'
-import express from 'express'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
+import { createProxies } from './http/address.ts'
 import { docs } from './http/docs.ts'
-import { envelope, lastErrorHandler, notFound, worded } from './http/errors.ts'
-import { crossOrigin, hardening } from './http/headers.ts'
+import { type Dress, envelope, plain, sendError } from './http/errors.ts'
+import { createEventStreams } from './http/eventStreams.ts'
+import type { Incoming, Outgoing, Surface } from './http/exchange.ts'
+import { crossOrigin, standingHeaders } from './http/headers.ts'
 import { health } from './http/health.ts'
 import { createContextOf } from './http/identity.ts'
 import { createLimits } from './http/limits.ts'
 import { requestLog } from './http/log.ts'
 import { createOpenMode } from './http/openMode.ts'
+import { pages } from './http/pages.ts'
 import { restV2, restV3 } from './http/rest.ts'
 import { createHttpServer, refuseBadHost } from './http/server.ts'
+import { sse } from './http/sse.ts'
+import { subscriptions } from './http/subscriptions.ts'
 import { onTrpcWire, trpc } from './http/trpc.ts'
 
 export interface App {
@@ -38,8 +43,10 @@ export interface App {
 /** What tests put in place of the real thing. */
 export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
-    /** Milliseconds. */
+    /** Milliseconds, all three. */
     readonly streamLifetime?: number
+    readonly streamHeartbeat?: number
+    readonly streamPatience?: number
   }
 
 /** How often the last use of API keys is written down, in milliseconds. */
@@ -55,6 +62,12 @@ const GRACE = 4_000
 
 /** How long a stream lives before it is told to begin anew, in milliseconds. */
 const STREAM_LIFETIME = 30 * 60_000
+
+/** How often an idle stream gives a sign of life, in milliseconds. Proxies commonly cut what is silent for a minute. */
+const STREAM_HEARTBEAT = 20_000
+
+/** How long a reader may take nothing of what waits for it, in milliseconds. */
+const STREAM_PATIENCE = 30_000
 
 /** How often the event log forgets what is too old, and how long a day is, in milliseconds. */
 const PRUNE_INTERVAL = 60 * 60_000
@@ -98,7 +111,12 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
 export function createApp(config: Config, logger: Logger, overrides: Overrides = {}): App {
   const deps = createDeps(config, logger, overrides)
   const openMode = createOpenMode(config, deps.db)
-  const contextOf = createContextOf(deps, createLimits(config), openMode)
+  const proxies = createProxies(config.TRUST_PROXY)
+  const contextOf = createContextOf(deps, createLimits(config), openMode, proxies)
+  const streams = createEventStreams({
+    heartbeat: overrides.streamHeartbeat ?? STREAM_HEARTBEAT,
+    patience: overrides.streamPatience ?? STREAM_PATIENCE,
+  })
   let closing: Promise<void> | undefined
   let flushing: NodeJS.Timeout | undefined
   let pruning: NodeJS.Timeout | undefined
@@ -106,31 +124,53 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   // A character takes up to 12 bytes as escaped JSON ("\ud83d\ude00"); the rest is for the other fields.
   const bodyLimit = Math.max(256 * 1024, 12 * config.MESSAGE_MAX_CHARS + 64 * 1024)
 
-  const app = express()
-  app.disable('x-powered-by')
-  app.disable('etag')
-  app.set('query parser', false)
-  app.set('trust proxy', config.TRUST_PROXY)
-  app.use(requestLog(logger))
-  app.use('/trpc', worded(onTrpcWire))
-  app.use('/api/v2', worded(envelope))
-  app.use(hardening())
-  app.use(crossOrigin(openMode))
-  app.use((req, res, next) => {
-    if (closing) res.setHeader('Connection', 'close')
-    if (req.originalUrl.length > MAX_URL) throw new AppError('URI_TOO_LONG')
-    refuseBadHost(req)
-    next()
-  })
-  app.use(health(deps.db, () => closing !== undefined))
-  app.use(docs())
-  app.use('/trpc', trpc({ contextOf, bodyLimit: 8 * bodyLimit }))
-  app.use('/api/v2', restV2({ contextOf, bodyLimit }))
-  app.use('/api/v3', restV3({ contextOf, bodyLimit }))
-  app.use(notFound)
-  app.use(lastErrorHandler)
+  const begin = requestLog(logger)
+  const headersOf = standingHeaders(proxies)
+  const answerPreflight = crossOrigin(openMode)
+  const surfaces: readonly { at: RegExp; dress: Dress; serve: Surface }[] = [
+    {
+      at: /^\/trpc(?![^/])/i,
+      dress: onTrpcWire,
+      serve: trpc({
+        contextOf,
+        bodyLimit: 8 * bodyLimit,
+        subscribe: subscriptions({ contextOf, streams }),
+      }),
+    },
+    { at: /^\/api\/v2(?![^/])/i, dress: envelope, serve: restV2({ contextOf, bodyLimit }) },
+    {
+      at: /^\/api\/v3(?![^/])/i,
+      dress: plain,
+      serve: restV3({ contextOf, bodyLimit, otherwise: sse({ contextOf, streams, bodyLimit }) }),
+    },
+    {
+      at: /^/,
+      dress: plain,
+      serve: pages(
+        health(deps.db, logger, () => closing !== undefined),
+        docs(),
+      ),
+    },
+  ]
 
-  const server = createHttpServer(app, logger)
+  async function serve(req: Incoming, res: Outgoing): Promise<void> {
+    begin(req, res)
+    const { locals } = res
+    const surface = surfaces.find(({ at }) => at.test(locals.path)) as (typeof surfaces)[number]
+    locals.dress = surface.dress
+    try {
+      locals.headers = headersOf(req)
+      if (closing) res.shouldKeepAlive = false
+      if (await answerPreflight(req, res)) return
+      if ((req.url as string).length > MAX_URL) throw new AppError('URI_TOO_LONG')
+      refuseBadHost(req)
+      await surface.serve(req, res)
+    } catch (error) {
+      sendError(res, error)
+    }
+  }
+
+  const server = createHttpServer(serve, logger)
 
   async function close(): Promise<void> {
     // First of all: readers go elsewhere while the last requests are answered.
@@ -146,6 +186,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       }
     }
     deps.live.close()
+    streams.close()
     clearInterval(flushing)
     clearInterval(pruning)
     await noteKeyUse()
@@ -175,6 +216,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         server.listen(config.PORT, config.HOST)
         await once(server, 'listening')
       } catch (error) {
+        streams.close()
         deps.live.close()
         await deps.db.close()
         throw error

@@ -293,8 +293,14 @@ test('no secret is repeated, however it is mistyped', () => {
     ),
   )
   for (const database of [
-    'postgres://chat:hunter2@db.internal/chat',
-    'postgres://hunter2',
+    'postgres://chat:hunter2@db.internal/chat?sslmode=prefer',
+    'postgres://chat:hunter2@db.internal:port/chat',
+    'postgres://chat:1#hunter2@db.internal/chat',
+    'postgres://chat:1/hunter2@db.internal/chat',
+    'postgres://chat:1?hunter2@db.internal/chat',
+    'postgres://chat:1@hunter2@db.internal/chat',
+    'postgres://chat:hunter2@db.internal/chat?sslrootcert=/nowhere',
+    'postgres://chat:hunter2@db.internal/chat?sslmode=verify-ca',
     'mysql://chat:hunter2@db/chat',
     'chat:hunter2@db/chat',
     'postgresql:hunter2',
@@ -309,7 +315,9 @@ test('no secret is repeated, however it is mistyped', () => {
     } catch (error) {
       message = (error as Error).message
     }
-    expect(message, database).toMatch(/^DATABASE_URL must be "sqlite:" and the path of a file/)
+    expect(message, database).toMatch(
+      /^DATABASE_URL must (?:be "sqlite:" and the path of a file|name a PostgreSQL server)/,
+    )
     expect(message).not.toContain('hunter2')
   }
 })

@@ -3,14 +3,15 @@ import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import express, { type Express } from 'express'
+import express, { type Router } from 'express'
 import pino from 'pino'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createBodyReader } from '../src/http/body.ts'
-import { lastErrorHandler, sendError } from '../src/http/errors.ts'
-import { hardening } from '../src/http/headers.ts'
+import { sendError } from '../src/http/errors.ts'
+import { hardeningHeaders } from '../src/http/headers.ts'
 import { requestLog } from '../src/http/log.ts'
+import { pages } from '../src/http/pages.ts'
 import { createHttpServer, standardPatience } from '../src/http/server.ts'
 import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
 import { type Answer, answersIn, closeOf, converse, request } from './sockets.ts'
@@ -499,13 +500,11 @@ describe('patience', () => {
   }
 
   /** A server with little patience, and the surfaces' own way to read bodies. */
-  async function serve(add: (app: Express) => void, patience = quick) {
-    const app = express()
+  async function serve(add: (app: Router) => void, patience = quick) {
+    const app = express.Router()
     const log: Record<string, unknown>[] = []
     const logger = pino({ level: 'trace' }, { write: (line) => log.push(JSON.parse(line)) })
     const readBody = createBodyReader(100_000, { forms: true })
-    app.use(requestLog(logger))
-    app.use(hardening())
     app.post('/echo', (req, res) => {
       readBody(req, res).then(
         (body) => res.json(body),
@@ -513,8 +512,17 @@ describe('patience', () => {
       )
     })
     add(app)
-    app.use(lastErrorHandler)
-    const server = createHttpServer(app, logger, patience)
+    const begin = requestLog(logger)
+    const answer = pages(app)
+    const server = createHttpServer(
+      (req, res) => {
+        begin(req, res)
+        res.locals.headers = hardeningHeaders()
+        answer(req, res)
+      },
+      logger,
+      patience,
+    )
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     return {

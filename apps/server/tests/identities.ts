@@ -140,6 +140,8 @@ export type About =
   | 'room of a user'
   /** The organisation itself, or one of its keys. */
   | 'organisation'
+  /** Nobody but the caller. */
+  | 'caller'
 
 interface Fixture<Name extends CallName> {
   readonly about: About
@@ -170,6 +172,7 @@ export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
     about: 'organisation',
     input: ({ id, customer }) => ({ orgId: id, userId: customer, side: false }),
   },
+  createStreamToken: { about: 'caller', input: () => ({}) },
   createApiKey: { about: 'organisation', input: ({ id }) => ({ orgId: id, right: 'read' }) },
   listApiKeys: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
   revokeApiKey: { about: 'organisation', input: ({ keyToRevoke }) => ({ keyId: keyToRevoke }) },

@@ -1,8 +1,8 @@
-import type { Response } from 'express'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../src/config.ts'
 import { networkOf } from '../src/http/address.ts'
+import type { Outgoing } from '../src/http/exchange.ts'
 import { createLimits } from '../src/http/limits.ts'
 import { type Answer, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
@@ -514,7 +514,7 @@ describe('the memory of it', () => {
     vi.useRealTimers()
   })
 
-  const response = () => ({ locals: {}, setHeader: () => undefined }) as unknown as Response
+  const response = () => ({ locals: {}, setHeader: () => undefined }) as unknown as Outgoing
 
   test('is given back when the minute is over', async () => {
     vi.useFakeTimers()

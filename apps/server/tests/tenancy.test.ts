@@ -94,6 +94,7 @@ describe('random operations of three organisations', () => {
       side: flag,
       ...(word === 'a' ? { rooms: [roomId] } : {}),
     }),
+    createStreamToken: () => ({}),
     createApiKey: ({ org, word }, by) => ({
       orgId: org.id,
       right: 'read',
@@ -283,6 +284,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
       { orgId: org, userId: 'a', side: true },
       { orgId: org, userId: 'a', side: true, rooms: [room] },
     ],
+    createStreamToken: () => [],
     createApiKey: ({ org }) => [{ orgId: org, right: 'admin' }],
     listApiKeys: ({ org, key }) => [
       { orgId: org },

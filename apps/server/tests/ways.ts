@@ -4,11 +4,10 @@ import {
   appRouter,
   type CallName,
   type Inputs,
-  type Meta,
   type ProcedureName,
   streamNames,
-  v2Router,
-  v3Router,
+  v2Operations,
+  v3Operations,
 } from '@dowell-chat/api'
 import superjson from 'superjson'
 import { type SentHeaders, send as sendAs } from './http.ts'
@@ -40,7 +39,7 @@ export const procedureNames = (Object.keys(accessTable) as ProcedureName[]).filt
   (name): name is CallName => !(streamNames as readonly string[]).includes(name),
 )
 
-/** Every procedure on every surface that has it, read from the routers themselves. */
+/** Every procedure on every surface that has it, read from the tables themselves. */
 export const ways: readonly Way[] = procedureNames.flatMap((procedure) => [
   trpcWay(procedure),
   batchWay(procedure),
@@ -120,19 +119,11 @@ function inputQuery(value: unknown): string {
   return `input=${encodeURIComponent(JSON.stringify(value))}`
 }
 
-function restOf(router: typeof v2Router | typeof v3Router) {
-  return Object.entries(router._def.procedures).map(([key, procedure]) => {
-    const { openapi } = procedure._def.meta as Required<Pick<Meta, 'openapi'>>
-    return { key, method: openapi.method as string, path: openapi.path as string }
-  })
-}
-
 function v2Ways(procedure: CallName): Way[] {
-  return restOf(v2Router)
-    .filter(({ key, method }) => key === `${procedure}${method}`)
-    .map(({ method, path }) => {
-      // The documented operations that share a URL have a path of their own inside: the URL and the type.
-      const [, url = path, type] = /^(\/api\/v2\/room-service)\/(\w+)$/.exec(path) ?? []
+  return v2Operations
+    .filter(({ name }) => name === procedure)
+    .flatMap(({ url, type, methods }) => methods.map((method) => ({ url, type, method })))
+    .map(({ url, type, method }) => {
       return {
         procedure,
         surface: 'v2',
@@ -151,8 +142,8 @@ function v2Ways(procedure: CallName): Way[] {
 }
 
 function v3Ways(procedure: CallName): Way[] {
-  return restOf(v3Router)
-    .filter(({ key }) => key === procedure)
+  return v3Operations
+    .filter(({ name }) => name === procedure)
     .map(({ method, path }) => ({
       procedure,
       surface: 'v3',

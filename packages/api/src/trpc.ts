@@ -1,12 +1,12 @@
 import { DatabaseError } from '@dowell-chat/db'
 import { initTRPC, TRPCError } from '@trpc/server'
-import superjson from 'superjson'
 import type { OpenApiMeta } from 'trpc-to-openapi'
 import type { ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
-import { AppError, badField, type ErrorCode, errorTable } from './errors.ts'
+import { AppError, type ErrorCode, errorTable } from './errors.ts'
 import { toPublicError } from './publicError.ts'
 import { currentRequestId } from './requestId.ts'
+import { transformer } from './transformer.ts'
 
 /** What a procedure says of itself besides its schemas. */
 export type Meta = OpenApiMeta & {
@@ -22,18 +22,6 @@ export type Meta = OpenApiMeta & {
     /** What is answered, with 200, when nothing new was made: an example. */
     repeated?: unknown
   }
-}
-
-/** superjson gives an object the prototype that `__proto__` names, and what it has would count as input. */
-const transformer: Pick<typeof superjson, 'serialize' | 'deserialize'> = {
-  serialize: superjson.serialize,
-  deserialize(payload) {
-    const { json } = payload
-    if (typeof json === 'object' && json !== null && Object.hasOwn(json, '__proto__')) {
-      throw badField('input', '__proto__ is not a known key')
-    }
-    return superjson.deserialize(payload)
-  },
 }
 
 const t = initTRPC
@@ -65,27 +53,21 @@ export function toTrpcError(error: unknown): TRPCError | undefined {
   return new TRPCError({ code: errorTable[code].trpc, message, cause: error })
 }
 
-/** tRPC answers with the status of its own codes: give it the one that our table has for the failure. */
-const withPublicErrors = t.middleware(async ({ next }) => {
+export const router = t.router
+export const callerFactory = t.createCallerFactory
+
+/**
+ * For every procedure: each call is paid for before its input is looked at, whatever batch it came by. tRPC answers with
+ * the status of its own codes, so our failures get the one that our table has for them. One middleware, because each
+ * costs as much as a small query.
+ */
+export const procedure = t.procedure.use(async ({ ctx, path, next }) => {
+  try {
+    await ctx.spend(path as ProcedureName)
+  } catch (error) {
+    throw toTrpcError(error) ?? error
+  }
   const result = await next()
   if (!result.ok && result.error.cause) throw toTrpcError(result.error.cause) ?? result.error
   return result
 })
-
-export const router = t.router
-export const callerFactory = t.createCallerFactory
-const base = t.procedure.use(withPublicErrors)
-
-/** For every procedure of the router: each call is paid for before its input is looked at, whatever batch it came by. */
-export const procedure = base.use(async ({ ctx, path, next }) => {
-  await ctx.spend(path as ProcedureName)
-  return next()
-})
-
-/** For what leads to a procedure: it pays the price in its stead, so that input which never gets there is not free. */
-export function wrapper(name: ProcedureName) {
-  return base.use(async ({ ctx, next }) => {
-    await ctx.spend(name)
-    return next({ ctx: { spend: async () => undefined } })
-  })
-}

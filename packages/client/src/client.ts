@@ -85,6 +85,7 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     createMessage: call(client.createMessage.mutate),
     getMessages: call(client.getMessages.query),
     listEvents: call(client.listEvents.query),
+    createStreamToken: call(client.createStreamToken.mutate),
     createUserToken: call(client.createUserToken.mutate),
     createApiKey: call(client.createApiKey.mutate),
     listApiKeys: call(client.listApiKeys.query),

@@ -100,6 +100,13 @@ class Dialect extends PostgresDialect {
 }
 
 function readUrl(url: string): ConnectionOptions {
+  // What stands at the wrong place may be a piece of the password.
+  if (!/^postgres(?:ql)?:\/\/(?:[^@/?#]*@)?[^@/?#]*(?:\/[^@/?#]*)?(?:\?[^@#]*)?$/.test(url)) {
+    throw new DatabaseError(
+      'bad-url',
+      `${URL_HELP}; of other characters than letters and digits in a name or password, write the percent code`,
+    )
+  }
   let config: ConnectionOptions
   try {
     config = parse(url, { useLibpqCompat: true })

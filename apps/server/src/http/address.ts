@@ -1,5 +1,31 @@
-import { isIP } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import { isIP, isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
+import proxyaddr from 'proxy-addr'
+
+/** What the headers of proxies say of a request, as far as those proxies are trusted. */
+export interface Proxies {
+  /** The caller's address. */
+  callerOf(req: IncomingMessage): string | undefined
+  /** Whether a trusted proxy passed the request on. */
+  forwarded(req: IncomingMessage): boolean
+  /** Whether the caller came over TLS, which ends at a proxy. */
+  isSecure(req: IncomingMessage): boolean
+}
+
+/** @param trusted addresses, subnets, or names of ranges that express knows, too */
+export function createProxies(trusted: readonly string[]): Proxies {
+  const trust = proxyaddr.compile([...trusted])
+  return {
+    callerOf: (req) => proxyaddr(req, trust),
+    forwarded: (req) => proxyaddr.all(req, trust).length > 1,
+    isSecure({ headers, socket }) {
+      const proto = headers['x-forwarded-proto']
+      if (proto === undefined || !trust(socket.remoteAddress ?? '', 0)) return false
+      return String(proto).split(',', 1)[0]?.trim() === 'https'
+    },
+  }
+}
 
 /** Whether an address is of this machine's own loopback, an IPv4 one also as IPv6 writes it (`::ffff:7f00:1`). */
 export function isLoopback(address: string | undefined): boolean {
@@ -20,6 +46,7 @@ export function isLocalHost(hostname: string): boolean {
  * customer has all the rest. What is no address shares one budget: a stranger may have made it up.
  */
 export function networkOf(address: string | undefined): string {
+  if (address !== undefined && isIPv4(address)) return address
   // Some proxies forward the caller's port as well.
   const parsed = parse(address?.replace(/^(?:\[(.+)\]|([\d.]+))(?::\d+)?$/, '$1$2'))
   if (parsed instanceof ipaddr.IPv6) {

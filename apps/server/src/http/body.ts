@@ -1,12 +1,14 @@
 import { isUtf8 } from 'node:buffer'
-import { AppError } from '@dowell-chat/api'
-import express, { type Request, type RequestHandler, type Response } from 'express'
+import { AppError, type Fields } from '@dowell-chat/api'
+import express, { type RequestHandler } from 'express'
 import multer, { MulterError } from 'multer'
-
-export type Fields = Record<string, unknown>
+import type { Incoming, Outgoing } from './exchange.ts'
 
 /** Reads a request's body into fields; undefined when the request has none. */
-export type BodyReader = (req: Request, res: Response) => Promise<Fields | undefined>
+export type BodyReader = (req: Incoming, res: Outgoing) => Promise<Fields | undefined>
+
+/** A body as the parsers leave it. */
+type Parsed = Incoming & { body: never }
 
 const JSON_TYPE = 'application/json'
 const FORM_TYPE = 'application/x-www-form-urlencoded'
@@ -31,12 +33,13 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
 
   return async (req, res) => {
     if (!hasBody(req)) return undefined
-    if (req.is(JSON_TYPE)) {
+    const type = mediaTypeOf(req)
+    if (type === JSON_TYPE) {
       const text = await readText(req, res)
       return text === '' ? undefined : objectOf(text)
     }
-    if (options.forms && req.is(FORM_TYPE)) return fieldsOf(await readText(req, res))
-    if (options.forms && req.is(MULTIPART_TYPE)) {
+    if (options.forms && type === FORM_TYPE) return fieldsOf(await readText(req, res))
+    if (options.forms && type === MULTIPART_TYPE) {
       refuseLong(req, limit)
       const watched = watch(req, limit)
       const read = multipart(req, res).catch((error) => {
@@ -44,7 +47,7 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
       })
       await Promise.race([read, watched.tooLong])
       if (!watched.isUtf8()) throw new AppError('PARSE_ERROR', { message: UTF8 })
-      return lastOfEach(req.body)
+      return lastOfEach((req as Parsed).body)
     }
     throw unsupportedType(options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE])
   }
@@ -53,11 +56,11 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
 /** Reads a body as it was sent, for tRPC, which parses it itself. @throws the same */
 export function createJsonTextReader(
   limit: number,
-): (req: Request, res: Response) => Promise<string | undefined> {
+): (req: Incoming, res: Outgoing) => Promise<string | undefined> {
   const readText = createTextReader(limit)
   return async (req, res) => {
     if (!hasBody(req)) return undefined
-    if (!req.is(JSON_TYPE)) throw unsupportedType([JSON_TYPE])
+    if (mediaTypeOf(req) !== JSON_TYPE) throw unsupportedType([JSON_TYPE])
     return readText(req, res)
   }
 }
@@ -68,6 +71,7 @@ export function createJsonTextReader(
  * @throws AppError PARSE_ERROR when what is percent-encoded is not UTF-8
  */
 export function fieldsOf(pairs: string): Record<string, string> {
+  if (pairs === '') return {}
   try {
     // A percent sign that encodes nothing stands for itself, as browsers have it.
     decodeURIComponent(pairs.replace(/%(?![0-9a-f]{2})/gi, ''))
@@ -77,24 +81,46 @@ export function fieldsOf(pairs: string): Record<string, string> {
   return Object.fromEntries(new URLSearchParams(pairs))
 }
 
-function createTextReader(limit: number): (req: Request, res: Response) => Promise<string> {
-  const text = promised(
-    express.text({
-      limit,
-      type: () => true,
-      verify(_req, _res, raw, charset) {
-        if (!/^utf-?8$/.test(charset))
-          throw new AppError('UNSUPPORTED_MEDIA_TYPE', { message: UTF8 })
-        // Otherwise every broken byte would be stored as U+FFFD without a word.
-        if (!isUtf8(raw)) throw new AppError('PARSE_ERROR', { message: UTF8 })
-      },
-    }),
-  )
+function createTextReader(limit: number): (req: Incoming, res: Outgoing) => Promise<string> {
+  const inflate = promised(express.raw({ limit, type: () => true }))
   return async (req, res) => {
     refuseLong(req, limit)
-    await text(req, res)
-    return req.body
+    const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(req.headers['content-type'] ?? '')?.[1]
+    if (charset !== undefined && !/^utf-?8$/i.test(charset)) {
+      throw new AppError('UNSUPPORTED_MEDIA_TYPE', { message: UTF8 })
+    }
+    const { 'content-encoding': encoding = 'identity' } = req.headers
+    let bytes: Buffer
+    if (encoding.toLowerCase() === 'identity') bytes = await readBytes(req, limit)
+    else {
+      await inflate(req, res)
+      bytes = (req as Parsed).body
+    }
+    // Otherwise every broken byte would be stored as U+FFFD without a word.
+    if (!isUtf8(bytes)) throw new AppError('PARSE_ERROR', { message: UTF8 })
+    return bytes.toString()
   }
+}
+
+/** @throws AppError PAYLOAD_TOO_LARGE as soon as it is; BAD_REQUEST when the caller left in the middle */
+function readBytes(req: Incoming, limit: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let length = 0
+    const take = (chunk: Buffer) => {
+      length += chunk.length
+      if (length <= limit) chunks.push(chunk)
+      else {
+        req.off('data', take)
+        reject(new AppError('PAYLOAD_TOO_LARGE'))
+      }
+    }
+    req.on('data', take)
+    req.on('end', () =>
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)),
+    )
+    req.on('close', () => reject(new AppError('BAD_REQUEST')))
+  })
 }
 
 const UTF8 = 'The body must be UTF-8'
@@ -103,7 +129,7 @@ const UTF8 = 'The body must be UTF-8'
  * Looks at a body while multer reads it, which takes broken bytes for U+FFFD and limits each field but not all of them
  * together.
  */
-function watch(req: Request, limit: number): { isUtf8(): boolean; tooLong: Promise<never> } {
+function watch(req: Incoming, limit: number): { isUtf8(): boolean; tooLong: Promise<never> } {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let good = true
   let length = 0
@@ -125,7 +151,7 @@ function watch(req: Request, limit: number): { isUtf8(): boolean; tooLong: Promi
 }
 
 /** Saves reading a body that says itself that it is too large. */
-function refuseLong(req: Request, limit: number): void {
+function refuseLong(req: Incoming, limit: number): void {
   if (Number(req.headers['content-length']) > limit) throw new AppError('PAYLOAD_TOO_LARGE')
 }
 
@@ -135,7 +161,12 @@ function unsupportedType(welcome: string[]): AppError {
   })
 }
 
-function hasBody(req: Request): boolean {
+/** Without parameters; a body that does not say what it is has none. */
+function mediaTypeOf(req: Incoming): string {
+  return (req.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+}
+
+function hasBody(req: Incoming): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = req.headers
   return encoding !== undefined || (length !== undefined && Number(length) !== 0)
 }
@@ -176,9 +207,12 @@ function fromMultipart(error: unknown): unknown {
   return new AppError('PARSE_ERROR', { cause: error })
 }
 
-function promised(middleware: RequestHandler): (req: Request, res: Response) => Promise<void> {
+/** The parsers look at nothing that express adds. */
+function promised(middleware: RequestHandler): (req: Incoming, res: Outgoing) => Promise<void> {
   return (req, res) =>
     new Promise((resolve, reject) => {
-      middleware(req, res, (error?: unknown) => (error ? reject(error) : resolve()))
+      middleware(req as never, res as never, (error?: unknown) =>
+        error ? reject(error) : resolve(),
+      )
     })
 }

@@ -1,7 +1,7 @@
 import { createOpenApiDocument } from '@dowell-chat/api'
 import express, { type Router } from 'express'
 import { absolutePath } from 'swagger-ui-dist'
-import { onlyMethods } from './errors.ts'
+import { onlyMethods } from './pages.ts'
 
 const PAGE = `<!doctype html>
 <html lang="en">

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { finished } from 'node:stream'
 import {
   AppError,
@@ -6,7 +7,7 @@ import {
   type PublicError,
   toPublicError,
 } from '@dowell-chat/api'
-import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
+import { answer, handOver, type Outgoing, sendHead } from './exchange.ts'
 
 /** How a surface words a failure. REST v2 has its documented envelope, tRPC its own wire. */
 export type Dress = (error: PublicError, requestId: string) => Record<string, unknown>
@@ -29,48 +30,34 @@ function snakeCase(name: string): string {
   return name.replace(/[a-z][A-Z]/g, ([a, b]) => `${a}_${b?.toLowerCase()}`)
 }
 
-/** Words every failure below its path as that surface does, wherever it comes from. */
-export function worded(dress: Dress): RequestHandler {
-  return (_req, res, next) => {
-    res.locals.dress = dress
-    next()
-  }
-}
-
 /** Answers with a failure, in the words of the surface. The only place that does, outside tRPC's procedures. */
-export function sendError(res: Response, error: unknown): void {
+export function sendError(res: Outgoing, error: unknown): void {
   // Already answered, because the request took too long to arrive.
   if (res.headersSent) return
   // OPTIONS asks for nothing but the methods, and here they are.
   if (res.req.method === 'OPTIONS' && res.hasHeader('Allow')) {
-    res.status(204).end()
+    handOver(res)
+    res.writeHead(204).end()
     return
   }
   const told = fromHttp(error) ?? toPublicError(error)
   if (told.status >= 500) noteFailure(res, error)
   if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)
-  res.setHeader('Cache-Control', 'no-store')
-  res.status(told.status).type('application/json')
-  const dress: Dress = res.locals.dress ?? plain
-  const text = JSON.stringify(dress(told, requestIdOf(res)))
+  const text = JSON.stringify(res.locals.dress(told, res.locals.id))
   if (res.req.complete) {
-    res.send(text)
+    answer(res, told.status, text)
     return
   }
   // The client is still sending. If the socket closed under it, it would meet a reset and never see the answer: so the
   // answer goes out now, and ends when the rest of the body was read and thrown away.
-  res.setHeader('Content-Length', Buffer.byteLength(text))
+  sendHead(res, told.status, Buffer.byteLength(text))
   res.write(text)
   finished(res.req.resume(), () => res.end())
 }
 
 /** What went wrong, for the line that the log has of the request. */
-export function noteFailure(res: Response, error: unknown): void {
-  res.err = error instanceof Error ? error : new Error(String(error))
-}
-
-export function requestIdOf(res: Response): string {
-  return String(res.req.id)
+export function noteFailure(res: Outgoing, error: unknown): void {
+  res.locals.failure = error instanceof Error ? error : new Error(String(error))
 }
 
 const codeOfStatus: Record<number, ErrorCode> = {
@@ -90,23 +77,13 @@ function fromHttp(error: unknown): PublicError | undefined {
 }
 
 /** 405 with the methods that there are. */
-export function methodNotAllowed(res: Response, allowed: readonly string[]): AppError {
-  const withHead = allowed.includes('GET') ? [...allowed, 'HEAD'] : allowed
-  const allow = [...withHead, 'OPTIONS'].join(', ')
+export function methodNotAllowed(res: Outgoing, allowed: Iterable<string>): AppError {
+  const methods = [...allowed]
+  const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ')
   res.setHeader('Allow', allow)
   return new AppError('METHOD_NOT_ALLOWED', { message: `This URL takes ${allow}` })
 }
 
-/** What stands behind the handlers of a path: any other method is a 405. */
-export function onlyMethods(...allowed: string[]): RequestHandler {
-  return (_req, res) => sendError(res, methodNotAllowed(res, allowed))
-}
-
-export const notFound: RequestHandler = (_req, res) => {
-  sendError(res, new AppError('NOT_FOUND', { message: 'There is nothing at this URL' }))
-}
-
-export const lastErrorHandler: ErrorRequestHandler = (error, _req: Request, res, next) => {
-  if (res.headersSent) next(error)
-  else sendError(res, error)
+export function nothingHere(): AppError {
+  return new AppError('NOT_FOUND', { message: 'There is nothing at this URL' })
 }

@@ -1,6 +1,8 @@
-import cors, { type CorsOptions } from 'cors'
-import type { RequestHandler } from 'express'
+import type { IncomingMessage } from 'node:http'
+import cors from 'cors'
 import helmet from 'helmet'
+import type { Proxies } from './address.ts'
+import { handOver, type Incoming, type Outgoing } from './exchange.ts'
 import type { OpenMode } from './openMode.ts'
 
 /** An API answers with data and never with a page: nothing of it may be run or framed. */
@@ -18,43 +20,56 @@ const harden = helmet({
 /** The host's other names are not ours to speak for. */
 const stayOnTls = helmet.strictTransportSecurity({ includeSubDomains: false })
 
-/** Headers that harden every answer. Over plain HTTP there is none about TLS (RFC 6797, 7.2). */
-export function hardening(): RequestHandler {
-  return (req, res, next) => {
-    if (req.secure) stayOnTls(req, res, () => harden(req, res, next))
-    else harden(req, res, next)
-  }
+/** Headers that harden every answer: name, value, name, value. */
+export function hardeningHeaders(): string[] {
+  return collect(harden)
 }
 
-/** The same headers, for an answer to what is no request. */
-export function hardeningHeaders(): Record<string, string> {
-  const headers: Record<string, string> = {}
+function collect(
+  middleware: (req: IncomingMessage, res: never, next: () => void) => void,
+): string[] {
+  const headers: string[] = []
   const collector = {
-    setHeader: (name: string, value: string) => Object.assign(headers, { [name]: value }),
+    setHeader: (name: string, value: string) => headers.push(name, value),
     removeHeader: () => undefined,
   }
-  harden({} as never, collector as never, () => undefined)
+  middleware({} as IncomingMessage, collector as never, () => undefined)
   return headers
 }
 
-/** Lets pages of the allowed origins call, with a credential in the Authorization header and never with cookies. */
-export function crossOrigin(openMode: OpenMode): RequestHandler {
-  const options: CorsOptions = {
-    origin(origin, done) {
-      if (origin === undefined) done(null, false)
-      else openMode.allowsOrigin(origin).then((allowed) => done(null, allowed), done)
-    },
+/** What each answer says, whatever it is. Over plain HTTP there is nothing about TLS (RFC 6797, 7.2). */
+export function standingHeaders(proxies: Proxies): (req: Incoming) => readonly string[] {
+  // Also where no origin is allowed: a cache must not give that answer to one that is.
+  const plain = [...hardeningHeaders(), 'Vary', 'Origin']
+  const overTls = [...plain, ...collect(stayOnTls)]
+  return (req) => (proxies.isSecure(req) ? overTls : plain)
+}
+
+/**
+ * Lets pages of the allowed origins call, with a credential in the Authorization header and never with cookies.
+ *
+ * @returns whether the request was a preflight, and is answered
+ */
+export function crossOrigin(
+  openMode: OpenMode,
+): (req: Incoming, res: Outgoing) => Promise<boolean> {
+  const answer = cors({
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    origin: true,
     exposedHeaders: ['X-Request-Id', 'Retry-After', 'RateLimit', 'RateLimit-Policy'],
     maxAge: 600,
-  }
-  const answer = cors(options)
-  return (req, res, next) => {
-    // Also where no origin is allowed: a cache must not give that answer to one that is.
-    res.vary('Origin')
+  })
+  return async (req, res) => {
+    const { origin } = req.headers
+    if (origin === undefined) return false
     // An OPTIONS request that is no preflight asks what the URL can do, and the surfaces answer that.
-    const preflight = req.headers['access-control-request-method'] !== undefined
-    if (req.method === 'OPTIONS' && !preflight) next()
-    else answer(req, res, next)
+    const isPreflight = req.headers['access-control-request-method'] !== undefined
+    if (req.method === 'OPTIONS' && !isPreflight) return false
+    if (!(await openMode.allowsOrigin(origin))) return false
+    handOver(res)
+    return new Promise((resolve) => {
+      answer(req, res, () => resolve(false))
+      if (res.writableEnded) resolve(true)
+    })
   }
 }

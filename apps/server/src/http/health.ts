@@ -1,17 +1,18 @@
 import type { Database } from '@dowell-chat/db'
 import express, { type Router } from 'express'
-import { onlyMethods } from './errors.ts'
+import type { Logger } from 'pino'
+import { onlyMethods } from './pages.ts'
 
 /**
  * `/healthz`: the process answers. `/readyz`: it may be sent requests, because the database answers and it is not on
  * its way out.
  */
-export function health(db: Database, isClosing: () => boolean): Router {
+export function health(db: Database, logger: Logger, isClosing: () => boolean): Router {
   const router = express.Router()
   router.get('/healthz', (_req, res) => {
     res.json({ status: 'ok' })
   })
-  router.get('/readyz', async (req, res) => {
+  router.get('/readyz', async (_req, res) => {
     if (isClosing()) {
       res.status(503).json({ status: 'unavailable', reason: 'the server is shutting down' })
       return
@@ -20,7 +21,7 @@ export function health(db: Database, isClosing: () => boolean): Router {
       await db.ping()
       res.json({ status: 'ok' })
     } catch (error) {
-      req.log.error({ err: error }, 'the database does not answer')
+      logger.error({ err: error }, 'the database does not answer')
       res.status(503).json({ status: 'unavailable', reason: 'the database does not answer' })
     }
   })

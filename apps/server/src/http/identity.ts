@@ -1,15 +1,15 @@
 import {
   type Actor,
   AppError,
+  actorKey,
   authenticate,
+  authenticateStream,
   type Context,
   costOf,
   type Deps,
-  nameOf,
 } from '@dowell-chat/api'
-import type { Request, Response } from 'express'
-import { networkOf } from './address.ts'
-import { requestIdOf } from './errors.ts'
+import { networkOf, type Proxies } from './address.ts'
+import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
 import type { Limits } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
 
@@ -22,39 +22,65 @@ export interface RequestContext extends Context {
   readonly reading: <T>(read: () => Promise<T>) => Promise<T>
 }
 
-/** Finds out who is calling and makes what the procedures know of the request. The one place for every surface. */
-export type ContextOf = (req: Request, res: Response) => Promise<RequestContext>
+/**
+ * Finds out who is calling and makes what the procedures know of the request. The one place for every surface.
+ *
+ * @param streamToken what an event stream's URL has in place of an Authorization header
+ */
+export type ContextOf = (
+  req: Incoming,
+  res: Outgoing,
+  streamToken?: string,
+) => Promise<RequestContext>
 
-export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode): ContextOf {
-  async function identify(req: Request, res: Response): Promise<Actor> {
+export function createContextOf(
+  deps: Deps,
+  limits: Limits,
+  openMode: OpenMode,
+  proxies: Proxies,
+): ContextOf {
+  async function credited(req: Incoming, streamToken: string | undefined): Promise<Actor> {
     // Node's `headers` keeps the first of several and drops the rest without a word; together they are no credential.
-    const { authorization } = req.headersDistinct
+    const given = valuesOf(req, 'authorization')
+    if (given.length > 0 && streamToken !== undefined) {
+      throw new AppError('UNAUTHORIZED', {
+        message: 'Send an Authorization header or a stream token, not both',
+      })
+    }
+    if (streamToken !== undefined) return authenticateStream(deps, streamToken)
+    if (given.length > 0) return authenticate(deps, given.join(', '))
+    return { kind: 'open', via: 'http' }
+  }
+
+  async function identify(
+    req: Incoming,
+    res: Outgoing,
+    address: string,
+    streamToken: string | undefined,
+  ): Promise<Actor> {
     try {
-      if (authorization === undefined) {
-        await openMode.admit(req)
-        return { kind: 'open', via: 'http' }
-      }
-      const actor = await authenticate(deps, authorization.join(', '))
-      await openMode.admitHolder(actor)
+      const actor = await credited(req, streamToken)
+      if (actor.kind === 'open') await openMode.admit(req, proxies.forwarded(req))
+      else await openMode.admitHolder(actor)
       return actor
     } catch (error) {
       if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
         res.setHeader('WWW-Authenticate', 'Bearer realm="dowell-chat"')
-        await limits.failed(res, networkOf(req.ip))
+        await limits.failed(res, address)
       }
       throw error
     }
   }
 
-  return async (req, res) => {
-    const actor = await identify(req, res)
-    const address = networkOf(req.ip)
+  return async (req, res, streamToken) => {
+    const address = networkOf(proxies.callerOf(req))
+    const actor = await identify(req, res, address, streamToken)
     const caller = actor.kind === 'open' ? address : budgetOf(actor)
     const spend = (points: number) => limits.spend(res, caller, address, points)
     return {
       deps,
       actor,
-      requestId: requestIdOf(res),
+      requestId: res.locals.id,
       spend: (procedure) => spend(costOf(procedure)),
       async reading(read) {
         try {
@@ -70,5 +96,5 @@ export function createContextOf(deps: Deps, limits: Limits, openMode: OpenMode):
 
 /** Whose budget a credential draws on. No two callers share one, whatever signs their names are made of. */
 function budgetOf(actor: Exclude<Actor, { kind: 'open' }>): string {
-  return JSON.stringify([actor.orgId, nameOf(actor), actor.kind === 'user' && actor.side])
+  return actorKey(actor)
 }

@@ -1,7 +1,7 @@
 import { AppError } from '@dowell-chat/api'
-import type { Response } from 'express'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Config } from '../config.ts'
+import { type Outgoing, tellBudget } from './exchange.ts'
 
 /** Seconds over which a budget is counted. */
 const WINDOW = 60
@@ -12,9 +12,9 @@ export interface Limits {
    *
    * @throws AppError TOO_MANY_REQUESTS
    */
-  spend(res: Response, caller: string, address: string, points: number): Promise<void>
+  spend(res: Outgoing, caller: string, address: string, points: number): Promise<void>
   /** Counts a failed authentication. @throws AppError TOO_MANY_REQUESTS when there were too many */
-  failed(res: Response, address: string): Promise<void>
+  failed(res: Outgoing, address: string): Promise<void>
 }
 
 type Name = 'actor' | 'address' | 'failures'
@@ -35,7 +35,7 @@ export function createLimits(config: Config): Limits {
       ]),
   )
 
-  async function take(res: Response, name: Name, key: string, points: number): Promise<void> {
+  async function take(res: Outgoing, name: Name, key: string, points: number): Promise<void> {
     const limiter = limiters.get(name)
     if (!limiter) return
     const result = await limiter.consume(key, points).catch((refused: unknown) => {
@@ -43,7 +43,7 @@ export function createLimits(config: Config): Limits {
       throw refused
     })
     const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000))
-    tell(res, name, {
+    tellBudget(res, name, {
       policy: `q=${budgets[name]};w=${WINDOW}`,
       state: `r=${result.remainingPoints};t=${seconds}`,
     })
@@ -60,20 +60,4 @@ export function createLimits(config: Config): Limits {
     },
     failed: (res, address) => take(res, 'failures', address, 1),
   }
-}
-
-/**
- * Says what a budget was and is, beside those already told: both headers are lists.
- * https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
- */
-function tell(res: Response, name: Name, budget: { policy: string; state: string }): void {
-  // A tRPC stream may have sent its headers before its last call is paid for.
-  if (res.headersSent) return
-  res.locals.budgets = { ...res.locals.budgets, [name]: budget }
-  const told = Object.entries<typeof budget>(res.locals.budgets)
-  res.setHeader(
-    'RateLimit-Policy',
-    told.map(([key, { policy }]) => `"${key}";${policy}`).join(', '),
-  )
-  res.setHeader('RateLimit', told.map(([key, { state }]) => `"${key}";${state}`).join(', '))
 }

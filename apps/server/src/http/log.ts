@@ -1,47 +1,45 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { RequestHandler } from 'express'
 import type { Logger } from 'pino'
-import { pinoHttp } from 'pino-http'
+import { plain } from './errors.ts'
+import type { Incoming, Outgoing } from './exchange.ts'
 
 /** What looks like an API key or a token, should someone put theirs into a path. */
 const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]*/g
 
 /**
  * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
- * a header, since any of them may hold what people wrote or a credential.
+ * a header, since any of them may hold what people wrote or a credential. Of an event stream the line is written at its
+ * end, and says why it ended.
  */
-export function requestLog(logger: Logger): RequestHandler {
-  return pinoHttp({
-    logger,
-    genReqId(req: IncomingMessage, res: ServerResponse) {
-      const given = req.headers['x-request-id']
-      const id = typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
-      res.setHeader('X-Request-Id', id)
-      return id
-    },
-    wrapSerializers: false,
-    serializers: {
-      req: (req: IncomingMessage & { id: unknown; originalUrl?: string }) => ({
-        id: req.id,
-        method: req.method,
-        path: pathOf(req.originalUrl ?? req.url ?? ''),
-      }),
+export function requestLog(logger: Logger): (req: Incoming, res: Outgoing) => void {
+  return (req, res) => {
+    const { method, url = '' } = req
+    const begun = performance.now()
+    const given = req.headers['x-request-id']
+    const id = typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
+    const end = url.search(/[?#]/)
+    const path = end < 0 ? url : url.slice(0, end)
+    const query = url[end] === '?' ? url.slice(end + 1) : ''
+    res.locals = { id, path, query, dress: plain, headers: [] }
+    // Comes after the last byte was handed to the system, and also when the client left before.
+    res.once('close', () => {
+      const { failure, streamEnd } = res.locals
       // Node begins with 200, before there is an answer.
-      res: (res: ServerResponse) => (res.headersSent ? { status: res.statusCode } : {}),
-    },
-    // `res.err` is the failure itself, which the caller was not told: in a batch it may be that of one call.
-    customLogLevel(_req, res, error) {
-      if (error || res.err || res.statusCode >= 500) return 'error'
-      return res.statusCode >= 400 || !res.headersSent ? 'warn' : 'info'
-    },
-    customSuccessMessage: (_req, res) => (res.headersSent ? 'answered' : 'the client left'),
-    customErrorMessage: () => 'failed',
-  })
+      const { headersSent } = res
+      const line = {
+        req: { id, method, path: path.replace(CREDENTIAL, '[credential]').slice(0, 200) },
+        res: headersSent ? { status: res.statusCode } : {},
+        responseTime: Math.round(performance.now() - begun),
+        ...(streamEnd ? { streamEnd: streamEnd.reason } : {}),
+      }
+      if (failure) logger.error({ ...line, err: failure }, 'failed')
+      else if (!headersSent) logger.warn(line, 'the client left')
+      else logger[streamEnd?.isFault ? 'warn' : levelOf(res.statusCode)](line, 'answered')
+    })
+  }
 }
 
-/** A request may name a whole URL, and that may hold a password; or a key where no key belongs. */
-function pathOf(url: string): string {
-  const [path = ''] = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '').split('?', 1)
-  return path.replace(CREDENTIAL, '[credential]').slice(0, 200)
+function levelOf(status: number): 'info' | 'warn' | 'error' {
+  if (status >= 500) return 'error'
+  return status >= 400 ? 'warn' : 'info'
 }

@@ -1,6 +1,6 @@
+import type { IncomingMessage } from 'node:http'
 import { type Actor, AppError } from '@dowell-chat/api'
 import { anyApiKeyExists, type Database } from '@dowell-chat/db'
-import type { Request } from 'express'
 import type { Config } from '../config.ts'
 import { isLocalHost, isLoopback } from './address.ts'
 
@@ -8,8 +8,13 @@ import { isLocalHost, isLoopback } from './address.ts'
 export interface OpenMode {
   /** Whether any caller may come without a credential at all. */
   isOn(): Promise<boolean>
-  /** Lets a caller without a credential pass. @throws AppError UNAUTHORIZED or FORBIDDEN, saying what to do */
-  admit(req: Request): Promise<void>
+  /**
+   * Lets a caller without a credential pass.
+   *
+   * @param forwarded whether a trusted proxy passed the request on
+   * @throws AppError UNAUTHORIZED or FORBIDDEN, saying what to do
+   */
+  admit(req: IncomingMessage, forwarded: boolean): Promise<void>
   /**
    * Lets a caller with a valid credential pass. A token that was asked for in open mode ends with it: no key can revoke it.
    *
@@ -39,10 +44,10 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
 
   return {
     isOn,
-    async admit(req) {
+    async admit(req, forwarded) {
       if (!(await isOn())) throw new AppError('UNAUTHORIZED')
       if (config.AUTH === 'open') return
-      if (!isFromThisMachine(req)) {
+      if (!isFromThisMachine(req, forwarded)) {
         throw new AppError('UNAUTHORIZED', {
           message: `This server has no API key yet and so answers callers on its own machine only, without a proxy between: ${HOW}`,
         })
@@ -75,11 +80,11 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
  * Whether the caller itself is on this machine. A proxy on this machine is not the caller: what it forwards is from here
  * if it is trusted and nobody along the way is from elsewhere, and foreign in every other case.
  */
-function isFromThisMachine(req: Request): boolean {
+function isFromThisMachine(req: IncomingMessage, forwarded: boolean): boolean {
   if (!isLoopback(req.socket.remoteAddress)) return false
   if (!isForwarded(req)) return true
   const way = String(req.headers['x-forwarded-for']).split(',')
-  return req.ips.length > 0 && way.every((address) => isLoopback(address.trim()))
+  return forwarded && way.every((address) => isLoopback(address.trim()))
 }
 
 /** Headers, besides `X-Forwarded-…`, by which proxies say that there is somebody behind them. */
@@ -107,7 +112,7 @@ const FORWARDING = new Set([
 ])
 
 /** Nobody but a proxy still speaks HTTP/1.0, above all nginx as it comes, which adds no header and sends a local Host. */
-function isForwarded({ httpVersion, headers }: Request): boolean {
+function isForwarded({ httpVersion, headers }: IncomingMessage): boolean {
   return (
     httpVersion === '1.0' ||
     Object.keys(headers).some((name) => name.startsWith('x-forwarded') || FORWARDING.has(name))
@@ -119,7 +124,7 @@ function isForwarded({ httpVersion, headers }: Request): boolean {
  * v2 has a GET that writes: such a request says `Sec-Fetch-Site`. CORS_ORIGINS must name an origin here. A `*` lets pages
  * bring their own credential from anywhere, and to need none is no credential.
  */
-function isFromForeignPage(config: Config, { headers }: Request): boolean {
+function isFromForeignPage(config: Config, { headers }: IncomingMessage): boolean {
   const { origin } = headers
   if (origin === undefined) return headers['sec-fetch-site'] === 'cross-site'
   return !isLocalOrigin(origin) && !config.CORS_ORIGINS.includes(origin)

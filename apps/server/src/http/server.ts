@@ -1,16 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  STATUS_CODES,
-} from 'node:http'
+import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
-import type { Express, Response } from 'express'
 import type { Logger } from 'pino'
 import { sendError } from './errors.ts'
+import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
 import { hardeningHeaders } from './headers.ts'
 
 /** How long a client may take, in milliseconds. */
@@ -30,16 +24,16 @@ export const standardPatience = {
 
 /** An HTTP server that tells even a client whose request cannot be parsed what is wrong, in the usual shape. */
 export function createHttpServer(
-  app: Express,
+  serve: (req: Incoming, res: Outgoing) => void,
   logger: Logger,
   patience = standardPatience,
 ): Server {
   // The last request of each connection that could be parsed, at least as far as its headers.
-  const last = new WeakMap<Duplex, Response>()
+  const last = new WeakMap<Duplex, Outgoing>()
   const listener: RequestListener = (req, res) => {
     toOriginForm(req)
-    app(req, res)
-    last.set(req.socket, res as Response)
+    serve(req, res as Outgoing)
+    last.set(req.socket, res as Outgoing)
   }
   const server = createServer(
     {
@@ -76,7 +70,7 @@ export function createHttpServer(
     // The body of a request that the app has begun to serve: it is answered as such, in its turn.
     else if (!res.headersSent) {
       const code = codeOf(error)
-      res.set('Connection', 'close')
+      res.shouldKeepAlive = false
       sendError(res, new AppError(code === 'BAD_REQUEST' ? 'PARSE_ERROR' : code))
       // And not when the rest of the body was read, as other answers: nobody waits for that now.
       res.end()
@@ -96,16 +90,16 @@ export function createHttpServer(
 }
 
 /** A request names exactly one host (RFC 9112, 3.2); in HTTP/1.0 it could do without. @throws AppError BAD_REQUEST */
-export function refuseBadHost({ headers, headersDistinct, httpVersion }: IncomingMessage): void {
-  const hosts = headersDistinct.host ?? []
-  if (hosts.length === 0 && httpVersion === '1.0') return
-  const { host = '' } = headers
-  const good = hosts.length === 1 && /^[^\s/\\?#@]+$/.test(host) && URL.canParse(`http://${host}`)
+export function refuseBadHost(req: Incoming): void {
+  const hosts = valuesOf(req, 'host').length
+  if (hosts === 0 && req.httpVersion === '1.0') return
+  const { host = '' } = req.headers
+  const good = hosts === 1 && /^[^\s/\\?#@]+$/.test(host) && URL.canParse(`http://${host}`)
   if (!good) throw new AppError('BAD_REQUEST', { message: 'The Host header must name one host' })
 }
 
 /** Of `GET http://host/path`, as clients ask a proxy, the host counts, and not the Host header's (RFC 9112, 3.2.2). */
-function toOriginForm(req: IncomingMessage): void {
+function toOriginForm(req: Incoming): void {
   const [, host, path] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(req.url ?? '') ?? []
   if (host === undefined || path === undefined) return
   req.headers.host = host
@@ -129,14 +123,19 @@ function rawError(code: ErrorCode, requestId: string): string {
   const { status, text } = errorTable[code]
   const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : text
   const body = JSON.stringify({ code, message, requestId })
-  const headers = {
-    ...hardeningHeaders(),
-    'Cache-Control': 'no-store',
-    Connection: 'close',
-    'Content-Type': 'application/json; charset=utf-8',
-    'Content-Length': Buffer.byteLength(body),
-    'X-Request-Id': requestId,
-  }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', body].join('\r\n')
+  const hardening = hardeningHeaders()
+  const lines = hardening.flatMap((name, i) =>
+    i % 2 === 0 ? [`${name}: ${hardening[i + 1]}`] : [],
+  )
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    ...lines,
+    'Cache-Control: no-store',
+    'Connection: close',
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${requestId}`,
+    '',
+    body,
+  ].join('\r\n')
 }

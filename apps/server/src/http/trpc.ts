@@ -2,25 +2,26 @@ import { finished } from 'node:stream/promises'
 import {
   AppError,
   appRouter,
+  type Context,
   errorTable,
   toPublicError,
   toTrpcError,
   withRequestId,
 } from '@dowell-chat/api'
-import { createExpressMiddleware } from '@trpc/server/adapters/express'
+import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http'
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
-import type { Request, RequestHandler, Response } from 'express'
 import { createJsonTextReader } from './body.ts'
-import { type Dress, methodNotAllowed, noteFailure, requestIdOf, sendError } from './errors.ts'
+import { type Dress, methodNotAllowed, noteFailure } from './errors.ts'
+import { answer, handOver, type Incoming, type Outgoing, type Surface } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
-
-/** Calls that one HTTP request may carry. */
-export const MAX_BATCH_SIZE = 50
+import type { Subscribe } from './subscriptions.ts'
+import { callsOf, MAX_BATCH_SIZE, makeCalls } from './trpcCalls.ts'
 
 export interface TrpcOptions {
   readonly contextOf: ContextOf
   /** Bytes that a request body may have. */
   readonly bodyLimit: number
+  readonly subscribe: Subscribe
 }
 
 /** A failure that tRPC itself has not met, as its clients read it: a body for the whole request, batch or not. */
@@ -39,15 +40,70 @@ const METHODS = ['GET', 'POST']
 /** One name, or several with commas: tRPC looks at nothing but what follows the last slash. */
 const PROCEDURES = /^\/[\w.,%-]*$/
 
+/** Beside the Vary that every answer has. */
+const HEADERS = [
+  'Cache-Control',
+  'no-store',
+  'Vary',
+  'trpc-accept, accept',
+  'Content-Type',
+  'application/json',
+]
+
 /**
  * The procedures on tRPC's own wire, with superjson. What is wrong with the request as HTTP is refused before tRPC sees
  * it; tRPC would take broken UTF-8 for U+FFFD, and some methods for a fault of the server.
  */
-export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
+export function trpc({ contextOf, bodyLimit, subscribe }: TrpcOptions): Surface {
   const readBody = createJsonTextReader(bodyLimit)
-  const middleware = createExpressMiddleware({
+  return async (req, res) => {
+    const { method } = req
+    if (method !== 'HEAD' && !METHODS.includes(method as string)) {
+      throw methodNotAllowed(res, METHODS)
+    }
+    const path = res.locals.path.slice('/trpc'.length)
+    if (!PROCEDURES.test(path)) throw new AppError('NOT_FOUND')
+    const query = new URLSearchParams(res.locals.query)
+    if (await subscribe(req, res, path.slice(1), query)) return
+    const calls = callsOf(req, path.slice(1), query)
+    const context = contextOf(req, res).catch((error: unknown) => {
+      throw toTrpcError(error) ?? error
+    })
+    const known = await context.catch(() => undefined)
+    let text: string | undefined = query.get('input') ?? ''
+    // Of any other request only the URL counts, and tRPC would choose by this how to read it.
+    if (method !== 'POST') delete req.headers['content-type']
+    else if (known) text = await known.reading(() => readBody(req, res))
+    else if (await discardBody(req, res)) text = ''
+    else return
+    if (known && calls && text !== undefined) {
+      const { status, body, failures } = await makeCalls(calls, text, known)
+      for (const { error, told } of failures) {
+        if (told.status >= 500) noteFailure(res, error)
+        if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)
+      }
+      answer(res, status, body, HEADERS)
+      return
+    }
+    if (method === 'POST') Object.assign(req, { body: text })
+    handOver(res)
+    await withRequestId(res.locals.id, () => adapt(req, res, path.slice(1), context))
+  }
+}
+
+/** Leaves to tRPC's adapter what is wrong or rare: it knows more of its wire, and takes its time. */
+function adapt(
+  req: Incoming,
+  res: Outgoing,
+  path: string,
+  context: Promise<Context>,
+): Promise<void> {
+  return nodeHTTPRequestHandler({
+    req,
+    res,
+    path,
     router: appRouter,
-    createContext: ({ res }) => res.locals.context,
+    createContext: () => context,
     maxBatchSize: MAX_BATCH_SIZE,
     responseMeta({ data, errors, eagerGeneration }) {
       const told = errors.map((error) => toPublicError(error))
@@ -66,30 +122,10 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
         ...(only ? { status: only.status } : {}),
       }
     },
-    onError({ error, req }) {
-      if (req.res && toPublicError(error).status >= 500) noteFailure(req.res, error)
+    onError({ error }) {
+      if (toPublicError(error).status >= 500) noteFailure(res, error)
     },
   })
-  return async (req, res, next) => {
-    try {
-      const { method } = req
-      if (method !== 'HEAD' && !METHODS.includes(method)) throw methodNotAllowed(res, METHODS)
-      if (!PROCEDURES.test(req.path)) throw new AppError('NOT_FOUND')
-      const context = contextOf(req, res).catch((error: unknown) => {
-        throw toTrpcError(error) ?? error
-      })
-      res.locals.context = context
-      const known = await context.catch(() => undefined)
-      // Of any other request only the URL counts, and tRPC would choose by this how to read it.
-      if (method !== 'POST') delete req.headers['content-type']
-      else if (known) req.body = await known.reading(() => readBody(req, res))
-      else if (!(await discardBody(req, res))) return
-    } catch (error) {
-      sendError(res, error)
-      return
-    }
-    withRequestId(requestIdOf(res), () => middleware(req, res, next))
-  }
 }
 
 /**
@@ -98,9 +134,8 @@ export function trpc({ contextOf, bodyLimit }: TrpcOptions): RequestHandler {
  *
  * @returns false when the request ended before its body did, and was answered as far as it can be
  */
-async function discardBody(req: Request, res: Response): Promise<boolean> {
+async function discardBody(req: Incoming, res: Outgoing): Promise<boolean> {
   req.headers['content-type'] = 'application/json'
-  req.body = ''
   await finished(req.resume()).catch(() => undefined)
   return req.complete && !res.headersSent
 }

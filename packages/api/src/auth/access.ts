@@ -45,6 +45,7 @@ export const accessTable = {
   onRoomEvents:    ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
   onInboxEvents:   ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
   onUserEvents:    ['all', 'org', 'org',  'org', 'org',  'own',   'read'],
+  createStreamToken: ['all', 'org', 'org', 'org', 'org', 'own', 'write'],
   createUserToken: ['all', 'org', 'org',  'no',  'no',   'no',    'mint'],
   createApiKey:    ['all', 'org', 'no',   'no',  'no',   'no',    'mint'],
   listApiKeys:     ['all', 'org', 'no',   'no',  'no',   'no',    'read'],

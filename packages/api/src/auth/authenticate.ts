@@ -3,6 +3,7 @@ import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Actor } from './actor.ts'
 import { parseApiKey, sameHash } from './apiKeySecret.ts'
+import { verifyStreamToken } from './streamToken.ts'
 import { verifyUserToken } from './userToken.ts'
 
 /** The longest token that createUserToken can make (50 rooms, long names) has less; so has any header that node takes. */
@@ -37,12 +38,27 @@ async function keyActor(deps: Deps, credential: string): Promise<Actor> {
 
 async function userActor(deps: Deps, credential: string): Promise<Actor> {
   const actor = await verifyUserToken(deps, credential)
-  if (actor.keyId !== undefined) {
-    const { orgId, keyId } = actor
-    const key = await findApiKey(deps.db.read, { orgId, keyId })
-    if (!key || key.revoked_at !== null) {
-      throw new AppError('UNAUTHORIZED', { message: 'The token was revoked' })
-    }
-  }
+  await refuseRevoked(deps, actor)
   return actor
+}
+
+/**
+ * Whom a stream token stands for. One who needs no credential must still be somebody who needs none.
+ *
+ * @throws AppError UNAUTHORIZED for a token that is none, wrongly signed, expired or revoked
+ */
+export async function authenticateStream(deps: Deps, token: string): Promise<Actor> {
+  const actor = await verifyStreamToken(deps, token)
+  await refuseRevoked(deps, actor)
+  return actor
+}
+
+/** A token dies with the key that asked for it. */
+async function refuseRevoked(deps: Deps, actor: Actor): Promise<void> {
+  if (actor.kind === 'open' || actor.keyId === undefined) return
+  const { orgId, keyId } = actor
+  const key = await findApiKey(deps.db.read, { orgId, keyId })
+  if (!key || key.revoked_at !== null) {
+    throw new AppError('UNAUTHORIZED', { message: 'The token was revoked' })
+  }
 }

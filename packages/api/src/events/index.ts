@@ -1,3 +1,4 @@
+import { createStreamTokenProcedure } from './createStreamToken.ts'
 import { listEventsProcedure } from './listEvents.ts'
 import { onInboxEventsProcedure } from './onInboxEvents.ts'
 import { onRoomEventsProcedure } from './onRoomEvents.ts'
@@ -8,4 +9,5 @@ export const eventProcedures = {
   onRoomEvents: onRoomEventsProcedure,
   onInboxEvents: onInboxEventsProcedure,
   onUserEvents: onUserEventsProcedure,
+  createStreamToken: createStreamTokenProcedure,
 }

@@ -1,69 +1,61 @@
 import type { z } from 'zod'
+import type { ProcedureName } from '../auth/access.ts'
+import type { Context } from '../context.ts'
 import { appRouter, createCaller } from '../router.ts'
-import { type Meta, router, wrapper } from '../trpc.ts'
-import { restInput } from './wire.ts'
+import type { Meta } from '../trpc.ts'
+import { type Fields, textReader } from './wire.ts'
 
-/**
- * REST by resource: each procedure of the app's router that has a path, under the same name, with an input that can be
- * read from a URL. What it does is the app's procedure and nothing else.
- */
-export const v3Router = router(
-  Object.fromEntries(
-    Object.entries(appRouter._def.procedures)
-      .filter(([, procedure]) => (procedure._def.meta as Meta | undefined)?.openapi)
-      // The first path that fits wins, so a path without parameters comes before those that would swallow it.
-      .sort(([, a], [, b]) => parametersOf(a) - parametersOf(b))
-      .map(([name, procedure]) => [name, toRest(name as Name, procedure)]),
-  ),
-)
-
-function parametersOf({ _def }: { _def: { meta?: unknown } }): number {
-  return ((_def.meta as Meta).openapi?.path.split('{').length ?? 1) - 1
+/** REST by resource: a procedure of the app's router that has a path. */
+export interface V3Operation {
+  readonly name: ProcedureName
+  readonly method: string
+  /** With its parameters as `{name}`. */
+  readonly path: string
+  /** Calls the procedure with what was sent, text or values. */
+  call(ctx: Context, fields: Fields): Promise<unknown>
+  /** Whether this answer made something new: then the status is 201. */
+  created(output: unknown): boolean
 }
 
-type Name = keyof typeof appRouter._def.procedures
+export const v3Operations: readonly V3Operation[] = Object.entries(appRouter._def.procedures)
+  .flatMap(([name, { _def }]) => {
+    const { openapi, rest } = _def.meta as Meta
+    if (!openapi) return []
+    const { inputs } = _def as unknown as { inputs: [z.ZodObject] }
+    const read = textReader(inputs[0])
+    const operation: V3Operation = {
+      name: name as ProcedureName,
+      method: openapi.method,
+      path: openapi.path,
+      call: (ctx, fields) => createCaller(ctx)[name as ProcedureName](read(fields) as never),
+      created: (output) => rest?.created?.(output as never) ?? false,
+    }
+    return [operation]
+  })
+  // The first path that fits wins, so a path without parameters comes before those that would swallow it.
+  .sort((a, b) => parametersIn(a.path).length - parametersIn(b.path).length)
 
-function toRest(name: Name, procedure: (typeof appRouter._def.procedures)[Name]) {
-  const { meta, inputs, type, output } = procedure._def as unknown as {
-    meta: Meta
-    inputs: [z.ZodObject]
-    type: 'query' | 'mutation'
-    output: z.ZodType
-  }
-  // Our documents name the errors and the security themselves: trpc-to-openapi keeps one text per code for all.
-  const openapi = meta.openapi && { ...meta.openapi, errorResponses: [], protect: false }
-  return wrapper(name)
-    .meta({ ...meta, ...(openapi && { openapi }) })
-    .input(restInput(inputs[0]))
-    .output(output)
-    [type](({ ctx, input }) =>
-      // The REST input only turned text into values: the procedure itself checks them.
-      createCaller(ctx)[name](input as never),
-    )
+function parametersIn(path: string): string[] {
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as string)
 }
 
-/** A path of REST v3 and the methods it has. */
-const v3Paths = Map.groupBy(
-  Object.values(v3Router._def.procedures).map((procedure) => {
-    const { openapi } = procedure._def.meta as Required<Pick<Meta, 'openapi'>>
-    return { path: openapi.path, method: openapi.method as string }
-  }),
-  ({ path }) => path,
-)
-
-const v3Patterns = [...v3Paths].map(([path, operations]) => ({
-  keys: [...path.matchAll(/\{(\w+)\}/g)].map(([, key]) => key as string),
-  pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
-  methods: operations.map(({ method }) => method),
+const places = [...Map.groupBy(v3Operations, ({ path }) => path)].map(([path, operations]) => ({
+  pattern: new RegExp(`^${path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')}/?$`),
+  operations: new Map(operations.map((operation) => [operation.method, operation])),
 }))
 
-/**
- * Finds the path of REST v3 that a URL names.
- *
- * @returns its methods and the names of its parameters, or undefined when there is none
- */
-export function matchV3(
-  path: string,
-): { readonly methods: readonly string[]; readonly keys: readonly string[] } | undefined {
-  return v3Patterns.find(({ pattern }) => pattern.test(path.replace(/(.)\/$/, '$1')))
+/** A path of REST v3 that a URL names. */
+export interface V3Match {
+  /** By method. */
+  readonly operations: ReadonlyMap<string, V3Operation>
+  /** The path's parameters, as they were sent. */
+  readonly parameters: Readonly<Record<string, string>>
+}
+
+export function matchV3(path: string): V3Match | undefined {
+  for (const { pattern, operations } of places) {
+    const found = pattern.exec(path)
+    if (found) return { operations, parameters: found.groups ?? {} }
+  }
+  return undefined
 }

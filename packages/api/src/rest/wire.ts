@@ -1,5 +1,8 @@
 import { z } from 'zod'
 
+/** What a caller sent, by name. */
+export type Fields = Record<string, unknown>
+
 const WORDS = new Map<unknown, boolean>([
   ...['true', '1', 'yes', 'on', 't', 'y'].map((word) => [word, true] as const),
   ...['false', '0', 'no', 'off', 'f', 'n'].map((word) => [word, false] as const),
@@ -21,33 +24,32 @@ function readList(value: unknown): unknown {
   return typeof value === 'string' ? value.split(',') : value
 }
 
+const readerOf: Partial<Record<string, (value: unknown) => unknown>> = {
+  boolean: readBoolean,
+  number: readInteger,
+  array: readList,
+}
+
 /**
- * A REST schema of its own for a value that may arrive as text. REST cannot use tRPC's schemas: trpc-to-openapi sets
- * `coerce` on every boolean and number that it is given, and from then on tRPC would read "false" as true as well.
- * A preprocessed schema is a pipe, which it leaves alone.
+ * Turns what may have arrived as text into the values that an input's schema wants. What is no such text stays as it
+ * is, for the schema to refuse. tRPC does without: there "false" is text.
  */
-export function fromText<Schema extends z.ZodType>(schema: Schema): Schema {
-  const { def } = schema._zod as unknown as { def: { type: string } }
-  const meta = schema.meta()
-  const rebuilt = rebuild(schema, def.type)
-  return (meta && rebuilt !== schema ? rebuilt.meta(meta) : rebuilt) as Schema
-}
-
-function rebuild(schema: z.ZodType, type: string): z.ZodType {
-  if (type === 'boolean') return z.preprocess(readBoolean, schema)
-  if (type === 'number') return z.preprocess(readInteger, schema)
-  if (type === 'array') return z.preprocess(readList, schema)
-  if (schema instanceof z.ZodOptional) return fromText(schema.unwrap() as z.ZodType).optional()
-  if (schema instanceof z.ZodDefault) {
-    return fromText(schema.unwrap() as z.ZodType).default(schema.def.defaultValue as never)
+export function textReader(schema: z.ZodObject): (fields: Fields) => Fields {
+  const readers = Object.entries(schema.shape).flatMap(([key, field]) => {
+    const read = readerOf[typeOf(field as z.ZodType)]
+    return read ? [[key, read] as const] : []
+  })
+  return (fields) => {
+    const values = { ...fields }
+    for (const [key, read] of readers) {
+      if (Object.hasOwn(fields, key)) values[key] = read(fields[key])
+    }
+    return values
   }
-  return schema
 }
 
-/** The same input object, each of its keys readable from text. */
-export function restInput(schema: z.ZodObject): z.ZodObject {
-  const shape = Object.fromEntries(
-    Object.entries(schema.shape).map(([key, field]) => [key, fromText(field as z.ZodType)]),
-  )
-  return z.strictObject(shape)
+function typeOf(schema: z.ZodType): string {
+  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault
+    ? typeOf(schema.unwrap() as z.ZodType)
+    : schema.def.type
 }

@@ -1,9 +1,8 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
-import { v2Router } from '../v2/router.ts'
-import { v3Router } from '../v3.ts'
+import { appRouter } from '../../router.ts'
 import { errorSchemas, headers } from './errors.ts'
 import { type Paths, type Schemas, sortKeys } from './operation.ts'
-import { v2Paths } from './v2.ts'
+import { v2Paths, v2Router } from './v2.ts'
 import { v3Paths } from './v3.ts'
 
 export type OpenApiVersion = '3.1.0' | '3.0.3'
@@ -35,11 +34,12 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       },
     },
   } as const
-  const v3 = generateOpenApiDocument(v3Router, options)
+  const v3 = generateOpenApiDocument(appRouter, options)
   const v2 = generateOpenApiDocument(v2Router, options)
+  // Without trpc-to-openapi's own errors, which are another shape than ours.
+  const named = Object.entries({ ...v3.components?.schemas, ...v2.components?.schemas })
   const schemas = {
-    ...v3.components?.schemas,
-    ...v2.components?.schemas,
+    ...Object.fromEntries(named.filter(([name]) => !name.startsWith('error.'))),
     ...errorSchemas,
   } as Schemas
 
@@ -48,6 +48,7 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     tags: [
       { name: 'rooms', description: 'Conversations of one user with one organisation.' },
       { name: 'messages', description: 'What the two sides write in a room.' },
+      { name: 'events', description: 'What happens, as it happens.' },
       { name: 'access', description: 'API keys, user tokens and the audit log.' },
       { name: 'v2', description: 'The documented DowellChat v2 API.' },
     ],

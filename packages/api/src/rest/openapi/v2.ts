@@ -1,5 +1,6 @@
+import { type Meta, procedure, router } from '../../trpc.ts'
 import { type V2Method, type V2Operation, v2Operations } from '../v2/operations.ts'
-import { innerPath } from '../v2/router.ts'
+import { isRead } from '../v2/route.ts'
 import { errorResponses, wrongField } from './errors.ts'
 import {
   capital,
@@ -11,6 +12,46 @@ import {
   requestIdHeader,
   type Schemas,
 } from './operation.ts'
+
+/**
+ * The documented operations as procedures, for trpc-to-openapi to read: one for each operation and method. Several of
+ * them share a documented URL, which it does not allow, so each has a path of its own here, `<url>/<type>`.
+ */
+export const v2Router = router(
+  Object.fromEntries(
+    v2Operations.flatMap((operation) =>
+      operation.methods.map((method) => [
+        `${operation.name}${method}`,
+        procedure
+          .meta(metaOf(operation, method))
+          .input(operation.input)
+          .output(operation.output)
+          [isRead(operation, method) ? 'query' : 'mutation'](({ ctx, input }) =>
+            operation.run(ctx, input as never),
+          ),
+      ]),
+    ),
+  ),
+)
+
+function metaOf(operation: V2Operation, method: V2Method): Meta {
+  const { summary, description } = operation
+  return {
+    openapi: {
+      method,
+      path: innerPath(operation),
+      tags: ['v2'],
+      summary,
+      errorResponses: [],
+      protect: false,
+      ...(description === undefined ? {} : { description }),
+    },
+  }
+}
+
+function innerPath(operation: V2Operation): `/${string}` {
+  return `${operation.url}${operation.type === undefined ? '' : `/${operation.type}`}` as `/${string}`
+}
 
 /** The documented URLs: what shares a URL and a method becomes one operation, with `type` to choose. */
 export function v2Paths(inner: Paths, schemas: Schemas): Paths {

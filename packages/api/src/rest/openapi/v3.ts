@@ -1,5 +1,5 @@
+import { appRouter } from '../../router.ts'
 import type { Meta } from '../../trpc.ts'
-import { v3Router } from '../v3.ts'
 import { errorResponses, wrongField } from './errors.ts'
 import {
   capital,
@@ -15,7 +15,7 @@ import {
 
 /** The paths of REST v3 as they were generated, completed by what each procedure's meta says. */
 export function v3Paths(paths: Paths, schemas: Schemas): Paths {
-  for (const [name, procedure] of Object.entries(v3Router._def.procedures)) {
+  for (const [name, procedure] of Object.entries(appRouter._def.procedures)) {
     const meta = procedure._def.meta as Meta
     if (!meta.openapi) continue
     const operation = paths[meta.openapi.path]?.[meta.openapi.method.toLowerCase()]
@@ -29,10 +29,10 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
       ),
       answer: meta.example?.output,
     })
-    const { 200: success, ...rest } = operation.responses
+    // Our documents name the errors and the security themselves: trpc-to-openapi keeps one text per code for all.
+    delete operation.security
     operation.responses = {
-      ...successes(success as Json, meta.rest),
-      ...rest,
+      ...successes(operation.responses[200] as Json, meta.rest),
       ...errorResponses(operation, 'Error', {
         errors: meta.errors,
         wrong: wrongField(operation, schemas),

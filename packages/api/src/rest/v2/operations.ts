@@ -11,7 +11,6 @@ import { deleteRoom, isActive } from '../../rooms/deleteRoom.ts'
 import { getRoomById } from '../../rooms/getRoomById.ts'
 import { listRooms } from '../../rooms/listRooms.ts'
 import { listing, Room, roomId, roomIdentity } from '../../rooms/schema.ts'
-import { fromText } from '../wire.ts'
 import {
   exampleMessageV2,
   exampleRoomV2,
@@ -58,14 +57,12 @@ const V2_LIMIT = 1000
 
 const limitText = `must be a whole number from 1 to ${V2_LIMIT}`
 const paging = {
-  limit: fromText(
-    z
-      .int({ error: limitText })
-      .min(1, { error: limitText })
-      .max(V2_LIMIT, { error: limitText })
-      .meta({ description: `Items, at most; ${V2_LIMIT} when left out.` })
-      .optional(),
-  ),
+  limit: z
+    .int({ error: limitText })
+    .min(1, { error: limitText })
+    .max(V2_LIMIT, { error: limitText })
+    .meta({ description: `Items, at most; ${V2_LIMIT} when left out.` })
+    .optional(),
   before: pageInput.before,
   after: pageInput.after,
 }
@@ -137,7 +134,7 @@ export const v2Operations: readonly V2Operation[] = [
     input: z.object({
       room_id: roomId,
       message_data: messageInput.messageData,
-      side: fromText(messageInput.side),
+      side: messageInput.side,
       auther: messageInput.author.optional(),
       author: messageInput.author.meta({ description: 'The same as `auther`.' }).optional(),
       message_type: messageInput.messageType,
@@ -259,7 +256,7 @@ export const v2Operations: readonly V2Operation[] = [
     methods: ['GET', 'POST', 'DELETE'],
     summary: 'Delete or restore a room',
     description: '`is_active` false, or left out, deletes the room; true restores it.',
-    input: z.object({ room_id: roomId, is_active: fromText(isActive.optional()) }),
+    input: z.object({ room_id: roomId, is_active: isActive.optional() }),
     output: z
       .object({
         success,

@@ -1,47 +1,46 @@
 import { AppError } from '../../errors.ts'
+import type { Fields } from '../wire.ts'
 import { type V2Method, type V2Operation, v2Operations } from './operations.ts'
-import { innerPath, isRead } from './router.ts'
 
-/** Where a request to a documented URL leads: to a procedure's own path with its input, or nowhere with this method. */
-type V2Route =
-  | { readonly path: string; readonly input: Record<string, unknown> }
-  | { readonly allowed: readonly string[] }
+/** Where a request to a documented URL leads: to an operation, or nowhere with this method. */
+type V2Route = { readonly operation: V2Operation } | { readonly allowed: readonly string[] }
 
 const byUrl = Map.groupBy(v2Operations, (operation) => operation.url)
 
-function operationsAt(path: string): readonly V2Operation[] {
-  return byUrl.get(path.replace(/\/$/, '')) ?? []
-}
+const methodsByUrl = new Map(
+  [...byUrl].map(([url, operations]) => [
+    url,
+    [...new Set(operations.flatMap(({ methods }) => methods))] as readonly string[],
+  ]),
+)
 
 /** The methods that a documented URL has, whatever `type` says. @returns undefined when it is none of them */
-export function matchV2(path: string): { readonly methods: readonly string[] } | undefined {
-  const methods = new Set(operationsAt(path).flatMap((operation) => operation.methods))
-  return methods.size === 0 ? undefined : { methods: [...methods] }
+export function methodsAt(path: string): readonly string[] | undefined {
+  return methodsByUrl.get(path.replace(/\/$/, ''))
 }
 
 /**
- * Which operation a request to a documented URL, with one of its methods, means, and the input it gets: the fields of
- * the query and of the body together, the body's first.
+ * Which operation a request to a documented URL means, with one of its methods and the fields of query and body.
  *
  * @throws AppError INVALID_REQUEST_TYPE
  */
-export function routeV2(method: string, path: string, fields: Record<string, unknown>): V2Route {
+export function routeV2(method: string, path: string, fields: Fields): V2Route {
   const asked = (method === 'HEAD' ? 'GET' : method) as V2Method
-  const operation = choose(operationsAt(path), asked, fields)
+  const operation = choose(byUrl.get(path.replace(/\/$/, '')) ?? [], asked, fields)
   if (!operation.methods.includes(asked)) return { allowed: operation.methods }
   // HEAD asks what GET would answer and must change nothing (RFC 9110, 9.2.1), whatever GET does here.
   if (method === 'HEAD' && !isRead(operation, asked)) {
     return { allowed: operation.methods.filter((one) => one !== 'GET') }
   }
-  const { type: _, ...input } = fields
-  return { path: innerPath(operation), input }
+  return { operation }
 }
 
-function choose(
-  operations: readonly V2Operation[],
-  method: V2Method,
-  fields: Record<string, unknown>,
-): V2Operation {
+/** One documented GET changes something. */
+export function isRead({ name }: V2Operation, method: V2Method): boolean {
+  return method === 'GET' && name !== 'deleteRoom'
+}
+
+function choose(operations: readonly V2Operation[], method: V2Method, fields: Fields): V2Operation {
   const [only] = operations
   if (only && only.type === undefined) return only
   const possible = operations.filter((operation) => operation.methods.includes(method))

@@ -1,0 +1,69 @@
+import { AppError, matchStream, type StreamEvent } from '@dowell-chat/api'
+import { createBodyReader } from './body.ts'
+import { methodNotAllowed, nothingHere } from './errors.ts'
+import type { EventStreams, EventWire } from './eventStreams.ts'
+import type { Surface } from './exchange.ts'
+import type { ContextOf } from './identity.ts'
+import { fieldsFrom, partsOf } from './rest.ts'
+
+export interface SseOptions {
+  readonly contextOf: ContextOf
+  readonly streams: EventStreams
+  /** Bytes that a request body may have. */
+  readonly bodyLimit: number
+}
+
+/** Each event is written once for all its readers. */
+const frames = new WeakMap<StreamEvent, string>()
+
+function frameOf(event: StreamEvent): string {
+  let frame = frames.get(event)
+  if (frame === undefined) {
+    const id = 'cursor' in event ? `id: ${event.cursor}\n` : ''
+    frame = `${id}data: ${JSON.stringify(event)}\n\n`
+    frames.set(event, frame)
+  }
+  return frame
+}
+
+/** All events without a name, so that an EventSource needs no more than `onmessage`. */
+const wire: EventWire = {
+  opening: 'retry: 2000\n\n',
+  heartbeat: 'data: {"type":"heartbeat"}\n\n',
+  encoder: () => (events) => {
+    let text = ''
+    for (const event of events) text += frameOf(event)
+    return text
+  },
+}
+
+/** The subscriptions as plain server-sent events, for any language. */
+export function sse({ contextOf, streams, bodyLimit }: SseOptions): Surface {
+  const readBody = createBodyReader(bodyLimit, { forms: false })
+  return async (req, res) => {
+    const { path, query } = partsOf(res)
+    const match = matchStream(path)
+    if (!match) throw nothingHere()
+    if (req.method !== 'GET' && req.method !== 'HEAD') throw methodNotAllowed(res, ['GET'])
+    const { streamToken, ...fields } = query
+    const context = await contextOf(req, res, streamToken)
+    const lastEventId = req.headers['last-event-id']?.toString() || fields.lastEventId
+    const input = await context.reading(async () => ({
+      ...fieldsFrom('GET', fields, await readBody(req, res), decoded(match.parameters)),
+      ...(lastEventId ? { lastEventId } : {}),
+    }))
+    const stream = await match.open(context, input)
+    streams.serve(res, stream, wire, lastEventId)
+  }
+}
+
+/** @throws AppError PARSE_ERROR when what is percent-encoded is not UTF-8 */
+function decoded(parameters: Record<string, string>): Record<string, string> {
+  try {
+    return Object.fromEntries(
+      Object.entries(parameters).map(([key, value]) => [key, decodeURIComponent(value)]),
+    )
+  } catch {
+    throw new AppError('PARSE_ERROR', { message: 'What is percent-encoded must be UTF-8' })
+  }
+}

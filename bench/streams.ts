@@ -1,0 +1,153 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ContenderName, start } from './contenders.ts'
+import { root } from './folders.ts'
+import type { Options } from './options.ts'
+import { median, round } from './report.ts'
+import type { Seed } from './seed.ts'
+import type { StreamJob, StreamOutcome } from './streamLoad.ts'
+
+export type StreamTarget = 'bare' | 'sse' | 'trpc'
+
+/** Streams of one target: medians over the rounds. */
+export interface StreamRow {
+  readonly target: StreamTarget
+  /** Events that arrived at readers in a second, when as many are written as the server takes. */
+  readonly deliveries: number
+  /** Median of the rounds' ratios to the bare server in the same round. */
+  readonly toBare: number | null
+  /** CPU microseconds of the server's process for one delivery. */
+  readonly cpu: number | null
+  /** Milliseconds from the request that writes to the arrival at a reader, at a steady rate that all can keep. */
+  readonly p50: number
+  readonly p99: number
+  readonly p99ToBare: number | null
+  /** Bytes of the server's process for each idle stream. */
+  readonly bytesPerStream: number | null
+  readonly generatorShare: number
+}
+
+const READERS = 500
+const IDLE = 1_000
+const RATE = 20
+const IN_FLIGHT = 8
+
+/** Throws garbage away when it is told to, so that what remains can be measured. */
+const COLLECTS = ['--expose-gc', '--import', 'data:text/javascript,process.on("SIGUSR2",()=>gc())']
+
+const targets: Record<StreamTarget, { contender: ContenderName; path(seed: Seed): string }> = {
+  bare: { contender: 'bareStreams', path: () => '/' },
+  sse: { contender: 'server', path: ({ roomId }) => `/api/v3/rooms/${roomId}/events` },
+  trpc: {
+    contender: 'server',
+    path: ({ roomId }) =>
+      `/trpc/onRoomEvents?input=${encodeURIComponent(JSON.stringify({ json: { roomId } }))}`,
+  },
+}
+
+/** Idle streams, and many readers of one busy room, of each target in turn. */
+export async function measureStreams(
+  options: Options,
+  seed: Seed,
+  folder: string,
+): Promise<StreamRow[]> {
+  const names = Object.keys(targets) as StreamTarget[]
+  const found = new Map(names.map((name) => [name, [] as Measured[]]))
+  for (let number = 1; number <= options.rounds; number++) {
+    for (const name of names) {
+      const measured = await measure(options, seed, folder, name)
+      found.get(name)?.push(measured)
+      const rate = Math.round(measured.busy.deliveries / measured.busy.seconds)
+      process.stderr.write(`streams round ${number}/${options.rounds} ${name}: ${rate}/s\n`)
+    }
+  }
+  const bare = found.get('bare') as Measured[]
+  return names.map((name) => {
+    const rounds = found.get(name) as Measured[]
+    const of = (read: (one: Measured) => number) => median(rounds.map(read))
+    const against = (read: (one: Measured) => number) =>
+      round(median(rounds.map((one, at) => read(one) / read(bare[at] as Measured))), 2)
+    const rate = ({ busy }: Measured) => busy.deliveries / busy.seconds
+    const tells = rounds.every(({ busy, idle }) => busy.cpu !== undefined && idle.growth)
+    return {
+      target: name,
+      deliveries: Math.round(of(rate)),
+      toBare: against(rate),
+      cpu: tells
+        ? round(
+            of(({ busy }) => (busy.cpu ?? 0) / busy.deliveries),
+            1,
+          )
+        : null,
+      p50: round(
+        of(({ steady }) => steady.p50),
+        2,
+      ),
+      p99: round(
+        of(({ steady }) => steady.p99),
+        2,
+      ),
+      p99ToBare: against(({ steady }) => steady.p99),
+      bytesPerStream: tells ? Math.round(of(({ idle }) => (idle.growth ?? 0) / IDLE)) : null,
+      generatorShare: round(Math.max(...rounds.map(({ busy }) => busy.generatorShare)), 2),
+    }
+  })
+}
+
+interface Measured {
+  readonly idle: StreamOutcome
+  readonly busy: StreamOutcome
+  readonly steady: StreamOutcome
+}
+
+async function measure(
+  options: Options,
+  seed: Seed,
+  folder: string,
+  name: StreamTarget,
+): Promise<Measured> {
+  const { contender, path } = targets[name]
+  const file = join(folder, 'streams.db')
+  for (const suffix of ['', '-wal', '-shm']) rmSync(`${file}${suffix}`, { force: true })
+  copyFileSync(seed.file, file)
+  const env = { STREAMS_PER_ACTOR: '0' }
+  const running = await start(contender, { ...options, file, folder, env, nodeArgs: COLLECTS })
+  const load = fork(join(root, 'bench', 'streamLoad.ts'), { cwd: root })
+  try {
+    const head = `Host: 127.0.0.1\r\nAuthorization: Bearer ${seed.key}\r\n`
+    const body = JSON.stringify({ messageData: TEXT, side: true, author: 'bench' })
+    const job = {
+      port: running.port,
+      pid: running.pid,
+      open: `GET ${path(seed)} HTTP/1.1\r\n${head}\r\n`,
+      write: `POST /api/v3/rooms/${seed.roomId}/messages HTTP/1.1\r\n${head}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      warmUp: options.firstWarmUp,
+      duration: options.seconds * 1000,
+    }
+    const ask = (own: Pick<StreamJob, 'readers' | 'inFlight' | 'rate'>) =>
+      run(load, { ...job, ...own })
+    // So that what is made once for all streams is not counted with the idle ones.
+    await ask({ readers: 50, inFlight: 1, rate: 0 })
+    return {
+      idle: await ask({ readers: IDLE, inFlight: 0, rate: 0 }),
+      steady: await ask({ readers: READERS, inFlight: 0, rate: RATE }),
+      busy: await ask({ readers: READERS, inFlight: IN_FLIGHT, rate: 0 }),
+    }
+  } finally {
+    load.disconnect()
+    await running.stop()
+  }
+}
+
+/** One job at a time. */
+async function run(load: ChildProcess, job: StreamJob): Promise<StreamOutcome> {
+  load.send(job)
+  const [reply] = (await once(load, 'message')) as [StreamOutcome | { failed: string }]
+  if ('failed' in reply) throw new Error(reply.failed)
+  return reply
+}
+
+const TEXT =
+  'please check the code that was sent to my phone it says expired thank you for waiting 1234567'
