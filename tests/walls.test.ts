@@ -19,7 +19,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 const BY_NAME = 'Packages import each other by name, never by path.'
 const STORAGE = 'packages/db is storage: it knows nothing of HTTP, tRPC or zod.'
-const DRIVERS = 'Drivers are imported in sqlite.ts and postgres.ts only.'
+const DRIVERS = 'Drivers are imported in sqlite.ts, postgres.ts and testing.ts only.'
 const ONLY_DB = 'packages/api imports packages/db by its name, and no other package.'
 const DOMAIN =
   "packages/api is the domain and the contract: transport is the server's, SQL is packages/db's."
