@@ -52,7 +52,7 @@ const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
 
 type QueueDialect = Omit<
   OpenedDialect,
-  'reader' | 'writer' | 'migrator' | 'location' | 'check' | 'close' | 'isUniqueViolation'
+  'reader' | 'writer' | 'migrator' | 'location' | 'check' | 'close'
 >
 
 /** This job ended the whole transaction: it had no savepoint, or a statement of it did so, as on a full disk. */
@@ -249,28 +249,38 @@ export class WriteQueue {
     events: NewEvent[],
   ): Promise<{ answer: () => void; isBlocked: boolean }> {
     const before = events.length
-    await tx.executeQuery(SAVEPOINT)
-    try {
-      const answer = await job.run(tx)
-      await tx.executeQuery(RELEASE)
-      return { answer, isBlocked: false }
-    } catch (error) {
-      events.length = before
+    for (;;) {
+      await tx.executeQuery(SAVEPOINT)
       try {
-        await tx.executeQuery(ROLLBACK_TO)
+        const answer = await job.run(tx)
         await tx.executeQuery(RELEASE)
-      } catch {
-        throw new TransactionEnded(job, error)
+        return { answer, isBlocked: false }
+      } catch (error) {
+        events.length = before
+        try {
+          await tx.executeQuery(ROLLBACK_TO)
+          await tx.executeQuery(RELEASE)
+        } catch {
+          throw new TransactionEnded(job, error)
+        }
+        const { isLockTimeout, isUniqueViolation } = this.#dialect
+        if (isUniqueViolation(error) && this.#mayRunAgain(job, error)) continue
+        return { answer: () => this.#lose(job, error), isBlocked: isLockTimeout(error) }
       }
-      return { answer: () => this.#lose(job, error), isBlocked: this.#dialect.isLockTimeout(error) }
     }
   }
 
   /** Runs a write once more when what stood in its way may be gone then; tells it otherwise. */
   #lose(job: Job, error: unknown): void {
-    job.losses++
-    if (job.losses < MAX_RUNS && this.#dialect.isPassing(error)) this.#waiting.unshift(job)
+    if (this.#mayRunAgain(job, error)) this.#waiting.unshift(job)
     else job.fail(error)
+  }
+
+  #mayRunAgain(job: Job, error: unknown): boolean {
+    job.losses++
+    // What was not there when the write looked for it is there now; if it collides once more, that is its own doing.
+    const most = this.#dialect.isUniqueViolation(error) ? 2 : MAX_RUNS
+    return job.losses < most && this.#dialect.isPassing(error)
   }
 
   #refuseWhenClosed(): void {
