@@ -81,6 +81,8 @@ export class WriteQueue {
   readonly #listeners = new Set<(orgIds: ReadonlySet<string>) => void>()
   #waiting: Job[] = []
   readonly #draining = new Set<Promise<void>>()
+  /** Of those, how many have not taken their writes yet. */
+  #takers = 0
   #closed = false
 
   constructor(db: Kysely<Tables>, dialect: QueueDialect, options: WriteQueueOptions) {
@@ -117,7 +119,7 @@ export class WriteQueue {
         },
         fail: reject,
       })
-      if (this.#draining.size < this.#dialect.writers) this.#startDraining()
+      this.#startDraining()
     })
   }
 
@@ -151,34 +153,40 @@ export class WriteQueue {
     await Promise.all(this.#draining)
   }
 
+  /** Opens one more transaction, unless there are enough, or one that will take what waits is on its way. */
   #startDraining(): void {
+    if (this.#takers > 0 || this.#draining.size === this.#dialect.writers) return
     const draining = this.#drain().finally(() => this.#draining.delete(draining))
     this.#draining.add(draining)
   }
 
   async #drain(): Promise<void> {
-    // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
-    await turn()
-    while (this.#waiting.length > 0) {
-      await this.#runBatch()
+    for (;;) {
+      this.#takers++
+      // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
       await turn()
+      if (this.#waiting.length === 0) break
+      await this.#runBatch()
     }
+    this.#takers--
   }
 
   async #runBatch(): Promise<void> {
     let batch: Job[] = []
     const answers: (() => void)[] = []
     const events: NewEvent[] = []
-    let isConnected = false
+    let isTaken = false
     let isCommitting = false
+    // Who comes later may find the database again.
+    const deadline = this.#deadline()
     try {
       await this.#db.connection().execute(async (tx) => {
-        isConnected = true
         try {
           await this.#beginLocked(tx, this.#begin, (busy) => this.#failOverdue(busy))
         } finally {
           // Not before there is a lock: whoever comes while it is waited for shares the commit.
           batch = this.#take()
+          isTaken = true
         }
         appended.set(tx, events)
         try {
@@ -193,8 +201,11 @@ export class WriteQueue {
       })
     } catch (error) {
       // Nothing was committed, unless the connection was lost on the way.
-      if (!isConnected) {
-        for (const job of this.#waiting.splice(0)) job.fail(error)
+      if (!isTaken) {
+        this.#takers--
+        const [late, present] = partition(this.#waiting, (job) => job.deadline > deadline)
+        this.#waiting = late
+        for (const job of present) job.fail(error)
       } else if (error instanceof TransactionEnded) {
         this.#waiting.unshift(...batch.filter((job) => job !== error.job))
         this.#lose(error.job, error.cause)
@@ -217,9 +228,13 @@ export class WriteQueue {
 
   /** The writes of the next transaction. One that lost before comes alone, so that it may wait for a lock. */
   #take(): Job[] {
+    this.#takers--
     const lost = this.#waiting.findIndex((job) => job.losses > 0)
-    if (lost === 0) return this.#waiting.splice(0, 1)
-    return this.#waiting.splice(0, lost === -1 ? MAX_BATCH : Math.min(lost, MAX_BATCH))
+    const most = lost === -1 ? MAX_BATCH : lost
+    const batch = this.#waiting.splice(0, Math.max(1, Math.min(most, MAX_BATCH)))
+    // The rest need not wait for this transaction to end.
+    if (this.#waiting.length > 0) this.#startDraining()
+    return batch
   }
 
   async #runAll(tx: Tx, batch: Job[], answers: (() => void)[], events: NewEvent[]): Promise<void> {
@@ -319,6 +334,10 @@ export class WriteQueue {
       }
     }
   }
+}
+
+function partition<T>(all: readonly T[], test: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(test), all.filter((one) => !test(one))]
 }
 
 /** PostgreSQL answers a commit of what cannot be committed with another word, and no error. */
