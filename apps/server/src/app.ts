@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,6 +8,7 @@ import {
   type Deps,
   fixedSigningKeys,
   Live,
+  NewestPages,
   pruneEvents,
   storedSigningKeys,
 } from '@dowell-chat/api'
@@ -32,6 +32,7 @@ import { createHttpServer, refuseBadHost } from './http/server.ts'
 import { sse } from './http/sse.ts'
 import { subscriptions } from './http/subscriptions.ts'
 import { onTrpcWire, trpc } from './http/trpc.ts'
+import { createRandomBytes } from './random.ts'
 
 export interface App {
   /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
@@ -41,7 +42,7 @@ export interface App {
 }
 
 /** What tests put in place of the real thing. */
-export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
+export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkAnswers'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
     /** Milliseconds, all three. */
     readonly streamLifetime?: number
@@ -53,6 +54,9 @@ export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
 const KEY_USE_INTERVAL = 60_000
 
 const MAX_URL = 8_192
+
+/** Bytes that the newest pages of rooms may take in memory. */
+const NEWEST_PAGES = 64 * 1024 * 1024
 
 /**
  * How long requests in flight have when the server closes, in milliseconds. With the 5 seconds that the last write may
@@ -86,8 +90,10 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
   const made = {
     db,
     clock,
-    randomBytes: overrides.randomBytes ?? randomBytes,
+    randomBytes: overrides.randomBytes ?? createRandomBytes(),
     limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
+    newestPages: new NewestPages(NEWEST_PAGES),
+    checkAnswers: overrides.checkAnswers ?? false,
     keyUse: createKeyUse(db, clock),
     live: new Live(db, {
       clock,

@@ -3,6 +3,7 @@ import { CompiledQuery, type Kysely } from 'kysely'
 import type { OpenedDialect } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
 import { type NewEvent, writeEvents } from './queries/events.ts'
+import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 
 /** A write's view of the database. Everything done through it is committed together, or not at all. */
@@ -180,7 +181,8 @@ export class WriteQueue {
     // Who comes later may find the database again.
     const deadline = this.#deadline()
     try {
-      await this.#db.connection().execute(async (tx) => {
+      await this.#db.connection().execute(async (connection) => {
+        const tx = withShortWay(connection, this.#dialect.writeNow)
         try {
           await this.#beginLocked(tx, this.#begin, (busy) => this.#failOverdue(busy))
         } finally {

@@ -56,6 +56,9 @@ export function valuesOf({ rawHeaders }: Incoming, name: string): string[] {
   return values
 }
 
+/** Characters from which on a text is sent as bytes: shorter ones go out in one piece with the headers. */
+const LONG = 2_000
+
 /** Sends a whole answer. */
 export function answer(
   res: Outgoing,
@@ -63,23 +66,27 @@ export function answer(
   body: string | Buffer,
   headers: readonly string[] = JSON_HEADERS,
 ): void {
-  sendHead(res, status, Buffer.byteLength(body), headers)
-  res.end(body)
+  const sent = typeof body === 'string' && body.length >= LONG ? Buffer.from(body) : body
+  sendHead(res, status, Buffer.byteLength(sent), headers)
+  res.end(sent)
 }
 
 /**
  * Sends the headers of an answer whose body is to follow. They go out in one list: set one by one they cost twice as
  * much. What was set in the response before stays, unless the list has it.
  *
- * @param length bytes of the body
+ * @param length bytes of the body; undefined when there is none
  */
 export function sendHead(
   res: Outgoing,
   status: number,
-  length: number,
+  length: number | undefined,
   headers: readonly string[] = JSON_HEADERS,
 ): void {
-  res.writeHead(status, [...standing(res.locals), 'Content-Length', String(length), ...headers])
+  const all = standing(res.locals)
+  if (length !== undefined) all.push('Content-Length', String(length))
+  all.push(...headers)
+  res.writeHead(status, all)
 }
 
 /** Leaves the answer to a library that sets its headers in the response. */

@@ -100,6 +100,7 @@ export const listEventsProcedure = procedure
       description:
         'What happened after a cursor, oldest first, a page at a time: for who asks now and then. The streams bring the same events as they happen.',
     },
+    output,
     errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
     example: {
       input: { orgId: 'DOWELL12345', after: exampleEvent.cursor, limit: 50 },
@@ -107,5 +108,4 @@ export const listEventsProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .query(({ ctx, input }) => listEvents(ctx.deps, ctx.actor, input))
