@@ -44,10 +44,11 @@ export interface App {
 /** What tests put in place of the real thing. */
 export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkAnswers'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
-    /** Milliseconds, all three. */
+    /** Milliseconds, all of them. */
     readonly streamLifetime?: number
     readonly streamHeartbeat?: number
     readonly streamPatience?: number
+    readonly pruneInterval?: number
   }
 
 /** How often the last use of API keys is written down, in milliseconds. */
@@ -211,6 +212,8 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     try {
       await pruneEvents(deps.db, deps.clock() - config.EVENT_RETENTION_DAYS * DAY)
     } catch (error) {
+      // The next start forgets what the end of this one interrupted.
+      if (closing) return
       logger.error({ err: error }, 'old events were not removed')
     }
   }
@@ -228,7 +231,9 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         throw error
       }
       flushing = setInterval(noteKeyUse, KEY_USE_INTERVAL)
-      pruning = setInterval(forgetOldEvents, PRUNE_INTERVAL)
+      // At once as well: a server that is started often may never run for an hour.
+      void forgetOldEvents()
+      pruning = setInterval(forgetOldEvents, overrides.pruneInterval ?? PRUNE_INTERVAL)
       const { port } = server.address() as AddressInfo
       const open = await openMode.isOn()
       return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, open }

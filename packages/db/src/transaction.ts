@@ -124,7 +124,10 @@ export class WriteQueue {
     })
   }
 
-  /** Calls `listener` after each commit that appended events, with the organisations whose log grew. */
+  /**
+   * Calls `listener` after each commit that appended events, with the organisations whose log grew. What it throws becomes
+   * a warning of the process: the writes are on the disk whatever their listeners make of it.
+   */
   onEvents(listener: (orgIds: ReadonlySet<string>) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -199,6 +202,9 @@ export class WriteQueue {
         } catch (error) {
           await rollback(tx)
           throw error
+        } finally {
+          // An event that comes later would be lost without a word.
+          appended.delete(tx)
         }
       })
     } catch (error) {
@@ -223,9 +229,18 @@ export class WriteQueue {
       return
     }
     for (const answer of answers) answer()
-    if (events.length === 0) return
+    if (events.length > 0) this.#tellOf(events)
+  }
+
+  #tellOf(events: readonly NewEvent[]): void {
     const orgIds = new Set(events.map((event) => event.org_id))
-    for (const listener of this.#listeners) listener(orgIds)
+    for (const listener of this.#listeners) {
+      try {
+        listener(orgIds)
+      } catch (error) {
+        process.emitWarning(new Error('a listener to the event log failed', { cause: error }))
+      }
+    }
   }
 
   /** The writes of the next transaction. One that lost before comes alone, so that it may wait for a lock. */

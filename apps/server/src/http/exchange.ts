@@ -56,9 +56,6 @@ export function valuesOf({ rawHeaders }: Incoming, name: string): string[] {
   return values
 }
 
-/** Characters from which on a text is sent as bytes: shorter ones go out in one piece with the headers. */
-const LONG = 2_000
-
 /** Sends a whole answer. */
 export function answer(
   res: Outgoing,
@@ -66,9 +63,8 @@ export function answer(
   body: string | Buffer,
   headers: readonly string[] = JSON_HEADERS,
 ): void {
-  const sent = typeof body === 'string' && body.length >= LONG ? Buffer.from(body) : body
-  sendHead(res, status, Buffer.byteLength(sent), headers)
-  res.end(sent)
+  sendHead(res, status, Buffer.byteLength(body), headers)
+  res.end(body)
 }
 
 /**

@@ -25,7 +25,7 @@ export function createReadAnswers(): AnswerRead {
     const known = kept.get(output)
     if (known) return known
     const body = Buffer.from(toJson(output))
-    const made = { body, tag: `"${hash('sha1', body, 'base64url')}"` }
+    const made = { body, tag: `"${hash('sha256', body, 'base64url')}"` }
     if (Object.isFrozen(output)) kept.set(output, made)
     return made
   }
