@@ -49,6 +49,20 @@ export function describePostgresPlans(
             .execute()
         }
       }
+      // So many others that no scan is as good, not even for a hundred rooms at once.
+      await sql`insert into organisations values ('others', 0, 0)`.execute(db)
+      await sql`insert into rooms (id, org_id, position, event_id, user_id, portfolio_name, product_name, room_room_id,
+          is_active, last_seq, created_at, updated_at)
+        select 'a' || lpad(i::text, 23, '0'), 'others', i, '', i::text, '', 'product ' || i % 3, '', 1, 1, 0, 0
+        from generate_series(1, 100000) as i`.execute(db)
+      await sql`insert into messages (org_id, room_id, seq, id, side, author, message_type, message_data, is_active, created_at)
+        select org_id, id, 1, id, 0, '', '', '', 1, 0 from rooms where org_id = 'others'`.execute(
+        db,
+      )
+      await sql`insert into events (org_id, position, room_id, type, message_seq, created_at)
+        select org_id, position, id, 'message.created', 1, 0 from rooms where org_id = 'others'`.execute(
+        db,
+      )
       await sql`analyze`.execute(db)
     })
     afterAll(async () => {
