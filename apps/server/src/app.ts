@@ -83,6 +83,8 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
   const { busyTimeout } = overrides
   const db = openDatabase({
     url: config.DATABASE_URL,
+    poolSize: config.DATABASE_POOL_SIZE,
+    statementTimeout: config.DATABASE_STATEMENT_TIMEOUT,
     ...(busyTimeout === undefined ? {} : { busyTimeout }),
   })
   const clock = overrides.clock ?? Date.now

@@ -78,8 +78,18 @@ const settings = {
   ),
   DATABASE_URL: setting(
     'sqlite:./data/dowell-chat.db',
-    'Where the data lives: sqlite: and the path of a file.',
+    'Where the data lives: sqlite: and the path of a file, or postgres://user:password@host:port/database.',
     z.string().min(1, { error: 'must not be empty' }),
+  ),
+  DATABASE_POOL_SIZE: setting(
+    '10',
+    'PostgreSQL: connections of this process, at most; up to 4 of them write.',
+    wholeNumber(2, 1_000),
+  ),
+  DATABASE_STATEMENT_TIMEOUT: setting(
+    '5000',
+    'PostgreSQL: milliseconds that one statement may take.',
+    wholeNumber(100, 600_000),
   ),
   LOG_LEVEL: setting(
     'info',

@@ -11,6 +11,8 @@ const standard: Config = {
   PORT: 3000,
   HOST: '127.0.0.1',
   DATABASE_URL: 'sqlite:./data/dowell-chat.db',
+  DATABASE_POOL_SIZE: 10,
+  DATABASE_STATEMENT_TIMEOUT: 5_000,
   LOG_LEVEL: 'info',
   MESSAGE_MAX_CHARS: 16_000,
   AUTH: 'keys',
@@ -77,6 +79,22 @@ const cases: {
     valid: [['sqlite:/tmp/a.db', 'sqlite:/tmp/a.db']],
     invalid: [],
     says: /./,
+  },
+  DATABASE_POOL_SIZE: {
+    valid: [
+      ['2', 2],
+      ['1000', 1_000],
+    ],
+    invalid: ['0', '1', '-5', '1001', '2.5', 'many'],
+    says: /must be a whole number from 2 to 1000$/,
+  },
+  DATABASE_STATEMENT_TIMEOUT: {
+    valid: [
+      ['100', 100],
+      ['600000', 600_000],
+    ],
+    invalid: ['0', '99', '600001', '5s', '-1'],
+    says: /must be a whole number from 100 to 600000$/,
   },
   LOG_LEVEL: {
     valid: (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map(
@@ -275,8 +293,14 @@ test('no secret is repeated, however it is mistyped', () => {
     ),
   )
   for (const database of [
-    'postgres://chat:hunter2@db.internal/chat',
-    'postgres://hunter2',
+    'postgres://chat:hunter2@db.internal/chat?sslmode=prefer',
+    'postgres://chat:hunter2@db.internal:port/chat',
+    'postgres://chat:1#hunter2@db.internal/chat',
+    'postgres://chat:1/hunter2@db.internal/chat',
+    'postgres://chat:1?hunter2@db.internal/chat',
+    'postgres://chat:1@hunter2@db.internal/chat',
+    'postgres://chat:hunter2@db.internal/chat?sslrootcert=/nowhere',
+    'postgres://chat:hunter2@db.internal/chat?sslmode=verify-ca',
     'mysql://chat:hunter2@db/chat',
     'chat:hunter2@db/chat',
     'postgresql:hunter2',
@@ -291,7 +315,9 @@ test('no secret is repeated, however it is mistyped', () => {
     } catch (error) {
       message = (error as Error).message
     }
-    expect(message, database).toMatch(/^DATABASE_URL must be "sqlite:" and the path of a file/)
+    expect(message, database).toMatch(
+      /^DATABASE_URL must (?:be "sqlite:" and the path of a file|name a PostgreSQL server)/,
+    )
     expect(message).not.toContain('hunter2')
   }
 })

@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { createTestStore } from '@dowell-chat/db/testing'
 import pino from 'pino'
 import { createApp, type Overrides } from '../src/app.ts'
 import { type Config, readConfig } from '../src/config.ts'
@@ -15,13 +13,13 @@ export interface TestApp extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** The whole server on a free port, with a database in a folder of its own: `await using app = await createTestApp()`. */
+/** The whole server on a free port, with a database of its own: `await using app = await createTestApp()`. */
 export async function createTestApp(
   env: Partial<Record<keyof Config, string>> = {},
   overrides: Overrides = {},
 ): Promise<TestApp> {
-  const folder = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
-  const databaseUrl = env.DATABASE_URL ?? `sqlite:${join(folder, 'test.db')}`
+  const store = env.DATABASE_URL === undefined ? await createTestStore() : undefined
+  const databaseUrl = env.DATABASE_URL ?? store?.url ?? ''
   const log: Record<string, unknown>[] = []
   const logger = pino({ level: 'trace' }, { write: (line) => log.push(JSON.parse(line)) })
   const config = readConfig({ PORT: '0', ...env, DATABASE_URL: databaseUrl })
@@ -35,7 +33,7 @@ export async function createTestApp(
     close: () => app.close(),
     async [Symbol.asyncDispose]() {
       await app.close()
-      await rm(folder, { recursive: true, force: true })
+      await store?.[Symbol.asyncDispose]()
     },
   }
 }

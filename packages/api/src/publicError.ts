@@ -13,6 +13,9 @@ export interface PublicError {
   readonly retryAfter?: number
 }
 
+/** Of the database, what may be over in a moment. */
+const PASSING = new Set<DatabaseError['reason']>(['busy', 'unavailable', 'overloaded', 'closed'])
+
 /** What an outsider may know of anything that was thrown. Never the text of an unexpected error. */
 export function toPublicError(error: unknown): PublicError {
   if (error instanceof AppError) {
@@ -20,7 +23,7 @@ export function toPublicError(error: unknown): PublicError {
     return { ...publicError(code, message, errors), ...(retryAfter ? { retryAfter } : {}) }
   }
   if (error instanceof DatabaseError) {
-    return error.reason === 'busy' || error.reason === 'overloaded' || error.reason === 'closed'
+    return PASSING.has(error.reason)
       ? { ...publicError('SERVICE_UNAVAILABLE'), retryAfter: 1 }
       : publicError('INTERNAL_SERVER_ERROR')
   }

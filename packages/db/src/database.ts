@@ -1,5 +1,5 @@
 import { Kysely, sql } from 'kysely'
-import { openDialect } from './dialect.ts'
+import { type DialectOptions, openDialect } from './dialect.ts'
 import { migrateDown, migrateToLatest } from './migrate.ts'
 import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
@@ -19,22 +19,29 @@ export interface Database {
   isUniqueViolation(error: unknown): boolean
   /** Resolves when the database answers a read. */
   ping(): Promise<void>
-  /** Brings the schema to the newest version, under a lock. @throws DatabaseError `newer-schema` or `busy` */
+  /** Brings the schema to the newest version, under a lock. @throws DatabaseError `newer-schema`, `busy`, `cannot-open` */
   migrateToLatest(): Promise<void>
   /** Takes the newest migration back, data included. */
   migrateDown(): Promise<void>
-  /** Finishes waiting writes, folds the write-ahead log into the database file and closes it. */
+  /** Finishes waiting writes and closes all connections; SQLite's write-ahead log is folded into the database file. */
   close(): Promise<void>
 }
 
-export interface DatabaseOptions extends Partial<WriteQueueOptions> {
-  /** `sqlite:<path>`; the file and its folder are created. */
+export interface DatabaseOptions extends Partial<WriteQueueOptions>, Partial<DialectOptions> {
+  /** `sqlite:<path>`, whose file and folder are created, or `postgres://user:password@host:port/database`. */
   readonly url: string
 }
 
-/** Opens a database without changing its schema. @throws DatabaseError `bad-url` or `cannot-open` */
+/**
+ * Opens a database without changing its schema. A PostgreSQL server is called when it is first needed.
+ *
+ * @throws DatabaseError `bad-url` or `cannot-open`
+ */
 export function openDatabase(options: DatabaseOptions): Database {
-  const dialect = openDialect(options.url)
+  const dialect = openDialect(options.url, {
+    poolSize: options.poolSize ?? 10,
+    statementTimeout: options.statementTimeout ?? 5_000,
+  })
   let snapshots = 0
   const reader = withShortWay(
     new Kysely<Tables>({ dialect: dialect.reader }),
@@ -42,6 +49,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     () => snapshots === 0,
   )
   const writer = new Kysely<Tables>({ dialect: dialect.writer })
+  const migrator = dialect.migrator ? new Kysely<Tables>({ dialect: dialect.migrator }) : writer
   const queue = new WriteQueue(writer, dialect, {
     maxWaiting: options.maxWaiting ?? 10_000,
     busyTimeout: options.busyTimeout ?? 5_000,
@@ -52,10 +60,14 @@ export function openDatabase(options: DatabaseOptions): Database {
     write: (job) => queue.write(job),
     onEvents: (listener) => queue.onEvents(listener),
     async snapshot(job) {
-      // Whoever reads meanwhile waits for its end, and must not see its state.
+      // SQLite has one connection that reads: whoever reads meanwhile waits for the end, and must not see this state.
       snapshots++
       try {
-        return await reader.transaction().execute(job)
+        return await reader
+          .transaction()
+          .setIsolationLevel('repeatable read')
+          .setAccessMode('read only')
+          .execute(job)
       } finally {
         snapshots--
       }
@@ -64,14 +76,15 @@ export function openDatabase(options: DatabaseOptions): Database {
     async ping() {
       await sql`select 1`.execute(reader)
     },
-    migrateToLatest: () => queue.exclusive(migrateToLatest),
-    migrateDown: () => queue.exclusive(migrateDown),
+    async migrateToLatest() {
+      await dialect.check()
+      await queue.exclusive(migrator, migrateToLatest)
+    },
+    migrateDown: () => queue.exclusive(migrator, migrateDown),
     async close() {
       await queue.close()
-      await reader.destroy()
-      await writer.destroy()
-      // Kysely closes only a connection that it has used, and an open one keeps the log on the disk.
-      dialect.close()
+      // Not by Kysely, which closes only a connection that it has used; an open one keeps the log on the disk.
+      await dialect.close()
     },
   }
 }

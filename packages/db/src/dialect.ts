@@ -1,206 +1,74 @@
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import SqliteDriver from 'better-sqlite3'
-import {
-  type CompiledQuery,
-  type Dialect,
-  type SqliteDatabase,
-  SqliteDialect,
-  type SqliteStatement,
-} from 'kysely'
+import type { CompiledQuery, Dialect } from 'kysely'
 import { DatabaseError } from './errors.ts'
+import { openPostgres } from './postgres.ts'
+import { openSqlite } from './sqlite.ts'
+
+/** How a database is opened, besides where. */
+export interface DialectOptions {
+  /** PostgreSQL: connections at most, 2 or more. */
+  readonly poolSize: number
+  /** PostgreSQL: milliseconds that one statement may take. */
+  readonly statementTimeout: number
+}
 
 /** @returns the rows, if the query has any */
 export type RunNow = (query: CompiledQuery) => unknown[]
 
-/** A database as this package opens it: two connections, so that no reader waits for the writer. */
+/** A database as this package opens it: connections that read apart from those that write, so that neither waits. */
 export interface OpenedDialect {
   /** What an operator is told: the file, or the server without its password. */
   readonly location: string
   readonly reader: Dialect
   readonly writer: Dialect
-  /** Run a compiled query at once, on the connection that reads and on the one that writes. See `withShortWay`. */
-  readonly readNow: RunNow
-  readonly writeNow: RunNow
-  /** SQL that starts a write transaction which holds the write lock from its first statement. */
+  /**
+   * Run a compiled query at once, on the connection that reads and on the one that writes; undefined where that means
+   * waiting. See `withShortWay`.
+   */
+  readonly readNow: RunNow | undefined
+  readonly writeNow: RunNow | undefined
+  /** For schema changes, which may take their time. Undefined: the writer does them. */
+  readonly migrator: Dialect | undefined
+  /** Write transactions at once. */
+  readonly writers: number
+  /** SQL that starts a write transaction. */
   readonly beginWrite: string
+  /** SQL that starts a transaction which no schema change of another process can meet. */
+  readonly beginMigration: string
+  /** SQL that lets no statement of this transaction wait long for a lock, since others may be waiting for its own. */
+  readonly waitBriefly: string | undefined
+  /** Whether a transaction could not begin because another process has the lock that it begins with. */
   isBusy(error: unknown): boolean
   isUniqueViolation(error: unknown): boolean
-  /** Closes both connections, used or not. May be called twice. */
-  close(): void
+  /** Whether a statement gave up waiting for a lock. */
+  isLockTimeout(error: unknown): boolean
+  /** Whether the same transaction may succeed when it is run again: it lost against another, or its connection. */
+  isPassing(error: unknown): boolean
+  /** Resolves when the database can be written. @throws DatabaseError `cannot-open` */
+  check(): Promise<void>
+  /** Closes all connections, used or not. May be called twice. */
+  close(): Promise<void>
 }
 
 const URL_HELP =
-  'DATABASE_URL must be "sqlite:" and the path of a file, for example sqlite:./data/dowell-chat.db'
+  'DATABASE_URL must be "sqlite:" and the path of a file, for example sqlite:./data/dowell-chat.db, or a PostgreSQL server, for example postgres://chat:password@db.example.com/chat'
 
 /**
- * Opens what a DATABASE_URL names, and creates the file and its folder where they are missing.
+ * Opens what a DATABASE_URL names. SQLite's file and its folder are created; a PostgreSQL server is not called yet.
  *
  * @throws DatabaseError `bad-url` or `cannot-open`
  */
-export function openDialect(url: string): OpenedDialect {
-  // With two slashes the next word would be a host, not a folder: nobody means sqlite://data/chat.db as /data/chat.db.
-  const match = /^(?:sqlite|file):(?:\/\/(?=\/)|(?!\/\/))(.+)$/s.exec(url)
-  const path = match?.[1]
-  if (path === undefined) {
-    // Only the scheme is repeated: the rest of a database URL may be a password.
-    const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0]
-    const foreign = scheme !== undefined && !/^(?:sqlite|file):$/.test(scheme)
-    throw new DatabaseError(
-      'bad-url',
-      foreign ? `${URL_HELP}; "${scheme}" databases are not supported` : URL_HELP,
-    )
-  }
-  if (path.startsWith(':memory:')) {
-    throw new DatabaseError(
-      'bad-url',
-      `${URL_HELP}; a database in memory cannot be shared by a reader and a writer`,
-    )
-  }
-  return openSqlite(resolve(path))
-}
-
-function openSqlite(file: string): OpenedDialect {
-  const opened: SqliteDriver.Database[] = []
-  const open = () => {
-    // A connection in WAL mode meets a lock here only while another process starts or recovers the log.
-    const connection = new SqliteDriver(file, { timeout: 1000 })
-    opened.push(connection)
-    return connection
-  }
-  // The last connection to close folds the log into the file and removes it, and that one must be able to write.
-  const close = () => {
-    for (const connection of opened.toReversed()) connection.close()
-  }
-  try {
-    createFolder(dirname(file))
-    // With the dot it must be a folder.
-    accessSync(`${dirname(file)}/.`, constants.W_OK)
-    if (existsSync(file)) accessSync(file, constants.W_OK)
-    const writer = open()
-    switchToWal(writer)
-    configure(writer)
-    // From here on a write waits in WriteQueue, which leaves the event loop free.
-    writer.pragma('busy_timeout = 0')
-    // What a deleted message said is written over, and not only left out: a twentieth of what a send costs here.
-    writer.pragma('secure_delete = ON')
-    const reader = open()
-    configure(reader)
-    reader.pragma('query_only = ON')
-    const reading = withPreparedStatements(reader)
-    const writing = withPreparedStatements(writer)
-    return {
-      location: file,
-      reader: new SqliteDialect({ database: reading }),
-      writer: new SqliteDialect({ database: writing }),
-      readNow: runNow(reading),
-      writeNow: runNow(writing),
-      beginWrite: 'begin immediate',
-      isBusy: (error) => hasCode(error, 'SQLITE_BUSY'),
-      isUniqueViolation: (error) =>
-        hasCode(error, 'SQLITE_CONSTRAINT_UNIQUE') ||
-        hasCode(error, 'SQLITE_CONSTRAINT_PRIMARYKEY'),
-      close,
-    }
-  } catch (error) {
-    close()
-    throw new DatabaseError(
-      'cannot-open',
-      `cannot open the database ${file}: ${explain(error, dirname(file))}`,
-      { cause: error },
-    )
-  }
-}
-
-/** Like mkdir's `recursive`, which never returns for a folder below one that takes none (nodejs on /proc). */
-function createFolder(folder: string): void {
-  if (existsSync(folder)) return
-  createFolder(dirname(folder))
-  try {
-    mkdirSync(folder)
-  } catch (error) {
-    // Unless another process was quicker.
-    if (!existsSync(folder)) throw error
-  }
-}
-
-/** SQLite refuses this at once, whatever the timeout, while another process switches the same new file. */
-function switchToWal(connection: SqliteDriver.Database): void {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      connection.pragma('journal_mode = WAL')
-      return
-    } catch (error) {
-      if (attempt === 10 || !hasCode(error, 'SQLITE_BUSY')) throw error
-      // This does wait for the other one.
-      connection.exec('begin immediate; commit')
-    }
-  }
-}
-
-function configure(connection: SqliteDriver.Database): void {
-  connection.pragma('foreign_keys = ON')
-  // An answered write survives a power cut: https://sqlite.org/pragma.html#pragma_synchronous
-  connection.pragma('synchronous = FULL')
-  connection.pragma('trusted_schema = OFF')
-}
-
-/**
- * Kysely prepares each statement anew; keeping them is the larger part of a small query's cost. The texts are few: one
- * for each shape of each query. The bound only guards against a query that would put values into its text.
- */
-function withPreparedStatements(connection: SqliteDriver.Database): SqliteDatabase {
-  const statements = new Map<string, SqliteDriver.Statement>()
-  return {
-    prepare(sql) {
-      let statement = statements.get(sql)
-      if (statement === undefined) {
-        if (statements.size >= 200) statements.clear()
-        statement = connection.prepare(sql)
-        statements.set(sql, statement)
-      }
-      return statement as unknown as SqliteStatement
-    },
-    close() {
-      statements.clear()
-      connection.close()
-    },
-  }
-}
-
-function runNow(database: SqliteDatabase): RunNow {
-  return ({ sql, parameters }) => {
-    const statement = database.prepare(sql)
-    if (statement.reader) return statement.all(parameters)
-    statement.run(parameters)
-    return []
-  }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  if (!(error instanceof SqliteDriver.SqliteError)) return false
-  return error.code === code || error.code.startsWith(`${code}_`)
-}
-
-function explain(error: unknown, folder: string): string {
-  const { code, message } = error as NodeJS.ErrnoException
-  switch (code) {
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return `this user may not write in ${folder}`
-    case 'ENOTDIR':
-    case 'EEXIST':
-      return `${folder} is not a folder`
-    case 'ENOENT':
-      return `the folder ${folder} cannot be created`
-    case 'SQLITE_CANTOPEN':
-      return `no file can be created in ${folder}`
-    case 'SQLITE_NOTADB':
-      return 'the file is not an SQLite database'
-    case 'SQLITE_BUSY':
-      return 'another process holds it'
-    default:
-      return message
-  }
+export function openDialect(url: string, options: DialectOptions): OpenedDialect {
+  // Only the scheme is ever repeated: the rest of a database URL may be a password.
+  const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0]
+  const opened =
+    scheme === 'sqlite:' || scheme === 'file:'
+      ? openSqlite(url.slice(scheme.length))
+      : scheme === 'postgres:' || scheme === 'postgresql:'
+        ? openPostgres(url, options)
+        : undefined
+  if (opened) return opened
+  throw new DatabaseError(
+    'bad-url',
+    scheme === undefined ? URL_HELP : `${URL_HELP}; "${scheme}" databases are not supported`,
+  )
 }

@@ -1,12 +1,14 @@
 export type DatabaseErrorReason =
   /** DATABASE_URL is not one this version can open. */
   | 'bad-url'
-  /** The file or its folder cannot be created, read or written. */
+  /** The file or its folder cannot be created, read or written; the server cannot be reached, or refuses us. */
   | 'cannot-open'
-  /** The file was made by a newer version of this software. */
+  /** The database was made by a newer version of this software. */
   | 'newer-schema'
-  /** Another process held the write lock for longer than we are ready to wait. */
+  /** Others held a lock, or a statement ran, for longer than we are ready to wait. */
   | 'busy'
+  /** The server does not answer. A write that was being committed may have been stored, or not. */
+  | 'unavailable'
   /** More writes are waiting than the queue may hold. */
   | 'overloaded'
   /** The database was closed while, or before, the write was asked for. */

@@ -40,6 +40,7 @@ export {
   describeRoom,
   findActiveRoom,
   findRoom,
+  findRoomToChange,
   insertRoom,
   type RoomFilter,
   type RoomIdentity,

@@ -1,7 +1,9 @@
 import { type Kysely, sql } from 'kysely'
 import { type MigrationResultSet, Migrator } from 'kysely/migration'
+import { dialectOf } from './dialectOf.ts'
 import { DatabaseError } from './errors.ts'
 import { migrations } from './migrations/index.ts'
+import { postgresSchema } from './postgresSchema.ts'
 import type { Tables } from './tables.ts'
 
 const MIGRATION_TABLE = 'schema_migrations'
@@ -20,7 +22,7 @@ export async function migrateDown(locked: Kysely<Tables>): Promise<void> {
 
 function migrator(db: Kysely<Tables>): Migrator {
   return new Migrator({
-    db,
+    db: dialectOf(db) === 'postgres' ? db.withPlugin(postgresSchema) : db,
     provider: { getMigrations: async () => migrations },
     migrationTableName: MIGRATION_TABLE,
     migrationLockTableName: `${MIGRATION_TABLE}_lock`,

@@ -1,4 +1,5 @@
 import { type Compilable, type CompiledQuery, type Expression, type Kysely, sql } from 'kysely'
+import { dialectOf } from './dialectOf.ts'
 import { anyOrganisation, type OrgScope } from './scope.ts'
 import type { Tables } from './tables.ts'
 
@@ -15,7 +16,7 @@ class Slot {
 }
 
 /**
- * A query that is built and compiled at its first call; each call then only fills in its parameters. Building costs more
+ * A query that is built and compiled at its first call on either database; each call then only fills in its parameters. Building costs more
  * than most of our queries themselves.
  *
  * @returns what runs the query, on a transaction or outside of one, and resolves with its rows
@@ -23,9 +24,11 @@ class Slot {
 export function prepared<P extends object, Row>(
   build: (db: Kysely<Tables>, slots: Slots<P>) => Compilable<Row>,
 ): (db: Kysely<Tables>, parameters: P) => Promise<Row[]> {
-  let compiled: CompiledQuery<Row> | undefined
+  const texts: { sqlite?: CompiledQuery<Row>; postgres?: CompiledQuery<Row> } = {}
   return async (db, parameters) => {
-    compiled ??= build(db, slotsFor<P>()).compile()
+    const dialect = dialectOf(db)
+    texts[dialect] ??= build(db, slotsFor<P>()).compile()
+    const compiled = texts[dialect]
     const filled = compiled.parameters.map((parameter) =>
       parameter instanceof Slot ? parameters[parameter.name as keyof P] : parameter,
     )

@@ -10,9 +10,10 @@ import type { Tables } from './tables.ts'
  */
 export function withShortWay(
   db: Kysely<Tables>,
-  run: RunNow,
+  run: RunNow | undefined,
   isFree: () => boolean = () => true,
 ): Kysely<Tables> {
+  if (run === undefined) return db
   const longWay = db.executeQuery.bind(db)
   db.executeQuery = async <R>(query: CompiledQuery<R>): Promise<QueryResult<R>> =>
     isFree() ? { rows: run(query) as R[] } : longWay(query)

@@ -19,6 +19,10 @@ export interface WriteQueueOptions {
 interface Job {
   /** When, by `performance.now()`, it has waited long enough for another process. */
   readonly deadline: number
+  /** How often it was run and lost against another transaction, or its connection. */
+  losses: number
+  /** Whether one of those was a unique violation. */
+  hasCollided: boolean
   /** @returns what tells the caller of the result; to be called when that is durable */
   run(tx: Tx): Promise<() => void>
   fail(error: unknown): void
@@ -26,6 +30,9 @@ interface Job {
 
 /** Writes that share a commit, at most. Keeps one batch from holding the lock for long. */
 const MAX_BATCH = 256
+
+/** How often a write is run that loses against others. */
+const MAX_RUNS = 5
 
 /** What the jobs of a batch append to the event log. It is written at the end of their transaction. */
 const appended = new WeakMap<Tx, NewEvent[]>()
@@ -46,7 +53,12 @@ const SAVEPOINT = CompiledQuery.raw('savepoint one_write')
 const RELEASE = CompiledQuery.raw('release savepoint one_write')
 const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
 
-/** A statement of this job ended the whole transaction: SQLite does so when the disk is full or cannot be read. */
+type QueueDialect = Omit<
+  OpenedDialect,
+  'reader' | 'writer' | 'migrator' | 'location' | 'check' | 'close'
+>
+
+/** This job ended the whole transaction: it had no savepoint, or a statement of it did so, as on a full disk. */
 class TransactionEnded extends Error {
   readonly job: Job
 
@@ -60,27 +72,26 @@ class TransactionEnded extends Error {
  * How a write happens. Writes that arrive in one turn of the event loop share one transaction and so one sync to
  * disk, which is nearly all that a small write costs; each has a savepoint of its own, so one that fails takes nothing
  * with it. None is answered before the commit. A write that comes alone starts at once: nothing waits for company.
+ *
+ * On PostgreSQL other processes write at the same time. A shared transaction holds the locks of many writes, in no order,
+ * and so does not wait for one of others: the write that would is put off, and runs alone, as does every write that lost.
  */
 export class WriteQueue {
   readonly #db: Kysely<Tables>
+  readonly #dialect: QueueDialect
   readonly #begin: CompiledQuery
-  readonly #isBusy: OpenedDialect['isBusy']
-  readonly #writeNow: OpenedDialect['writeNow']
   readonly #options: WriteQueueOptions
   readonly #listeners = new Set<(orgIds: ReadonlySet<string>) => void>()
   #waiting: Job[] = []
-  #draining: Promise<void> | undefined
+  readonly #draining = new Set<Promise<void>>()
+  /** Of those, how many have not taken their writes yet. */
+  #takers = 0
   #closed = false
 
-  constructor(
-    db: Kysely<Tables>,
-    dialect: Pick<OpenedDialect, 'beginWrite' | 'isBusy' | 'writeNow'>,
-    options: WriteQueueOptions,
-  ) {
+  constructor(db: Kysely<Tables>, dialect: QueueDialect, options: WriteQueueOptions) {
     this.#db = db
+    this.#dialect = dialect
     this.#begin = CompiledQuery.raw(dialect.beginWrite)
-    this.#isBusy = dialect.isBusy
-    this.#writeNow = dialect.writeNow
     this.#options = options
   }
 
@@ -104,13 +115,15 @@ export class WriteQueue {
       }
       this.#waiting.push({
         deadline: this.#deadline(),
+        losses: 0,
+        hasCollided: false,
         run: async (tx) => {
           const result = await job(tx)
           return () => resolve(result)
         },
         fail: reject,
       })
-      this.#draining ??= this.#drain()
+      this.#startDraining()
     })
   }
 
@@ -123,17 +136,17 @@ export class WriteQueue {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Runs `job` alone in a transaction, for schema changes: no savepoint, no company. */
-  async exclusive(job: (tx: Tx) => Promise<void>): Promise<void> {
+  /** Runs `job` alone in a transaction of `db`, for schema changes: no savepoint, no company. */
+  async exclusive(db: Kysely<Tables>, job: (tx: Tx) => Promise<void>): Promise<void> {
     this.#refuseWhenClosed()
-    await this.#db.connection().execute(async (tx) => {
+    await db.connection().execute(async (tx) => {
       const deadline = this.#deadline()
-      await this.#beginWrite(tx, (busy) => {
-        if (performance.now() >= deadline) throw busy
-      })
       try {
+        await this.#beginLocked(tx, CompiledQuery.raw(this.#dialect.beginMigration), (busy) => {
+          if (performance.now() >= deadline) throw busy
+        })
         await job(tx)
-        await tx.executeQuery(COMMIT)
+        await commit(tx)
       } catch (error) {
         await rollback(tx)
         throw error
@@ -144,37 +157,51 @@ export class WriteQueue {
   /** Finishes what is waiting, then refuses new writes. */
   async close(): Promise<void> {
     this.#closed = true
-    await this.#draining
+    await Promise.all(this.#draining)
+  }
+
+  /** Opens one more transaction, unless there are enough, or one that will take what waits is on its way. */
+  #startDraining(): void {
+    if (this.#takers > 0 || this.#draining.size === this.#dialect.writers) return
+    const draining = this.#drain().finally(() => this.#draining.delete(draining))
+    this.#draining.add(draining)
   }
 
   async #drain(): Promise<void> {
-    // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
-    await turn()
-    while (this.#waiting.length > 0) {
-      await this.#runBatch()
+    for (;;) {
+      this.#takers++
+      // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
       await turn()
+      if (this.#waiting.length === 0) break
+      await this.#runBatch()
     }
-    this.#draining = undefined
+    this.#takers--
   }
 
   async #runBatch(): Promise<void> {
     let batch: Job[] = []
     const answers: (() => void)[] = []
     const events: NewEvent[] = []
+    let isTaken = false
+    let isCommitting = false
+    // Who comes later may find the database again.
+    const deadline = this.#deadline()
     try {
       await this.#db.connection().execute(async (connection) => {
-        const tx = withShortWay(connection, this.#writeNow)
+        const tx = withShortWay(connection, this.#dialect.writeNow)
         try {
-          await this.#beginWrite(tx, (busy) => this.#failOverdue(busy))
+          await this.#beginLocked(tx, this.#begin, (busy) => this.#failOverdue(busy))
         } finally {
           // Not before there is a lock: whoever comes while it is waited for shares the commit.
-          batch = this.#waiting.splice(0, MAX_BATCH)
+          batch = this.#take()
+          isTaken = true
         }
         appended.set(tx, events)
         try {
-          for (const job of batch) answers.push(await this.#runOne(tx, job, events))
+          await this.#runAll(tx, batch, answers, events)
           await writeEvents(tx, events)
-          await tx.executeQuery(COMMIT)
+          isCommitting = true
+          await commit(tx)
         } catch (error) {
           await rollback(tx)
           throw error
@@ -184,13 +211,24 @@ export class WriteQueue {
         }
       })
     } catch (error) {
-      // Nothing was committed.
-      if (error instanceof TransactionEnded) {
-        error.job.fail(error.cause)
+      // Nothing was committed, unless the connection was lost on the way.
+      if (!isTaken) {
+        this.#takers--
+        const [late, present] = partition(this.#waiting, (job) => job.deadline > deadline)
+        this.#waiting = late
+        for (const job of present) job.fail(error)
+      } else if (error instanceof TransactionEnded) {
         this.#waiting.unshift(...batch.filter((job) => job !== error.job))
+        this.#lose(error.job, error.cause)
       } else {
-        for (const job of batch) job.fail(error)
+        const isUnknown = isCommitting && error instanceof DatabaseError
+        for (const job of batch.toReversed()) {
+          if (isUnknown) job.fail(error)
+          else this.#lose(job, error)
+        }
       }
+      // Whoever it was that stood in the way, let them pass.
+      if (this.#dialect.isPassing(error)) await sleep(20 * Math.random())
       return
     }
     for (const answer of answers) answer()
@@ -208,24 +246,79 @@ export class WriteQueue {
     }
   }
 
-  /** A failure too is told after the commit only: it may come of what an earlier job of the batch wrote. */
-  async #runOne(tx: Tx, job: Job, events: NewEvent[]): Promise<() => void> {
-    const before = events.length
-    await tx.executeQuery(SAVEPOINT)
-    try {
-      const answer = await job.run(tx)
-      await tx.executeQuery(RELEASE)
-      return answer
-    } catch (error) {
-      events.length = before
+  /** The writes of the next transaction. One that lost before comes alone, so that it may wait for a lock. */
+  #take(): Job[] {
+    this.#takers--
+    const lost = this.#waiting.findIndex((job) => job.losses > 0)
+    const most = lost === -1 ? MAX_BATCH : lost
+    const batch = this.#waiting.splice(0, Math.max(1, Math.min(most, MAX_BATCH)))
+    // The rest need not wait for this transaction to end.
+    if (this.#waiting.length > 0) this.#startDraining()
+    return batch
+  }
+
+  async #runAll(tx: Tx, batch: Job[], answers: (() => void)[], events: NewEvent[]): Promise<void> {
+    const [only] = batch
+    if (only && batch.length === 1) {
       try {
-        await tx.executeQuery(ROLLBACK_TO)
-        await tx.executeQuery(RELEASE)
-      } catch {
-        throw new TransactionEnded(job, error)
+        answers.push(await only.run(tx))
+      } catch (error) {
+        throw new TransactionEnded(only, error)
       }
-      return () => job.fail(error)
+      return
     }
+    const { waitBriefly } = this.#dialect
+    if (waitBriefly !== undefined) await tx.executeQuery(CompiledQuery.raw(waitBriefly))
+    for (const [index, job] of batch.entries()) {
+      const { answer, isBlocked } = await this.#runOne(tx, job, events)
+      answers.push(answer)
+      // What follows may be blocked as well, and the others wait for what this transaction holds.
+      if (isBlocked) this.#waiting.unshift(...batch.splice(index + 1))
+    }
+  }
+
+  /** A failure too is told after the commit only: it may come of what an earlier job of the batch wrote. */
+  async #runOne(
+    tx: Tx,
+    job: Job,
+    events: NewEvent[],
+  ): Promise<{ answer: () => void; isBlocked: boolean }> {
+    const before = events.length
+    for (;;) {
+      await tx.executeQuery(SAVEPOINT)
+      try {
+        const answer = await job.run(tx)
+        await tx.executeQuery(RELEASE)
+        return { answer, isBlocked: false }
+      } catch (error) {
+        events.length = before
+        try {
+          await tx.executeQuery(ROLLBACK_TO)
+          await tx.executeQuery(RELEASE)
+        } catch {
+          throw new TransactionEnded(job, error)
+        }
+        const { isLockTimeout, isUniqueViolation } = this.#dialect
+        if (isUniqueViolation(error) && this.#mayRunAgain(job, error)) continue
+        return { answer: () => this.#lose(job, error), isBlocked: isLockTimeout(error) }
+      }
+    }
+  }
+
+  /** Runs a write once more when what stood in its way may be gone then; tells it otherwise. */
+  #lose(job: Job, error: unknown): void {
+    if (this.#mayRunAgain(job, error)) this.#waiting.unshift(job)
+    else job.fail(error)
+  }
+
+  #mayRunAgain(job: Job, error: unknown): boolean {
+    job.losses++
+    if (this.#dialect.isUniqueViolation(error)) {
+      // What was not there when the write looked for it is there now; if it collides once more, that is its own doing.
+      if (job.hasCollided) return false
+      job.hasCollided = true
+    }
+    return job.losses < MAX_RUNS && this.#dialect.isPassing(error)
   }
 
   #refuseWhenClosed(): void {
@@ -246,20 +339,34 @@ export class WriteQueue {
     if (this.#waiting.length === 0) throw busy
   }
 
-  /** Takes the write lock. `onBusy` is told whenever another process has it, and throws to give up. */
-  async #beginWrite(tx: Tx, onBusy: (busy: DatabaseError) => void): Promise<void> {
+  /** Begins with a lock. `onBusy` is told whenever another process has it, and throws to give up. */
+  async #beginLocked(
+    tx: Tx,
+    begin: CompiledQuery,
+    onBusy: (busy: DatabaseError) => void,
+  ): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await tx.executeQuery(this.#begin)
+        await tx.executeQuery(begin)
         return
       } catch (error) {
-        if (!this.#isBusy(error)) throw error
+        if (!this.#dialect.isBusy(error)) throw error
         onBusy(new DatabaseError('busy', 'another process holds the database', { cause: error }))
         // Waiting here, and not in SQLite's own busy handler, leaves the event loop free for readers.
         await sleep(Math.min(100, 2 ** attempt) * (0.5 + Math.random() / 2))
       }
     }
   }
+}
+
+function partition<T>(all: readonly T[], test: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(test), all.filter((one) => !test(one))]
+}
+
+/** PostgreSQL answers a commit of what cannot be committed with another word, and no error. */
+async function commit(tx: Tx): Promise<void> {
+  const { rows } = await tx.executeQuery<{ command?: string }>(COMMIT)
+  if (rows[0]?.command === 'ROLLBACK') throw new Error('a write went on after a failed statement')
 }
 
 /** A failed statement may have ended the transaction already (a full disk does): then there is nothing to undo. */

@@ -1,6 +1,6 @@
 import {
   findMessage,
-  findRoom,
+  findRoomToChange,
   type MessageRow,
   type RoomRow,
   type RoomScope,
@@ -28,7 +28,7 @@ export async function changeableMessage(
   actor: Actor,
   where: RoomScope & { roomId: string; messageId: string },
 ): Promise<{ room: RoomRow; message: MessageRow }> {
-  const room = await findRoom(tx, where)
+  const room = await findRoomToChange(tx, where)
   if (!room) throw roomNotFound()
   const message = await findMessage(tx, { ...where, orgId: room.org_id })
   if (!message)

@@ -1,4 +1,4 @@
-import { appendEvent, describeRoom, findRoom } from '@dowell-chat/db'
+import { appendEvent, describeRoom, findRoomToChange } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -21,7 +21,7 @@ export async function updateRoom(
 ): Promise<Room> {
   const scope = authorise(actor, 'updateRoom')
   return deps.db.write(async (tx) => {
-    const before = await findRoom(tx, { ...scope, roomId })
+    const before = await findRoomToChange(tx, { ...scope, roomId })
     if (!before) throw roomNotFound()
     const { subject = before.subject, status = before.status, assignee = before.assignee } = changes
     const labels = changes.labels ? JSON.stringify(changes.labels) : before.labels

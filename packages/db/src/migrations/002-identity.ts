@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely'
+import { dialectOf } from '../dialectOf.ts'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema
@@ -62,6 +63,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .modifyEnd(sql`strict, without rowid`)
     .execute()
   // Append-only is the database's promise too: no code of ours, and no console, rewrites what was done.
+  await (dialectOf(db) === 'postgres' ? refuseChangesOnPostgres(db) : refuseChangesOnSqlite(db))
+}
+
+async function refuseChangesOnSqlite(db: Kysely<unknown>): Promise<void> {
   for (const change of ['update', 'delete']) {
     await sql`
       create trigger ${sql.raw(`audit_events_no_${change}`)} before ${sql.raw(change)} on audit_events
@@ -77,8 +82,20 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   `.execute(db)
 }
 
+async function refuseChangesOnPostgres(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create function audit_events_no_change() returns trigger language plpgsql
+    as $$ begin raise exception 'audit events are append-only'; end $$
+  `.execute(db)
+  await sql`
+    create trigger audit_events_no_change before update or delete or truncate on audit_events
+    for each statement execute function audit_events_no_change()
+  `.execute(db)
+}
+
 export async function down(db: Kysely<unknown>): Promise<void> {
   await db.schema.dropTable('audit_events').execute()
+  if (dialectOf(db) === 'postgres') await sql`drop function audit_events_no_change`.execute(db)
   await db.schema.dropTable('signing_keys').execute()
   await db.schema.dropTable('api_keys').execute()
   await db.schema.dropIndex('rooms_by_user').execute()

@@ -1,4 +1,5 @@
 import { type Expression, type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
+import { dialectOf } from '../dialectOf.ts'
 import { type NextTo, nearest } from '../nextTo.ts'
 import { prepared, preparedInScope, type Slots } from '../prepared.ts'
 import type { OrgScope } from '../scope.ts'
@@ -58,6 +59,24 @@ const roomById = preparedInScope((db, where: Slots<InScope>, orgId) =>
 
 export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
   const [room] = await roomById(db, parametersOf(where))
+  return room
+}
+
+const roomToChange = preparedInScope((tx, where: Slots<InScope>, orgId) => {
+  const query = tx
+    .selectFrom('rooms')
+    .selectAll()
+    .where((eb) => inScope(eb, where, orgId))
+  // SQLite has one writer.
+  return dialectOf(tx) === 'postgres' ? query.forUpdate() : query
+})
+
+/**
+ * The same, for a write that decides by what it finds: until it is committed nobody else changes the room, nor a message
+ * in it.
+ */
+export async function findRoomToChange(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+  const [room] = await roomToChange(tx, parametersOf(where))
   return room
 }
 

