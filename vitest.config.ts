@@ -39,6 +39,7 @@ const once = {
     'apps/server/tests/lifecycle.test.ts',
     // They break or read the file behind the server's back.
     'apps/server/tests/audit.test.ts',
+    'apps/server/tests/chaos.test.ts',
     'apps/server/tests/log.test.ts',
     'apps/server/tests/secrets.test.ts',
     'apps/server/tests/tenancy.test.ts',
