@@ -1,6 +1,7 @@
 import { Kysely, sql } from 'kysely'
 import { type DialectOptions, openDialect } from './dialect.ts'
 import { checkSchema, migrateDown, migrateToLatest } from './migrate.ts'
+import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 import { type Tx, WriteQueue, type WriteQueueOptions } from './transaction.ts'
 
@@ -52,7 +53,12 @@ export function openDatabase(options: DatabaseOptions): Database {
     statementTimeout: options.statementTimeout ?? 5_000,
     mustExist: options.mustExist ?? false,
   })
-  const reader = new Kysely<Tables>({ dialect: dialect.reader })
+  let snapshots = 0
+  const reader = withShortWay(
+    new Kysely<Tables>({ dialect: dialect.reader }),
+    dialect.readNow,
+    () => snapshots === 0,
+  )
   const writer = new Kysely<Tables>({ dialect: dialect.writer })
   const migrator = dialect.migrator ? new Kysely<Tables>({ dialect: dialect.migrator }) : writer
   const queue = new WriteQueue(writer, dialect, {
@@ -64,12 +70,19 @@ export function openDatabase(options: DatabaseOptions): Database {
     read: reader,
     write: (job) => queue.write(job),
     onEvents: (listener) => queue.onEvents(listener),
-    snapshot: (job) =>
-      reader
-        .transaction()
-        .setIsolationLevel('repeatable read')
-        .setAccessMode('read only')
-        .execute(job),
+    async snapshot(job) {
+      // SQLite has one connection that reads: whoever reads meanwhile waits for the end, and must not see this state.
+      snapshots++
+      try {
+        return await reader
+          .transaction()
+          .setIsolationLevel('repeatable read')
+          .setAccessMode('read only')
+          .execute(job)
+      } finally {
+        snapshots--
+      }
+    },
     isUniqueViolation: dialect.isUniqueViolation,
     async ping() {
       await sql`select 1`.execute(reader)
