@@ -11,13 +11,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, type TestContext } from 'vitest'
 import { describeSettings } from '../apps/server/src/config.ts'
-import { createTestApp } from '../apps/server/tests/support.ts'
+import { createTestApp, json, openRoom, type TestApp } from '../apps/server/tests/support.ts'
 import { errorTable } from '../packages/api/src/errors.ts'
 
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
@@ -353,7 +354,12 @@ describe('the requests in README', () => {
       if (answer === undefined) continue
       const { status, stdout, stderr } = await run(
         'sh',
-        ['-c', text.replaceAll(SHOWN_URL, app.url)],
+        [
+          '-c',
+          text
+            .replaceAll(SHOWN_URL, app.url)
+            .replace(/(?<=messages\/)[0-9a-f]{24}/g, (shown) => translation.realId(shown)),
+        ],
         { env },
       )
       expect(status, stderr).toBe(0)
@@ -370,6 +376,67 @@ describe('the requests in README', () => {
     expect(translate([one, one], [two, one])).not.toEqual([two, one])
     expect(translate({ a: 'x', b: 1 }, { a: 'y', b: 1 })).toEqual({ a: 'x', b: 1 })
     expect(translate({ a: 1 }, { a: 1, b: 1 })).toEqual({ a: 1 })
+  })
+})
+
+describe('the streams in README', () => {
+  const [, section = ''] = readme.split('## Live')
+  const [live = ''] = section.split('\n## ')
+  const blockOf = (language: string) =>
+    new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(live)?.[1] ?? ''
+
+  /** A room, and what writes into it. */
+  async function roomOf(app: TestApp) {
+    const identity = { userId: 'a', orgId: 'DOWELL12345', portfolioName: 'p', productName: 'q' }
+    const made = await app.fetch('/api/v3/rooms', json(identity))
+    const { room } = (await made.json()) as { room: { id: string } }
+    const say = (messageData: string) =>
+      app.fetch(`/api/v3/rooms/${room.id}/messages`, json({ messageData, side: true, author: 'a' }))
+    return { id: room.id, say }
+  }
+
+  it('begin as it shows', async (context) => {
+    needs(context, 'sh', 'curl')
+    await using app = await createTestApp()
+    const room = await roomOf(app)
+    const command = blockOf('bash').replaceAll(SHOWN_URL, app.url).trim()
+    const child = spawn('sh', ['-c', `exec ${command}`], { env: { ...process.env, ROOM: room.id } })
+    let heard = ''
+    for await (const part of child.stdout) {
+      if (!heard.includes('presence') && String(part).includes('presence')) await room.say('hello')
+      heard += part
+      if (heard.includes('message.created')) break
+    }
+    child.kill()
+    const kinds = (text: string) => text.match(/^retry: \d+|^id(?=:)|"type":"[\w.]+"/gm)
+    expect(kinds(heard)).toEqual(kinds(blockOf('text')))
+  })
+
+  it('are listened to by the function that it shows', async () => {
+    await using app = await createTestApp()
+    const room = await roomOf(app)
+    const { EventSource } = createRequire(join(root, 'apps/server/package.json'))('eventsource')
+    const sources: { close(): void }[] = []
+    class Noted extends EventSource {
+      constructor(url: string) {
+        super(url)
+        sources.push(this as never)
+      }
+    }
+    const made = await app.fetch(
+      '/api/v3/user-tokens',
+      json({ orgId: 'DOWELL12345', userId: 'a', side: false }),
+    )
+    const { token } = (await made.json()) as { token: string }
+    const listen = new Function('EventSource', `${blockOf('js')}; return listen`)(Noted)
+    const heard = await new Promise((resolve) => {
+      listen(app.url, token, room.id, (event: { type: string; message?: unknown }) => {
+        if (event.type === 'ready') void room.say('hello')
+        if (event.message) resolve(event.message)
+      })
+    })
+    for (const source of sources) source.close()
+    expect(heard).toMatchObject({ messageData: 'hello' })
   })
 })
 
@@ -407,9 +474,23 @@ describe('the programs in README', () => {
     }
   })
 
-  it('have right types: TypeScript', async () => {
+  it('run: live in TypeScript, after the one above it', async () => {
+    await using app = await createTestApp()
     using folder = folderOfPrograms()
-    writeFileSync(join(folder.path, 'hello.ts'), program('ts').text)
+    const [hello, live] = [program('ts'), program('typescript')].map(({ text, prints }, n) => {
+      const file = join(folder.path, `program${n}.ts`)
+      writeFileSync(file, text.replaceAll(SHOWN_URL, app.url))
+      return { file, prints }
+    }) as [{ file: string }, { file: string; prints: string }]
+    await runTypeScript(hello.file)
+    const { status, stdout, stderr } = await runTypeScript(live.file)
+    expect(status, stderr).toBe(0)
+    expect(stdout).toBe(live.prints)
+  })
+
+  it.each(['ts', 'typescript'])('have right types: %s', async (language) => {
+    using folder = folderOfPrograms()
+    writeFileSync(join(folder.path, 'hello.ts'), program(language).text)
     const settings = { extends: join(root, 'tsconfig.base.json'), files: ['hello.ts'] }
     writeFileSync(join(folder.path, 'tsconfig.json'), JSON.stringify(settings))
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
@@ -495,8 +576,70 @@ describe('the examples', () => {
     expect(failed.stderr).toContain('curl: (7)')
   })
 
-  it('are all run here', () => {
-    const programs = readdirSync(join(root, 'examples')).filter((name) => /\.(?!json)/.test(name))
-    expect(programs.sort()).toEqual(['chat.py', 'chat.ts', 'curl.sh'])
+  /** A program that runs until it is told to stop, and what it has printed. */
+  function start(command: string, args: string[]) {
+    const child = spawn(command, args, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] })
+    const ended = once(child, 'close')
+    let printed = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (part) => {
+        printed += part
+      })
+    }
+    return {
+      child,
+      prints: (text: string) => expect.poll(() => printed, { timeout: 30_000 }).toContain(text),
+      printed: () => printed,
+      async [Symbol.asyncDispose]() {
+        child.kill('SIGKILL')
+        await ended
+      },
+    }
+  }
+
+  it('live.ts is a chat between two terminals', async () => {
+    await using app = await createTestApp()
+    const terminal = (who: string) =>
+      start(process.execPath, [TSX, 'examples/live.ts', who, app.url])
+    await using customer = terminal('customer')
+    await customer.prints('(live)')
+    await using support = terminal('support')
+    await customer.prints('(they are there)')
+    customer.child.stdin.write('The QR code ')
+    await support.prints('(ABCD12345 types …)')
+    customer.child.stdin.write('does not open.\n')
+    await support.prints('ABCD12345: The QR code does not open.\n')
+    support.child.stdin.write('Which phone do you use?\n')
+    await customer.prints('Amara: Which phone do you use?\n')
+    const ended = once(customer.child, 'exit')
+    customer.child.stdin.end()
+    expect(await ended, customer.printed()).toEqual([0, null])
+
+    const failed = await runTypeScript('examples/live.ts', 'nobody')
+    expect(failed).toMatchObject({ status: 2, stderr: expect.stringContaining('usage') })
+  })
+
+  it('live.py follows the events, and goes on where it was when it is cut', async (context) => {
+    needs(context, 'python3')
+    await using app = await createTestApp({}, { streamLifetime: 1_000 })
+    await using reader = start('python3', ['examples/live.py', app.url])
+    await reader.prints('(live)')
+    const roomId = await openRoom(app)
+    await reader.prints('(room.created: ABCD12345)')
+    const lines: string[] = []
+    for (let n = 1; reader.printed().split('(live)').length < 4; n++) {
+      lines.push(`client: message ${n}`)
+      const message = { messageData: `message ${n}`, side: false, author: 'client' }
+      await app.fetch(`/api/v3/rooms/${roomId}/messages`, json(message))
+    }
+    await reader.prints(`${lines.at(-1)}\n`)
+    expect(reader.printed().match(/^client: .*$/gm)).toEqual(lines)
+  })
+
+  it('are all run here, and the page by livePage.test.ts', () => {
+    const files = readdirSync(join(root, 'examples')).filter(
+      (name) => !/^node_modules|json$/.test(name),
+    )
+    expect(files.sort()).toEqual(['chat.py', 'chat.ts', 'curl.sh', 'live.py', 'live.ts', 'page'])
   })
 })
