@@ -13,8 +13,8 @@ type Row = Record<string, unknown>
 /** Every table, after those that it refers to. */
 const tables = Object.keys(primaryKeys) as Table[]
 
-/** Rows that are in memory at once, and that share a commit. With it the rooms' parameters stay below SQLite's 32,766. */
-const BATCH = 500
+/** Rows that are in memory at once, and that share a commit. A room has 20 columns, a statement of SQLite 32,766 values. */
+const BATCH = 1_000
 
 /** How long the target may take to store so many, in milliseconds. */
 const STATEMENT_TIMEOUT = 10 * 60_000

@@ -201,7 +201,7 @@ const someContent: fc.Arbitrary<Content> = fc
 /** More rows than are copied at once. */
 function muchContent(): Partial<Content> {
   const org_id = 'DOWELL12345'
-  const messages = Array.from({ length: 1_500 }, (_, index) =>
+  const messages = Array.from({ length: 2_500 }, (_, index) =>
     messageRow({
       room_id: idOf(1 + (index % 3)),
       seq: 1 + Math.floor(index / 3),
@@ -214,7 +214,7 @@ function muchContent(): Partial<Content> {
       { id: org_id, created_at: 1, last_room_position: 3, last_event_position: messages.length },
     ],
     rooms: [1, 2, 3].map((position) =>
-      roomRow({ id: idOf(position), position, user_id: `${position}`, last_seq: 500 }),
+      roomRow({ id: idOf(position), position, user_id: `${position}`, last_seq: 834 }),
     ),
     messages,
     events: messages.map(({ room_id, seq }, index) => ({
@@ -283,7 +283,7 @@ test.for(['sqlite', 'postgres'] as const)(
       })
     }
     // Each run stored one batch: the organisation, the rooms, three of messages, three of events.
-    expect(starts).toEqual([0, 1, 4, 504, 1_004, 1_504, 2_004, 2_504, 3_004])
+    expect(starts).toEqual([0, 1, 4, 1_004, 2_004, 2_504, 3_504, 4_504, 5_004])
     expect(await rowsOf(target)).toEqual(await rowsOf(source))
     await (await migrated(target)).close()
   },
@@ -301,7 +301,7 @@ describe('a copy that was interrupted', () => {
     const source = `sqlite:${join(folder.path, 'source.db')}`
     await fill(source, muchContent())
     const stopped = copy(source, store.url, ({ done }) => {
-      if (done > 600) throw new Error('interrupted')
+      if (done > 1_004) throw new Error('interrupted')
     })
     await expect(stopped).rejects.toThrow('interrupted')
     return { source, target: store.url, folder }
@@ -318,7 +318,7 @@ describe('a copy that was interrupted', () => {
     await change(target, `update messages set message_data = 'message 4' where id = '${idOf(3)}'`)
     const { reason, message } = await refusalOf(source, target)
     expect(reason).toBe('copy-differs')
-    expect(message).toContain('in messages (1500 rows in the source, 1500 in the target);')
+    expect(message).toContain('in messages (2500 rows in the source, 2500 in the target);')
     // Not the second time either: it stays unfinished.
     expect((await refusalOf(source, target)).reason).toBe('copy-differs')
   })
@@ -326,7 +326,7 @@ describe('a copy that was interrupted', () => {
   test('is found to differ when one of its rows is gone', async () => {
     const { source, target } = await interrupted()
     await change(target, `delete from messages where id = '${idOf(0)}'`)
-    expect((await refusalOf(source, target)).message).toContain('1499 in the target')
+    expect((await refusalOf(source, target)).message).toContain('2499 in the target')
   })
 
   test('does not go on when its source was written to', async () => {
