@@ -124,7 +124,7 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
   }
 }
 
-/** As whom a caller writes: a token only as itself. */
+/** As whom a caller writes and reads: a token only as itself. */
 export interface Voice {
   readonly side: boolean
   readonly author: string
@@ -168,6 +168,23 @@ export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
     input: ({ room }, voice) => ({ roomId: room, messageData: 'hello', ...voice }),
   },
   getMessages: { about: 'room', input: ({ room }) => ({ roomId: room }) },
+  getRoomSnapshot: {
+    about: 'room',
+    input: ({ room }, { author, side }) => ({ roomId: room, readerId: author, readerSide: side }),
+  },
+  markRead: {
+    about: 'room',
+    input: ({ room }, { author, side }) => ({
+      roomId: room,
+      seq: 1,
+      readerId: author,
+      readerSide: side,
+    }),
+  },
+  setTyping: {
+    about: 'room',
+    input: ({ room }, { author, side }) => ({ roomId: room, isTyping: true, userId: author, side }),
+  },
   createUserToken: {
     about: 'organisation',
     input: ({ id, customer }) => ({ orgId: id, userId: customer, side: false }),

@@ -156,6 +156,8 @@ async function cases(): Promise<Case[]> {
   const clientMessageId = 'every-answer-0001'
   const message = { messageData: 'message', side: true, author: 'client' }
   const messageV2 = { message_data: 'message', side: true, auther: 'client' }
+  const reader = { readerId: 'client', readerSide: false }
+  const person = { userId: 'client', side: false }
   const room = { userId: 'new', orgId, portfolioName: 'umair', productName: 'LOGIN' }
   const roomV2 = { ...documentedRoom, org_id: orgId }
   const v3 = '/api/v3/rooms'
@@ -165,10 +167,10 @@ async function cases(): Promise<Case[]> {
 
   const group = (operation: string, answers: [Case['answer'], string, RequestInit?][]): Case[] =>
     answers.map(([answer, path, init]) => ({ operation, path, answer, ...(init && { init }) }))
-  const withBody = (path: string): [Case['answer'], string, RequestInit][] => [
-    ['400 PARSE_ERROR', path, broken],
-    ['413 PAYLOAD_TOO_LARGE', path, json({ messageData: tooLarge })],
-    ['415 UNSUPPORTED_MEDIA_TYPE', path, xml],
+  const withBody = (path: string, method = 'POST'): [Case['answer'], string, RequestInit][] => [
+    ['400 PARSE_ERROR', path, { ...broken, method }],
+    ['413 PAYLOAD_TOO_LARGE', path, json({ messageData: tooLarge }, method)],
+    ['415 UNSUPPORTED_MEDIA_TYPE', path, { ...xml, method }],
   ]
   const DELETE = { method: 'DELETE' }
 
@@ -182,6 +184,7 @@ async function cases(): Promise<Case[]> {
     ...group('listRooms', [
       ['200', `${v3}?orgId=${orgId}`],
       ['200', `${v3}?orgId=${orgId}&productName=WIFIQRCODE&limit=1`],
+      ['200', `${v3}?orgId=${orgId}&readerId=client&readerSide=true`],
       ['400 BAD_REQUEST', `${v3}?orgId=${orgId}&limit=0`],
       ['414 URI_TOO_LONG', `${v3}?orgId=${tooLong}`],
     ]),
@@ -211,6 +214,28 @@ async function cases(): Promise<Case[]> {
       ['400 BAD_REQUEST', `${v3}/${active}/messages?before=x`],
       ['404 NOT_FOUND', `${v3}/${unknownId}/messages`],
       ['414 URI_TOO_LONG', `${v3}/${active}/messages?after=${tooLong}`],
+    ]),
+    ...group('getRoomSnapshot', [
+      ['200', `${v3}/${active}/snapshot`],
+      ['200', `${v3}/${closed}/snapshot?limit=1&readerId=client&readerSide=false`],
+      ['400 BAD_REQUEST', `${v3}/${active}/snapshot?readerId=client`],
+      ['404 NOT_FOUND', `${v3}/${unknownId}/snapshot`],
+      ['414 URI_TOO_LONG', `${v3}/${active}/snapshot?readerId=${tooLong}`],
+    ]),
+    ...group('markRead', [
+      ['200', `${v3}/${active}/read-marker`, json({ seq: 1, ...reader }, 'PUT')],
+      ['200', `${v3}/${closed}/read-marker`, json({ seq: 1, ...reader }, 'PUT')],
+      ['400 BAD_REQUEST', `${v3}/${active}/read-marker`, json({ seq: 1 }, 'PUT')],
+      ['404 NOT_FOUND', `${v3}/${unknownId}/read-marker`, json({ seq: 1, ...reader }, 'PUT')],
+      ...withBody(`${v3}/${active}/read-marker`, 'PUT'),
+    ]),
+    ...group('setTyping', [
+      ['200', `${v3}/${active}/typing`, json({ isTyping: true, ...person })],
+      ['200', `${v3}/${active}/typing`, json({ isTyping: false, ...person })],
+      ['400 BAD_REQUEST', `${v3}/${active}/typing`, json({ isTyping: true })],
+      ['404 NOT_FOUND', `${v3}/${unknownId}/typing`, json({ isTyping: true, ...person })],
+      ['409 ROOM_CLOSED', `${v3}/${closed}/typing`, json({ isTyping: true, ...person })],
+      ...withBody(`${v3}/${active}/typing`),
     ]),
     ...group('deleteRoom', [
       ['200', `${v3}/${active}?isActive=true`, DELETE],
@@ -311,6 +336,8 @@ describe('the running server', () => {
         'listRooms',
         'getRoomById',
         'getMessages',
+        'getRoomSnapshot',
+        'setTyping',
         'listRoomsV2',
       ]
       expect(unmet).toEqual(reads.map((read) => `${read} 503 SERVICE_UNAVAILABLE`))

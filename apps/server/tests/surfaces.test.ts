@@ -18,7 +18,8 @@ import { createTestApp, json, type TestApp } from './support.ts'
  * whichever of them, each answers what the model does.
  */
 
-type Items = { messages: Message; rooms: Room }
+type RoomListItem = Outputs['listRooms']['items'][number]
+type Items = { messages: Message; rooms: RoomListItem }
 type Page<Item> = Pick<Outputs['listRooms'], 'before' | 'after' | 'hasBefore' | 'hasAfter'> & {
   items: Item[]
 }
@@ -253,7 +254,7 @@ const productCodes = { LOGIN: '28', elsewhere: 'elsewhere' } as const
 
 class World {
   readonly rooms: ModelRoom[] = []
-  readonly lists = new Map<string, List<Room>>()
+  readonly lists = new Map<string, List<RoomListItem>>()
   readonly #tick: () => Date
 
   constructor(tick: () => Date) {
@@ -261,12 +262,16 @@ class World {
   }
 
   /** The list that a caller of listRooms sees; made anew, as rooms change, but with the cursors given before. */
-  list(input: { orgId: string; productName?: string | undefined }): List<Room> {
+  list(input: { orgId: string; productName?: string | undefined }): List<RoomListItem> {
     const key = `${input.orgId} ${input.productName}`
-    const list = this.lists.get(key) ?? new List<Room>()
+    const list = this.lists.get(key) ?? new List<RoomListItem>()
     this.lists.set(key, list)
     const ofOrg = this.rooms.filter(({ view }) => view.orgId === input.orgId)
-    const entries = ofOrg.map(({ view }, index) => ({ position: index + 1, item: view }))
+    const entries = ofOrg.map(({ view }, index) => ({
+      position: index + 1,
+      // No caller here names a reader.
+      item: { ...view, unread: null },
+    }))
     list.entries.length = 0
     list.entries.push(
       ...entries.filter(

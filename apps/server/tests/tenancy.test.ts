@@ -59,6 +59,10 @@ function membersOf(of: Organisation): Member[] {
   ]
 }
 
+function readerOf({ author, side }: Voice) {
+  return { readerId: author, readerSide: side }
+}
+
 describe('random operations of three organisations', () => {
   /** What one random call aims at. */
   interface Aim {
@@ -67,6 +71,7 @@ describe('random operations of three organisations', () => {
     readonly keyId: string
     readonly word: string
     readonly flag: boolean
+    readonly limit: number
     readonly paging: Record<string, unknown>
   }
 
@@ -80,7 +85,11 @@ describe('random operations of three organisations', () => {
     }),
     getRoomById: ({ roomId }) => ({ roomId }),
     deleteRoom: ({ roomId, flag }) => ({ roomId, isActive: flag }),
-    listRooms: ({ org, paging }) => ({ orgId: org.id, ...paging }),
+    listRooms: ({ org, paging, flag }, { voice }) => ({
+      orgId: org.id,
+      ...paging,
+      ...(flag ? readerOf(voice) : {}),
+    }),
     createMessage: ({ roomId, word, flag }, by) => ({
       roomId,
       messageData: `${by.of.id} says ${word}`,
@@ -88,6 +97,14 @@ describe('random operations of three organisations', () => {
       ...(flag ? { clientMessageId: `${word}-0123456789abcdef` } : {}),
     }),
     getMessages: ({ roomId, paging }) => ({ roomId, ...paging }),
+    getRoomSnapshot: ({ roomId }, { voice }) => ({ roomId, ...readerOf(voice) }),
+    markRead: ({ roomId, limit }, { voice }) => ({ roomId, seq: limit, ...readerOf(voice) }),
+    setTyping: ({ roomId, flag }, { voice: { author, side } }) => ({
+      roomId,
+      isTyping: flag,
+      userId: author,
+      side,
+    }),
     createUserToken: ({ org, flag, roomId, word }, by) => ({
       orgId: org.id,
       userId: `${by.of.id} user`,
@@ -269,6 +286,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     listRooms: ({ org }) => [
       { orgId: org },
       { orgId: org, productName: 'WIFIQRCODE' },
+      { orgId: org, readerId: 'anyone', readerSide: true },
       { orgId: org, after: cursor('r'), limit: 1 },
     ],
     createMessage: ({ room }, voice) => [
@@ -279,6 +297,12 @@ describe('a row that is not the caller’s is a row that is not there', () => {
       { roomId: room },
       { roomId: room, before: cursor('m') },
       { roomId: room, around: message },
+    ],
+    getRoomSnapshot: ({ room }, voice) => [{ roomId: room, ...readerOf(voice) }],
+    markRead: ({ room }, voice) => [{ roomId: room, seq: 1, ...readerOf(voice) }],
+    setTyping: ({ room }, { author, side }) => [
+      { roomId: room, isTyping: true, userId: author, side },
+      { roomId: room, isTyping: false, userId: author, side },
     ],
     createUserToken: ({ org, room }) => [
       { orgId: org, userId: 'a', side: true },
@@ -310,6 +334,9 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     'deleteRoom',
     'createMessage',
     'getMessages',
+    'getRoomSnapshot',
+    'markRead',
+    'setTyping',
   ]
 
   /** An answer without what differs between any two answers. */

@@ -72,5 +72,27 @@ export const boolean = z.boolean({
   error: (issue) => (issue.input === undefined ? 'is required' : 'must be true or false'),
 })
 
+/** Who reads: for whom unread messages are counted, and whose read marker is meant. */
+export const reader = {
+  readerId: name
+    .meta({ description: 'The user who reads, for a caller without a user token.' })
+    .optional(),
+  readerSide: boolean
+    .meta({ description: "The reader's side, together with `readerId`." })
+    .optional(),
+}
+
+export const unread = z.int().nonnegative().meta({
+  description:
+    "How many messages of the other side lie after the reader's marker, deleted ones left out.",
+  example: 1,
+})
+
+/** The same where there may be no reader. */
+export const unreadOfReader = unread.nullable().meta({
+  description:
+    "How many messages of the other side lie after the reader's marker, deleted ones left out; null when no reader is named.",
+})
+
 /** A point in time. A real Date in tRPC; ISO 8601 in UTC, with milliseconds, in JSON. */
 export const time = z.date().meta({ type: 'string', format: 'date-time' })

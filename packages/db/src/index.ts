@@ -28,6 +28,12 @@ export {
 } from './queries/messages.ts'
 export { nextPosition, organisationsAfter } from './queries/organisations.ts'
 export {
+  findReadMarker,
+  moveReadMarker,
+  newestReadMarkers,
+  unreadCounts,
+} from './queries/readMarkers.ts'
+export {
   advanceRoom,
   findActiveRoom,
   findRoom,

@@ -7,6 +7,7 @@ import * as apiKeys from '../src/queries/apiKeys.ts'
 import * as auditEvents from '../src/queries/auditEvents.ts'
 import * as messages from '../src/queries/messages.ts'
 import * as organisations from '../src/queries/organisations.ts'
+import * as readMarkers from '../src/queries/readMarkers.ts'
 import * as rooms from '../src/queries/rooms.ts'
 import * as signingKeys from '../src/queries/signingKeys.ts'
 import type { Tables } from '../src/tables.ts'
@@ -26,6 +27,7 @@ const byProduct =
 const byUser = 'SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=? AND position'
 const keyId = idOf(1)
 const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
+const reader = { userId: 'reader 1', side: true }
 const update = { roomId, lastMessage: 'message', side: false, now: 1 }
 
 /** One call of each query for each text that it can have, and the plan of each of its statements. */
@@ -147,6 +149,55 @@ const cases: Record<string, Case[]> = {
       ]),
     ),
   ],
+  moveReadMarker: [
+    ...([1, 99_999] as const).map(
+      (seq): Case => [
+        `(to ${seq})`,
+        (db) => readMarkers.moveReadMarker(db, { ...message, ...reader, seq, now: 1 }),
+        [[]],
+      ],
+    ),
+    [
+      '(new)',
+      (db) =>
+        readMarkers.moveReadMarker(db, { ...message, userId: 'new', side: true, seq: 1, now: 1 }),
+      [[]],
+    ],
+  ],
+  findReadMarker: [
+    [
+      '',
+      (db) => readMarkers.findReadMarker(db, { ...message, ...reader }),
+      [['SEARCH read_markers USING PRIMARY KEY (org_id=? AND room_id=? AND side=? AND user_id=?)']],
+    ],
+  ],
+  newestReadMarkers: [
+    [
+      '',
+      (db) => readMarkers.newestReadMarkers(db, { ...message, limit: 100 }),
+      [['SEARCH read_markers USING INDEX read_markers_by_time (org_id=? AND room_id=?)']],
+    ],
+  ],
+  unreadCounts: [true, false].map((side) => [
+    `(${side ? 'support' : 'customer'})`,
+    (db) =>
+      readMarkers.unreadCounts(db, {
+        orgId,
+        roomIds: [roomId, idOf(2), idOf(999_999)],
+        userId: 'reader 1',
+        side,
+      }),
+    [
+      [
+        'SCAN listed VIRTUAL TABLE INDEX 1:',
+        'SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (id=?)',
+        'SEARCH marker USING PRIMARY KEY (org_id=? AND room_id=? AND side=? AND user_id=?) LEFT-JOIN',
+        'SEARCH last_read USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?) LEFT-JOIN',
+        'CORRELATED SCALAR SUBQUERY 1',
+        'SEARCH deleted USING COVERING INDEX messages_deleted (org_id=? AND room_id=? AND side=? AND seq>?)',
+      ],
+    ],
+  ]),
   insertApiKey: [
     [
       '',
@@ -242,6 +293,7 @@ const cases: Record<string, Case[]> = {
 const harmless: Record<string, string> = {
   anyApiKeyExists: 'stops at the first row',
   listSigningKeys: 'wants all rows, and there are a handful',
+  unreadCounts: 'goes through the list that it is given',
 }
 
 function listing(where: Partial<Parameters<typeof rooms.roomsNextTo>[1]>): Run {
@@ -337,8 +389,8 @@ function fill(connection: Sqlite.Database, size: number): void {
   /** 0 for half of all, 1 for a quarter, and so on. */
   const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
   connection.transaction(() => {
-    // The room and the organisation that the cases name are always there.
-    for (let i = 0; i < Math.max(1, size / 4); i++) {
+    // The room and the organisation that the cases name are always there, and so many rooms that no scan is as good.
+    for (let i = 0; i < Math.max(3, size / 4); i++) {
       const org = `org ${i === 0 ? 0 : skewed(i)}`
       const position = (positions.get(org) ?? 0) + 1
       positions.set(org, position)
@@ -364,6 +416,12 @@ function fill(connection: Sqlite.Database, size: number): void {
         apiKeyRow({ id, org_id, position, revoked_at: i > 1 && i % 3 === 0 ? 1 : null }),
       )
       insert('audit_events', auditEventRow({ id, org_id, position }))
+    }
+    for (let i = 0; i < Math.max(1, size / 8); i++) {
+      // One room that very many people read, and others.
+      const room_id = i % 2 === 0 ? roomId : idOf((i % 50) + 1)
+      const marker = { room_id, side: i % 3 === 0 ? 1 : 0, user_id: `reader ${i}` }
+      insert('read_markers', { org_id: orgId, ...marker, seq: i, updated_at: i })
     }
     for (let i = 0; i < 5; i++) {
       insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })

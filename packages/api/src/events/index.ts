@@ -3,6 +3,7 @@ import { listEventsProcedure } from './listEvents.ts'
 import { onInboxEventsProcedure } from './onInboxEvents.ts'
 import { onRoomEventsProcedure } from './onRoomEvents.ts'
 import { onUserEventsProcedure } from './onUserEvents.ts'
+import { setTypingProcedure } from './setTyping.ts'
 
 export const eventProcedures = {
   listEvents: listEventsProcedure,
@@ -10,4 +11,5 @@ export const eventProcedures = {
   onInboxEvents: onInboxEventsProcedure,
   onUserEvents: onUserEventsProcedure,
   createStreamToken: createStreamTokenProcedure,
+  setTyping: setTypingProcedure,
 }

@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts'
 import { Presence } from './presence.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
 import { EventStream, type RoomRef, type StreamFilter, type Tail, toRoomRef } from './stream.ts'
+import { Typing } from './typing.ts'
 
 export interface LiveOptions {
   readonly clock: () => number
@@ -36,6 +37,7 @@ const PAGE = 500
  * other processes wrote is found by looking now and then.
  */
 export class Live {
+  readonly typing: Typing
   readonly #db: Database
   readonly #options: LiveOptions
   readonly #tails = new Map<string, OrgTail>()
@@ -53,6 +55,7 @@ export class Live {
     this.#presence = new Presence((room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
+    this.typing = new Typing(options.clock, (event, room) => this.publish(event, room))
     this.#stopListening = db.onEvents((orgIds) => {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
     })
@@ -117,6 +120,7 @@ export class Live {
     clearInterval(this.#sweeping)
     this.#stopListening()
     this.#presence.close()
+    this.typing.close()
   }
 
   #presenceOf(room: RoomRef): StreamEvent {

@@ -1,9 +1,9 @@
-import type { LoggedEvent } from '@dowell-chat/db'
+import type { LoggedEvent, ReadMarkerRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import { id, time } from '../fields.ts'
 import { exampleMessage, Message, toMessage } from '../messages/schema.ts'
 import { Room, toRoom } from '../rooms/schema.ts'
-import { encodeEventCursor } from './cursor.ts'
+import { type EventCursor, encodeEventCursor } from './cursor.ts'
 
 const cursor = z.string().meta({
   description:
@@ -17,8 +17,15 @@ const position = z.int().nonnegative().meta({
   example: 17,
 })
 
+/** A place in an organisation's event log. */
+export const logPlace = { position, cursor }
+
+export function toLogPlace(place: EventCursor): { position: number; cursor: string } {
+  return { position: place.position, cursor: encodeEventCursor(place) }
+}
+
 /** What every event in the log has. */
-const durable = { position, cursor, orgId: z.string(), roomId: id, createdAt: time }
+const durable = { ...logPlace, orgId: z.string(), roomId: id, createdAt: time }
 
 export const ReadMarker = z
   .object({
@@ -33,6 +40,24 @@ export const ReadMarker = z
   })
   .meta({ id: 'ReadMarker', additionalProperties: true })
 export type ReadMarker = z.output<typeof ReadMarker>
+
+export function toReadMarker(row: ReadMarkerRow): ReadMarker {
+  return {
+    roomId: row.room_id,
+    userId: row.user_id,
+    side: row.side === 1,
+    seq: row.seq,
+    updatedAt: new Date(row.updated_at),
+  }
+}
+
+export const exampleReadMarker = {
+  roomId: exampleMessage.roomId,
+  userId: 'ABCD12345',
+  side: false,
+  seq: 1,
+  updatedAt: '2023-08-29T05:10:24.000Z',
+}
 
 export const RoomEvent = z
   .object({
@@ -90,8 +115,7 @@ export const ReadyEvent = z
     type: z.literal('ready').meta({
       description: 'Everything up to here was sent; what follows is live.',
     }),
-    position,
-    cursor,
+    ...logPlace,
   })
   .meta({ id: 'ReadyEvent', additionalProperties: true })
 
@@ -107,8 +131,7 @@ export const ResetEvent = z
       description:
         'too_old: the log no longer reaches back to the cursor. too_far: more events lie between than are replayed. unknown: the cursor is not one of this log.',
     }),
-    position,
-    cursor,
+    ...logPlace,
   })
   .meta({ id: 'ResetEvent', additionalProperties: true })
 
@@ -143,8 +166,7 @@ export type StreamEvent = z.output<typeof StreamEvent>
 export function toEvent({ event, room, message }: LoggedEvent): Event {
   const { position, org_id: orgId, room_id: roomId } = event
   const base = {
-    position,
-    cursor: encodeEventCursor({ orgId, position }),
+    ...toLogPlace({ orgId, position }),
     orgId,
     roomId,
     createdAt: new Date(event.created_at),

@@ -6,8 +6,14 @@ import {
   type RoomRow,
 } from '@dowell-chat/db'
 import { type TrackedEnvelope, tracked } from '@trpc/server'
-import { decodeEventCursor, encodeEventCursor } from './cursor.ts'
-import { type EndReason, type ResetReason, type StreamEvent, toEvent } from './schema.ts'
+import { decodeEventCursor } from './cursor.ts'
+import {
+  type EndReason,
+  type ResetReason,
+  type StreamEvent,
+  toEvent,
+  toLogPlace,
+} from './schema.ts'
 
 /** What tells which streams an event about a room is for. */
 export interface RoomRef {
@@ -237,8 +243,6 @@ export class EventStream implements AsyncIterable<Yielded> {
   }
 
   #place(): { position: number; cursor: string } {
-    const { orgId } = this.filter
-    const position = this.#position
-    return { position, cursor: encodeEventCursor({ orgId, position }) }
+    return toLogPlace({ orgId: this.filter.orgId, position: this.#position })
   }
 }

@@ -45,7 +45,7 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
   if (isLongerThan(input.messageData, messageMaxChars)) {
     throw badField('messageData', `must have at most ${messageMaxChars} characters`)
   }
-  return deps.db.write(async (tx) => {
+  const answer = await deps.db.write(async (tx) => {
     if (input.clientMessageId !== undefined) {
       const earlier = await findEarlier(tx, scope, {
         ...input,
@@ -84,6 +84,9 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
     })
     return { message: toMessage(row), replayed: false }
   })
+  const { roomId, author: userId, side } = input
+  deps.live.typing.stop(roomId, { userId, side })
+  return answer
 }
 
 /** A token speaks for one person on one side: not as the other side, nor as someone else, nor a customer as the system. */

@@ -1,33 +1,44 @@
-import { findRoom, roomsNextTo } from '@dowell-chat/db'
+import { findRoom, roomsNextTo, unreadCounts } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
+import { type Person, personOf } from '../auth/person.ts'
 import type { Deps } from '../context.ts'
 import { badField } from '../errors.ts'
+import { reader } from '../fields.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
 import { positionPage } from '../positionPage.ts'
 import { procedure } from '../trpc.ts'
-import { exampleRoom, listing, Room, toRoom } from './schema.ts'
+import { exampleRoom, listing, type Room, RoomListItem, toRoom } from './schema.ts'
 
-const input = z.strictObject({ ...listing, ...pageInput })
+const input = z.strictObject({ ...listing, ...reader, ...pageInput })
 
-const output = pageOf(Room).meta({ id: 'RoomPage', additionalProperties: true })
+const output = pageOf(RoomListItem).meta({ id: 'RoomPage', additionalProperties: true })
 
 /**
  * An organisation's rooms in the order in which they were opened, deleted ones too; for a customer only their own.
  * Without a cursor: the newest page.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor, or for
+ *   half of a reader
  */
 export async function listRooms(
   deps: Deps,
   actor: Actor,
-  { limit = DEFAULT_LIMIT, orgId, productName, ...place }: z.output<typeof input>,
-): Promise<Page<Room>> {
+  {
+    limit = DEFAULT_LIMIT,
+    orgId,
+    productName,
+    readerId,
+    readerSide,
+    ...place
+  }: z.output<typeof input>,
+): Promise<Page<RoomListItem>> {
   const scope = authorise(actor, 'listRooms')
   requireOrganisation(scope, orgId)
+  const reader = personOf(actor, ['readerId', readerId], ['readerSide', readerSide])
   const seen = { ...scope, orgId }
-  return positionPage(
+  const page = await positionPage(
     {
       tag: 'r',
       next: (where) => roomsNextTo(deps.db.read, { ...seen, productName, ...where }),
@@ -44,6 +55,20 @@ export async function listRooms(
     limit,
     placeOf('r', place),
   )
+  return withUnread(deps, orgId, reader, page)
+}
+
+/** Says of each room of a page what a reader has not read: one statement for all of them. */
+async function withUnread(
+  deps: Deps,
+  orgId: string,
+  reader: Person | undefined,
+  page: Page<Room>,
+): Promise<Page<RoomListItem>> {
+  const roomIds = page.items.map(({ id }) => id)
+  const counts = reader && (await unreadCounts(deps.db.read, { orgId, roomIds, ...reader }))
+  const items = page.items.map((room) => ({ ...room, unread: counts?.get(room.id) ?? null }))
+  return { ...page, items }
 }
 
 export const listRoomsProcedure = procedure
@@ -60,7 +85,7 @@ export const listRoomsProcedure = procedure
     example: {
       input: { orgId: 'DOWELL12345', productName: 'WIFIQRCODE', limit: 50 },
       output: {
-        items: [exampleRoom],
+        items: [{ ...exampleRoom, unread: null }],
         before: 'cjow',
         after: 'cjox',
         hasBefore: false,

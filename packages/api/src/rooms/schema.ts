@@ -1,6 +1,6 @@
 import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { id, name, time } from '../fields.ts'
+import { id, name, time, unreadOfReader } from '../fields.ts'
 
 /** What a room's `messageData` says while nobody has written. */
 export const GREETING = 'How may I help you'
@@ -62,6 +62,13 @@ export const Room = z
   })
   .meta({ id: 'Room', additionalProperties: true })
 export type Room = z.output<typeof Room>
+
+/** A room in a list, with what a reader has not read of it. */
+export const RoomListItem = Room.extend({ unread: unreadOfReader }).meta({
+  id: 'RoomListItem',
+  additionalProperties: true,
+})
+export type RoomListItem = z.output<typeof RoomListItem>
 
 export function toRoom(row: RoomRow): Room {
   return {

@@ -89,6 +89,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addPrimaryKeyConstraint('read_markers_by_reader', ['org_id', 'room_id', 'side', 'user_id'])
     .modifyEnd(sql`strict, without rowid`)
     .execute()
+  await db.schema
+    .createIndex('read_markers_by_time')
+    .on('read_markers')
+    .columns(['org_id', 'room_id', 'updated_at'])
+    .execute()
 
   // What happened, and to what, but not what it looked like: an event is read together with its room and message, so the
   // log holds no content that somebody deleted.

@@ -1,0 +1,118 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { EphemeralEvent } from '../src/events/schema.ts'
+import { Typing } from '../src/events/typing.ts'
+
+const room = { id: 'room', orgId: 'org', userId: 'ann', productName: 'LOGIN' }
+const ann = { userId: 'ann', side: false }
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+/** Notes what is told, and when. */
+function createTyping() {
+  const told: [at: number, who: string, isTyping: boolean][] = []
+  const begin = Date.now()
+  const typing = new Typing(Date.now, (event: EphemeralEvent) => {
+    if (event.type !== 'typing') throw new Error(`${event.type} of Typing`)
+    const silence = event.isTyping ? 6_000 : 0
+    expect(event.expiresAt.getTime()).toBe(Date.now() + silence)
+    told.push([Date.now() - begin, `${event.roomId} ${event.side} ${event.userId}`, event.isTyping])
+  })
+  return { typing, told }
+}
+
+/** What is told of one person, who does this at these times. Written down from the rules, without a timer. */
+function expected(steps: readonly (readonly [at: number, isTyping: boolean])[]) {
+  const told: [at: number, isTyping: boolean][] = []
+  let toldAt = Number.NEGATIVE_INFINITY
+  let silentAt: number | undefined
+  const stop = (at: number) => {
+    if (silentAt !== undefined) told.push([at, false])
+    silentAt = undefined
+  }
+  for (const [at, isTyping] of [...steps, [Number.POSITIVE_INFINITY, false] as const]) {
+    if (silentAt !== undefined && silentAt <= at) stop(silentAt)
+    if (!isTyping) stop(at)
+    else if (at - toldAt >= 2_000) {
+      told.push([at, true])
+      toldAt = at
+      silentAt = at + 6_000
+    } else if (silentAt !== undefined) silentAt = at + 6_000
+  }
+  return told
+}
+
+test('what is told follows the rules, for each person in each room alone', () => {
+  const people = [
+    [room, ann],
+    [room, { userId: 'ann', side: true }],
+    [{ ...room, id: 'other' }, ann],
+  ] as const
+  const step = fc.record({
+    who: fc.nat({ max: people.length - 1 }),
+    isTyping: fc.boolean(),
+    // Also exactly at the limits.
+    wait: fc.oneof(fc.constantFrom(0, 1_999, 2_000, 5_999, 6_000), fc.nat({ max: 8_000 })),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const { typing, told } = createTyping()
+      const said: [at: number, who: number, isTyping: boolean][] = []
+      let at = 0
+      for (const { who, isTyping, wait } of steps) {
+        vi.advanceTimersByTime(wait)
+        at += wait
+        said.push([at, who, isTyping])
+        const [where, person] = people[who] as (typeof people)[number]
+        if (isTyping) typing.start(where, person)
+        else typing.stop(where.id, person)
+      }
+      vi.advanceTimersByTime(6_000)
+      for (const [index, [where, { userId, side }]] of people.entries()) {
+        const name = `${where.id} ${side} ${userId}`
+        const own = told.filter(([, who]) => who === name).map(([at, , typed]) => [at, typed])
+        const done = said
+          .filter(([, who]) => who === index)
+          .map(([at, , typed]) => [at, typed] as const)
+        expect(own).toEqual(expected(done))
+      }
+      // Nobody is remembered once there is nothing to tell.
+      expect(vi.getTimerCount()).toBe(0)
+    }),
+  )
+})
+
+test('a start answers when it lapses, and one that nobody hears lapses at once', () => {
+  const { typing, told } = createTyping()
+  const begin = Date.now()
+  expect(typing.start(room, ann)).toBe(begin + 6_000)
+  vi.advanceTimersByTime(1_000)
+  expect(typing.start(room, ann)).toBe(begin + 7_000)
+  expect(typing.stop(room.id, ann)).toBe(begin + 1_000)
+  expect(typing.start(room, ann)).toBe(begin + 1_000)
+  expect(told.map(([at, , isTyping]) => [at, isTyping])).toEqual([
+    [0, true],
+    [1_000, false],
+  ])
+})
+
+test('of more people than fit nobody hears, until others are silent', () => {
+  const { typing, told } = createTyping()
+  for (let i = 0; i < 10_000; i++) typing.start(room, { userId: `user ${i}`, side: false })
+  expect(typing.start(room, ann)).toBe(Date.now())
+  expect(told).toHaveLength(10_000)
+  // Who is known goes on.
+  expect(typing.start(room, { userId: 'user 0', side: false })).toBe(Date.now() + 6_000)
+  vi.advanceTimersByTime(6_000)
+  expect(typing.start(room, ann)).toBe(Date.now() + 6_000)
+})
+
+test('nothing is told, and no timer waits, once it is closed', () => {
+  const { typing, told } = createTyping()
+  typing.start(room, ann)
+  typing.close()
+  expect(vi.getTimerCount()).toBe(0)
+  vi.advanceTimersByTime(10_000)
+  expect(told).toHaveLength(1)
+})
