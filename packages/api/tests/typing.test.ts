@@ -13,7 +13,7 @@ afterEach(() => void vi.useRealTimers())
 function createTyping() {
   const told: [at: number, who: string, isTyping: boolean][] = []
   const begin = Date.now()
-  const typing = new Typing(Date.now, (event: EphemeralEvent) => {
+  const typing = new Typing(Date.now, undefined, (event: EphemeralEvent) => {
     if (event.type !== 'typing') throw new Error(`${event.type} of Typing`)
     const silence = event.isTyping ? 6_000 : 0
     expect(event.expiresAt.getTime()).toBe(Date.now() + silence)

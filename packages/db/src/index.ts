@@ -1,5 +1,6 @@
 export { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 export { DatabaseError } from './errors.ts'
+export type { Peers } from './peers.ts'
 export {
   anyApiKeyExists,
   apiKeysNextTo,

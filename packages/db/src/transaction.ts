@@ -52,7 +52,14 @@ const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
 
 type QueueDialect = Omit<
   OpenedDialect,
-  'reader' | 'writer' | 'migrator' | 'location' | 'check' | 'close' | 'isUniqueViolation'
+  | 'reader'
+  | 'writer'
+  | 'migrator'
+  | 'location'
+  | 'openLine'
+  | 'check'
+  | 'close'
+  | 'isUniqueViolation'
 >
 
 /** This job ended the whole transaction: it had no savepoint, or a statement of it did so, as on a full disk. */

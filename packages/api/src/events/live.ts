@@ -1,8 +1,8 @@
 import { type Database, eventLogBounds, eventLogHeads, eventsInRange } from '@dowell-chat/db'
 import { type Actor, actorKey } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
-import { Presence } from './presence.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
+import { SharedPresence } from './sharedPresence.ts'
 import { EventStream, type RoomRef, type StreamFilter, type Tail, toRoomRef } from './stream.ts'
 import { Typing } from './typing.ts'
 
@@ -43,7 +43,7 @@ export class Live {
   readonly #tails = new Map<string, OrgTail>()
   readonly #streams = new Map<EventStream, { actor: Actor; endsAt: number; expires: boolean }>()
   readonly #perActor = new Map<string, number>()
-  readonly #presence: Presence
+  readonly #presence: SharedPresence
   readonly #stopListening: () => void
   readonly #sweeping: NodeJS.Timeout
   #sweepRuns = false
@@ -52,10 +52,10 @@ export class Live {
   constructor(db: Database, options: LiveOptions) {
     this.#db = db
     this.#options = options
-    this.#presence = new Presence((room, state) =>
+    this.#presence = new SharedPresence(options.clock, db.peers, (room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
-    this.typing = new Typing(options.clock, (event, room) => this.publish(event, room))
+    this.typing = new Typing(options.clock, db.peers, (event, room) => this.publish(event, room))
     this.#stopListening = db.onEvents((orgIds) => {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
     })
@@ -102,7 +102,7 @@ export class Live {
     return stream
   }
 
-  /** Tells those who listen now; kept nowhere. */
+  /** Tells those who listen to this process now; kept nowhere. */
   publish(event: EphemeralEvent, room: RoomRef): void {
     this.#tails.get(room.orgId)?.deliver(event, room)
   }
