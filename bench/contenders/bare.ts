@@ -23,6 +23,8 @@ interface MessageRow {
   client_message_id: string | null
   is_active: 0 | 1
   created_at: number
+  edited_at: number | null
+  deleted_at: number | null
 }
 
 interface RoomRow {
@@ -35,6 +37,11 @@ interface RoomRow {
   product_name: string
   room_room_id: string
   is_active: 0 | 1
+  subject: string | null
+  status: string
+  assignee: string | null
+  labels: string
+  custom: string
   last_seq: number
   last_message: string | null
   created_at: number
@@ -55,7 +62,8 @@ const sql = {
   room: db.prepare('select org_id, last_seq from rooms where id = ?'),
   // Without the casts SQLite looks at the values while it plans, and so plans anew at every call.
   page: db.prepare(
-    `select id, room_id, seq, message_data, side, author, message_type, client_message_id, is_active, created_at
+    `select id, room_id, seq, message_data, side, author, message_type, client_message_id, is_active, created_at,
+      edited_at, deleted_at
       from messages where org_id = cast(? as text) and room_id = cast(? as text) and seq > ? and seq <= ? order by seq`,
   ),
   rooms: db.prepare(
@@ -157,6 +165,8 @@ function createMessage(
       client_message_id: null,
       is_active: 1,
       created_at: now,
+      edited_at: null,
+      deleted_at: null,
     } as const
     sql.insertMessage.run(
       ...[room.org_id, roomId, row.seq, row.id, row.side, row.author],
@@ -239,6 +249,8 @@ function toMessage(row: MessageRow) {
     clientMessageId: row.client_message_id,
     isActive: row.is_active === 1,
     createdAt: new Date(row.created_at),
+    editedAt: row.edited_at === null ? null : new Date(row.edited_at),
+    deletedAt: row.deleted_at === null ? null : new Date(row.deleted_at),
   }
 }
 
@@ -253,6 +265,11 @@ function toRoom(row: RoomRow) {
     productName: row.product_name,
     messageData: row.last_message ?? 'How may I help you',
     isActive: row.is_active === 1,
+    subject: row.subject,
+    status: row.status,
+    assignee: row.assignee,
+    labels: JSON.parse(row.labels),
+    custom: JSON.parse(row.custom),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),
   }

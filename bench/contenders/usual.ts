@@ -27,6 +27,11 @@ interface Tables {
     product_name: string
     room_room_id: string
     is_active: number
+    subject: Generated<string | null>
+    status: Generated<string>
+    assignee: Generated<string | null>
+    labels: Generated<string>
+    custom: Generated<string>
     last_seq: number
     last_message: string | null
     created_at: number
@@ -44,6 +49,8 @@ interface Tables {
     client_message_id: Generated<string | null>
     is_active: Generated<number>
     created_at: number
+    edited_at: Generated<number | null>
+    deleted_at: Generated<number | null>
   }
 }
 
@@ -66,6 +73,8 @@ const Message = z.object({
   clientMessageId: z.string().nullable(),
   isActive: z.boolean(),
   createdAt: z.date(),
+  editedAt: z.date().nullable(),
+  deletedAt: z.date().nullable(),
 })
 
 const Room = z.object({
@@ -78,6 +87,11 @@ const Room = z.object({
   productName: z.string(),
   messageData: z.string(),
   isActive: z.boolean(),
+  subject: z.string().nullable(),
+  status: z.string(),
+  assignee: z.string().nullable(),
+  labels: z.array(z.string()),
+  custom: z.record(z.string(), z.unknown()),
   createdAt: z.date(),
   updatedAt: z.date(),
 })
@@ -258,10 +272,12 @@ function toMessage(row: Selectable<Tables['messages']>): z.output<typeof Message
     clientMessageId: row.client_message_id,
     isActive: row.is_active === 1,
     createdAt: new Date(row.created_at),
+    editedAt: row.edited_at === null ? null : new Date(row.edited_at),
+    deletedAt: row.deleted_at === null ? null : new Date(row.deleted_at),
   }
 }
 
-function toRoom(row: Tables['rooms']): z.output<typeof Room> {
+function toRoom(row: Selectable<Tables['rooms']>): z.output<typeof Room> {
   return {
     id: row.id,
     eventId: row.event_id,
@@ -272,6 +288,11 @@ function toRoom(row: Tables['rooms']): z.output<typeof Room> {
     productName: row.product_name,
     messageData: row.last_message ?? 'How may I help you',
     isActive: row.is_active === 1,
+    subject: row.subject,
+    status: row.status,
+    assignee: row.assignee,
+    labels: JSON.parse(row.labels),
+    custom: JSON.parse(row.custom),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),
   }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,6 +8,7 @@ import {
   type Deps,
   fixedSigningKeys,
   Live,
+  NewestPages,
   pruneEvents,
   storedSigningKeys,
 } from '@dowell-chat/api'
@@ -32,6 +32,7 @@ import { createHttpServer, refuseBadHost } from './http/server.ts'
 import { sse } from './http/sse.ts'
 import { subscriptions } from './http/subscriptions.ts'
 import { onTrpcWire, trpc } from './http/trpc.ts'
+import { createRandomBytes } from './random.ts'
 
 export interface App {
   /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
@@ -41,18 +42,22 @@ export interface App {
 }
 
 /** What tests put in place of the real thing. */
-export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes'>> &
+export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkAnswers'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
-    /** Milliseconds, all three. */
+    /** Milliseconds, all of them. */
     readonly streamLifetime?: number
     readonly streamHeartbeat?: number
     readonly streamPatience?: number
+    readonly pruneInterval?: number
   }
 
 /** How often the last use of API keys is written down, in milliseconds. */
 const KEY_USE_INTERVAL = 60_000
 
 const MAX_URL = 8_192
+
+/** Bytes that the newest pages of rooms may take in memory. */
+const NEWEST_PAGES = 64 * 1024 * 1024
 
 /**
  * How long requests in flight have when the server closes, in milliseconds. With the 5 seconds that the last write may
@@ -86,8 +91,10 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
   const made = {
     db,
     clock,
-    randomBytes: overrides.randomBytes ?? randomBytes,
+    randomBytes: overrides.randomBytes ?? createRandomBytes(),
     limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
+    newestPages: new NewestPages(NEWEST_PAGES),
+    checkAnswers: overrides.checkAnswers ?? false,
     keyUse: createKeyUse(db, clock),
     live: new Live(db, {
       clock,
@@ -205,6 +212,8 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     try {
       await pruneEvents(deps.db, deps.clock() - config.EVENT_RETENTION_DAYS * DAY)
     } catch (error) {
+      // The next start forgets what the end of this one interrupted.
+      if (closing) return
       logger.error({ err: error }, 'old events were not removed')
     }
   }
@@ -223,7 +232,9 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         throw error
       }
       flushing = setInterval(noteKeyUse, KEY_USE_INTERVAL)
-      pruning = setInterval(forgetOldEvents, PRUNE_INTERVAL)
+      // At once as well: a server that is started often may never run for an hour.
+      void forgetOldEvents()
+      pruning = setInterval(forgetOldEvents, overrides.pruneInterval ?? PRUNE_INTERVAL)
       const { port } = server.address() as AddressInfo
       const open = await openMode.isOn()
       return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, open }

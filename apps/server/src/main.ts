@@ -14,14 +14,24 @@ ${describeSettings()
   .join('')}
 `
 
+/** Bytes of log lines that are written at once. */
+const LOG_BUFFER = 4_096
+
+/** How long a log line may wait for others, in milliseconds. */
+const LOG_DELAY = 100
+
 async function main(): Promise<void> {
   if (process.argv.includes('--help') || process.argv.includes('-h')) {
     process.stdout.write(HELP)
     return
   }
   config = readConfig(process.env)
-  // Logs go to stderr, so that stdout has the few lines for a person and nothing else.
-  const logger = pino({ level: config.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }))
+  // Logs go to stderr, so that stdout has the few lines for a person and nothing else. They go out together, since a write
+  // for each line costs more than the line; pino writes what is left when the process ends, even by an error.
+  const logger = pino(
+    { level: config.LOG_LEVEL },
+    pino.destination({ fd: 2, sync: false, minLength: LOG_BUFFER, periodicFlush: LOG_DELAY }),
+  )
   // Listened for before there is anything to close: whoever reads that the server runs may stop it at once.
   const stopped = new Promise<string>((resolve) => {
     process.on('SIGINT', resolve)

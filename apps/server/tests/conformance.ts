@@ -85,6 +85,11 @@ export class Conformance {
     for (const name of Object.keys(documented.headers ?? {})) {
       if (!headers.has(name)) throw new Error(`${request}: without the documented header ${name}`)
     }
+    if (status === 304) {
+      if (body !== undefined) throw new Error(`${request}: with a body`)
+      this.met.add(`${operation.operationId} 304`)
+      return
+    }
     const type = headers.get('content-type')?.replace(/;.*$/s, '') ?? ''
     const media = documented.content?.[type]
     if (!media) throw new Error(`${request}: the document does not name the content type ${type}`)
@@ -144,7 +149,10 @@ export interface CheckedApp {
   /** One for each version of the document: 3.1 and 3.0. */
   readonly documents: readonly OpenApi[]
   readonly conformances: readonly Conformance[]
-  /** Requests a REST path, of another server when one is given, and compares the answer with both documents. */
+  /**
+   * Requests a REST path, of another server when one is given, and compares the answer with both documents; that it
+   * still holds, too.
+   */
   fetch(path: string, init?: RequestInit, other?: TestApp): Promise<Answer>
 }
 
@@ -165,7 +173,21 @@ export async function createCheckedApp(app: TestApp): Promise<CheckedApp> {
         headers: response.headers,
         body: await response.json(),
       }
-      for (const each of conformances) each.check(init?.method ?? 'GET', path, answer)
+      const method = init?.method ?? 'GET'
+      for (const each of conformances) each.check(method, path, answer)
+      const tag = response.headers.get('etag')
+      if (tag !== null) {
+        const headers = { ...init?.headers, 'If-None-Match': tag }
+        const again = await other.fetch(path, { ...init, headers })
+        const text = await again.text()
+        const unchanged = {
+          status: again.status,
+          headers: again.headers,
+          // Something may have changed meanwhile.
+          body: text === '' ? undefined : JSON.parse(text),
+        }
+        for (const each of conformances) each.check(method, path, unchanged)
+      }
       return answer
     },
   }

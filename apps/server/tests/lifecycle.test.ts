@@ -12,6 +12,22 @@ import { createTestApp, openRoom } from './support.ts'
 import { everySurface, surfaces } from './surfaces.ts'
 
 describe.concurrent('stopping', () => {
+  test('the log has every request that was answered, and ends with the last word', async () => {
+    await using folder = await createFolder()
+    const url = `sqlite:${folder.file('chat.db')}`
+    await using server = await startServer({ DATABASE_URL: url, LOG_LEVEL: 'info' })
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, () => send(server, { path: '/api/v3/nothing' })),
+    )
+    const { code, stderr } = await server.kill('SIGTERM')
+    expect(code).toBe(0)
+    const lines = stderr.trimEnd().split('\n')
+    const said = lines.map((line) => JSON.parse(line) as { msg: string; req?: { id: string } })
+    const logged = said.flatMap(({ req }) => (req ? [req.id] : []))
+    expect(logged.sort()).toEqual(answers.map(({ headers }) => headers['x-request-id']).sort())
+    expect(said.slice(-2).map(({ msg }) => msg)).toEqual(['closing', 'closed'])
+  })
+
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     test(`${signal}: what is in flight is answered, nothing new is taken, the log is folded in`, async () => {
       await using folder = await createFolder()

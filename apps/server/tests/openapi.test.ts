@@ -72,6 +72,7 @@ describe.each(files)('the document at $served', ({ served, committed, version })
       }
       for (const [status, { content = {} }] of Object.entries(operation.responses)) {
         const examples = Object.values(content).flatMap(examplesOf)
+        if (status === '304') continue
         expect(examples.length, `${name} shows no ${status}`).toBeGreaterThan(0)
         for (const { schema, value } of examples) {
           conformance.validate(`a ${status} of ${name}`, schema, value)
@@ -516,7 +517,11 @@ describe('the running server', () => {
 
 describe('the comparison itself', () => {
   const path = '/api/v3/rooms/64e96a73f59c079a226e1ae9'
-  const headers = new Headers({ 'content-type': 'application/json', 'x-request-id': 'x' })
+  const headers = new Headers({
+    'content-type': 'application/json',
+    'x-request-id': 'x',
+    etag: '"x"',
+  })
 
   function check(method: string, url: string, status: number, body: unknown): () => void {
     return () => checked.conformances[0]?.check(method, url, { status, headers, body })
@@ -545,7 +550,9 @@ describe('the comparison itself', () => {
     const withHeaders = (init: Record<string, string>) => () =>
       conformance?.check('GET', path, { ...answer, headers: new Headers(init) })
     expect(withHeaders({ 'content-type': 'application/json' })).toThrow('X-Request-Id')
-    expect(withHeaders({ 'content-type': 'text/html', 'x-request-id': 'x' })).toThrow('text/html')
+    const ours = { 'x-request-id': 'x', etag: '"x"' }
+    expect(withHeaders({ ...ours, 'content-type': 'text/html' })).toThrow('text/html')
+    expect(withHeaders({ 'content-type': 'text/html', 'x-request-id': 'x' })).toThrow('ETag')
   })
 })
 

@@ -4,6 +4,7 @@ import type { Actor } from './auth/actor.ts'
 import type { KeyUse } from './auth/keyUse.ts'
 import type { SigningKeys } from './auth/signingKeys.ts'
 import type { Live } from './events/live.ts'
+import type { NewestPages } from './messages/newestPages.ts'
 
 /** What the procedures work with; built once, by the composition root. */
 export interface Deps {
@@ -16,6 +17,9 @@ export interface Deps {
   readonly signingKeys: SigningKeys
   readonly keyUse: KeyUse
   readonly live: Live
+  readonly newestPages: NewestPages
+  /** Whether every answer is checked against its schema: for tests, since types say the same. */
+  readonly checkAnswers: boolean
 }
 
 export interface Limits {

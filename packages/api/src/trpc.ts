@@ -1,15 +1,19 @@
 import { DatabaseError } from '@dowell-chat/db'
 import { initTRPC, TRPCError } from '@trpc/server'
 import type { OpenApiMeta } from 'trpc-to-openapi'
+import type { z } from 'zod'
+import { checkAnswer } from './answers.ts'
 import type { ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
 import { AppError, type ErrorCode, errorTable } from './errors.ts'
+import { transformer } from './json.ts'
 import { toPublicError } from './publicError.ts'
 import { currentRequestId } from './requestId.ts'
-import { transformer } from './transformer.ts'
 
 /** What a procedure says of itself besides its schemas. */
 export type Meta = OpenApiMeta & {
+  /** What it answers. Types see to that; tests check it. See {@link procedure}. */
+  output?: z.ZodType
   /** The failures that are this procedure's own; those that any call can meet are documented for all. */
   errors?: ErrorCode[]
   /** One call and its answer, as they look on this procedure's wire. */
@@ -58,10 +62,12 @@ export const callerFactory = t.createCallerFactory
 
 /**
  * For every procedure: each call is paid for before its input is looked at, whatever batch it came by. tRPC answers with
- * the status of its own codes, so our failures get the one that our table has for them. One middleware, because each
- * costs as much as a small query.
+ * the status of its own codes, so our failures get the one that our table has for them.
+ *
+ * The answer is checked where `deps.checkAnswers` says so, and passed on as it is either way. tRPC's own `.output` would
+ * copy it each time; and each middleware costs as much as a small query, so this is one.
  */
-export const procedure = t.procedure.use(async ({ ctx, path, next }) => {
+export const procedure = t.procedure.use(async ({ ctx, meta, path, next }) => {
   try {
     await ctx.spend(path as ProcedureName)
   } catch (error) {
@@ -69,5 +75,6 @@ export const procedure = t.procedure.use(async ({ ctx, path, next }) => {
   }
   const result = await next()
   if (!result.ok && result.error.cause) throw toTrpcError(result.error.cause) ?? result.error
+  if (result.ok && ctx.deps.checkAnswers && meta?.output) checkAnswer(meta.output, result.data)
   return result
 })

@@ -3,6 +3,7 @@ import { createKeyUse } from '../src/auth/keyUse.ts'
 import { storedSigningKeys } from '../src/auth/signingKeys.ts'
 import type { Context, Deps } from '../src/context.ts'
 import { Live } from '../src/events/live.ts'
+import { NewestPages } from '../src/messages/newestPages.ts'
 
 /** What the server would build around this database, with chance and time as they are. */
 export function createDeps(db: Database): Deps {
@@ -11,6 +12,8 @@ export function createDeps(db: Database): Deps {
     clock: Date.now,
     randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
     limits: { messageMaxChars: 16_000 },
+    checkAnswers: true,
+    newestPages: new NewestPages(1_000_000),
     keyUse: createKeyUse(db, Date.now),
     live: new Live(db, {
       clock: Date.now,

@@ -2,6 +2,7 @@ import { Kysely, sql } from 'kysely'
 import { type DialectOptions, openDialect } from './dialect.ts'
 import { migrateDown, migrateToLatest } from './migrate.ts'
 import { Channel, type Peers } from './peers.ts'
+import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 import { type Tx, WriteQueue, type WriteQueueOptions } from './transaction.ts'
 
@@ -50,7 +51,12 @@ export function openDatabase(options: DatabaseOptions): Database {
     poolSize: options.poolSize ?? 10,
     statementTimeout: options.statementTimeout ?? 5_000,
   })
-  const reader = new Kysely<Tables>({ dialect: dialect.reader })
+  let snapshots = 0
+  const reader = withShortWay(
+    new Kysely<Tables>({ dialect: dialect.reader }),
+    dialect.readNow,
+    () => snapshots === 0,
+  )
   const writer = new Kysely<Tables>({ dialect: dialect.writer })
   const migrator = dialect.migrator ? new Kysely<Tables>({ dialect: dialect.migrator }) : writer
   const queue = new WriteQueue(writer, dialect, {
@@ -74,12 +80,19 @@ export function openDatabase(options: DatabaseOptions): Database {
         for (const stop of stops) stop?.()
       }
     },
-    snapshot: (job) =>
-      reader
-        .transaction()
-        .setIsolationLevel('repeatable read')
-        .setAccessMode('read only')
-        .execute(job),
+    async snapshot(job) {
+      // SQLite has one connection that reads: whoever reads meanwhile waits for the end, and must not see this state.
+      snapshots++
+      try {
+        return await reader
+          .transaction()
+          .setIsolationLevel('repeatable read')
+          .setAccessMode('read only')
+          .execute(job)
+      } finally {
+        snapshots--
+      }
+    },
     isUniqueViolation: dialect.isUniqueViolation,
     async ping() {
       await sql`select 1`.execute(reader)

@@ -1,4 +1,4 @@
-import type { Dialect } from 'kysely'
+import type { CompiledQuery, Dialect } from 'kysely'
 import { DatabaseError } from './errors.ts'
 import type { OpenLine } from './peers.ts'
 import { openPostgres } from './postgres.ts'
@@ -12,12 +12,21 @@ export interface DialectOptions {
   readonly statementTimeout: number
 }
 
+/** @returns the rows, if the query has any */
+export type RunNow = (query: CompiledQuery) => unknown[]
+
 /** A database as this package opens it: connections that read apart from those that write, so that neither waits. */
 export interface OpenedDialect {
   /** What an operator is told: the file, or the server without its password. */
   readonly location: string
   readonly reader: Dialect
   readonly writer: Dialect
+  /**
+   * Run a compiled query at once, on the connection that reads and on the one that writes; undefined where that means
+   * waiting. See `withShortWay`.
+   */
+  readonly readNow: RunNow | undefined
+  readonly writeNow: RunNow | undefined
   /** For schema changes, which may take their time. Undefined: the writer does them. */
   readonly migrator: Dialect | undefined
   /** Write transactions at once. */

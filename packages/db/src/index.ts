@@ -15,7 +15,7 @@ export {
   type EventFilter,
   eventLogBounds,
   eventLogHeads,
-  eventsInRange,
+  eventLogsAfter,
   eventsInScope,
   type LoggedEvent,
   type NewEvent,
@@ -27,7 +27,7 @@ export {
   insertMessage,
   messagesInRange,
 } from './queries/messages.ts'
-export { nextPosition, organisationsAfter } from './queries/organisations.ts'
+export { nextPosition } from './queries/organisations.ts'
 export {
   findReadMarker,
   moveReadMarker,

@@ -58,6 +58,8 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     location,
     reader: new Dialect({ pool: pools.reader }),
     writer: new Dialect({ pool: pools.writer }),
+    readNow: undefined,
+    writeNow: undefined,
     migrator: new Dialect({ pool: pools.migrator }),
     writers,
     beginWrite: 'begin',

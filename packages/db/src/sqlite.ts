@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import SqliteDriver from 'better-sqlite3'
 import { type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely'
-import type { OpenedDialect } from './dialect.ts'
+import type { OpenedDialect, RunNow } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
 
 const URL_HELP =
@@ -51,10 +51,14 @@ function openFile(file: string): OpenedDialect {
     const reader = open()
     configure(reader)
     reader.pragma('query_only = ON')
+    const reading = withPreparedStatements(reader)
+    const writing = withPreparedStatements(writer)
     return {
       location: file,
-      reader: new SqliteDialect({ database: withPreparedStatements(reader) }),
-      writer: new SqliteDialect({ database: withPreparedStatements(writer) }),
+      reader: new SqliteDialect({ database: reading }),
+      writer: new SqliteDialect({ database: writing }),
+      readNow: runNow(reading),
+      writeNow: runNow(writing),
       migrator: undefined,
       writers: 1,
       beginWrite: 'begin immediate',
@@ -135,6 +139,15 @@ function withPreparedStatements(connection: SqliteDriver.Database): SqliteDataba
       statements.clear()
       connection.close()
     },
+  }
+}
+
+function runNow(database: SqliteDatabase): RunNow {
+  return ({ sql, parameters }) => {
+    const statement = database.prepare(sql)
+    if (statement.reader) return statement.all(parameters)
+    statement.run(parameters)
+    return []
   }
 }
 

@@ -3,6 +3,7 @@ import { CompiledQuery, type Kysely } from 'kysely'
 import type { OpenedDialect } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
 import { type NewEvent, writeEvents } from './queries/events.ts'
+import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 
 /** A write's view of the database. Everything done through it is committed together, or not at all. */
@@ -52,14 +53,7 @@ const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
 
 type QueueDialect = Omit<
   OpenedDialect,
-  | 'reader'
-  | 'writer'
-  | 'migrator'
-  | 'location'
-  | 'openLine'
-  | 'check'
-  | 'close'
-  | 'isUniqueViolation'
+  'reader' | 'writer' | 'migrator' | 'location' | 'openLine' | 'check' | 'close'
 >
 
 /** This job ended the whole transaction: it had no savepoint, or a statement of it did so, as on a full disk. */
@@ -88,6 +82,8 @@ export class WriteQueue {
   readonly #listeners = new Set<(orgIds: ReadonlySet<string>) => void>()
   #waiting: Job[] = []
   readonly #draining = new Set<Promise<void>>()
+  /** Of those, how many have not taken their writes yet. */
+  #takers = 0
   #closed = false
 
   constructor(db: Kysely<Tables>, dialect: QueueDialect, options: WriteQueueOptions) {
@@ -124,11 +120,14 @@ export class WriteQueue {
         },
         fail: reject,
       })
-      if (this.#draining.size < this.#dialect.writers) this.#startDraining()
+      this.#startDraining()
     })
   }
 
-  /** Calls `listener` after each commit that appended events, with the organisations whose log grew. */
+  /**
+   * Calls `listener` after each commit that appended events, with the organisations whose log grew. What it throws becomes
+   * a warning of the process: the writes are on the disk whatever their listeners make of it.
+   */
   onEvents(listener: (orgIds: ReadonlySet<string>) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -158,34 +157,41 @@ export class WriteQueue {
     await Promise.all(this.#draining)
   }
 
+  /** Opens one more transaction, unless there are enough, or one that will take what waits is on its way. */
   #startDraining(): void {
+    if (this.#takers > 0 || this.#draining.size === this.#dialect.writers) return
     const draining = this.#drain().finally(() => this.#draining.delete(draining))
     this.#draining.add(draining)
   }
 
   async #drain(): Promise<void> {
-    // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
-    await turn()
-    while (this.#waiting.length > 0) {
-      await this.#runBatch()
+    for (;;) {
+      this.#takers++
+      // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
       await turn()
+      if (this.#waiting.length === 0) break
+      await this.#runBatch()
     }
+    this.#takers--
   }
 
   async #runBatch(): Promise<void> {
     let batch: Job[] = []
     const answers: (() => void)[] = []
     const events: NewEvent[] = []
-    let isConnected = false
+    let isTaken = false
     let isCommitting = false
+    // Who comes later may find the database again.
+    const deadline = this.#deadline()
     try {
-      await this.#db.connection().execute(async (tx) => {
-        isConnected = true
+      await this.#db.connection().execute(async (connection) => {
+        const tx = withShortWay(connection, this.#dialect.writeNow)
         try {
           await this.#beginLocked(tx, this.#begin, (busy) => this.#failOverdue(busy))
         } finally {
           // Not before there is a lock: whoever comes while it is waited for shares the commit.
           batch = this.#take()
+          isTaken = true
         }
         appended.set(tx, events)
         try {
@@ -196,12 +202,18 @@ export class WriteQueue {
         } catch (error) {
           await rollback(tx)
           throw error
+        } finally {
+          // An event that comes later would be lost without a word.
+          appended.delete(tx)
         }
       })
     } catch (error) {
       // Nothing was committed, unless the connection was lost on the way.
-      if (!isConnected) {
-        for (const job of this.#waiting.splice(0)) job.fail(error)
+      if (!isTaken) {
+        this.#takers--
+        const [late, present] = partition(this.#waiting, (job) => job.deadline > deadline)
+        this.#waiting = late
+        for (const job of present) job.fail(error)
       } else if (error instanceof TransactionEnded) {
         this.#waiting.unshift(...batch.filter((job) => job !== error.job))
         this.#lose(error.job, error.cause)
@@ -217,16 +229,29 @@ export class WriteQueue {
       return
     }
     for (const answer of answers) answer()
-    if (events.length === 0) return
+    if (events.length > 0) this.#tellOf(events)
+  }
+
+  #tellOf(events: readonly NewEvent[]): void {
     const orgIds = new Set(events.map((event) => event.org_id))
-    for (const listener of this.#listeners) listener(orgIds)
+    for (const listener of this.#listeners) {
+      try {
+        listener(orgIds)
+      } catch (error) {
+        process.emitWarning(new Error('a listener to the event log failed', { cause: error }))
+      }
+    }
   }
 
   /** The writes of the next transaction. One that lost before comes alone, so that it may wait for a lock. */
   #take(): Job[] {
+    this.#takers--
     const lost = this.#waiting.findIndex((job) => job.losses > 0)
-    if (lost === 0) return this.#waiting.splice(0, 1)
-    return this.#waiting.splice(0, lost === -1 ? MAX_BATCH : Math.min(lost, MAX_BATCH))
+    const most = lost === -1 ? MAX_BATCH : lost
+    const batch = this.#waiting.splice(0, Math.max(1, Math.min(most, MAX_BATCH)))
+    // The rest need not wait for this transaction to end.
+    if (this.#waiting.length > 0) this.#startDraining()
+    return batch
   }
 
   async #runAll(tx: Tx, batch: Job[], answers: (() => void)[], events: NewEvent[]): Promise<void> {
@@ -256,28 +281,38 @@ export class WriteQueue {
     events: NewEvent[],
   ): Promise<{ answer: () => void; isBlocked: boolean }> {
     const before = events.length
-    await tx.executeQuery(SAVEPOINT)
-    try {
-      const answer = await job.run(tx)
-      await tx.executeQuery(RELEASE)
-      return { answer, isBlocked: false }
-    } catch (error) {
-      events.length = before
+    for (;;) {
+      await tx.executeQuery(SAVEPOINT)
       try {
-        await tx.executeQuery(ROLLBACK_TO)
+        const answer = await job.run(tx)
         await tx.executeQuery(RELEASE)
-      } catch {
-        throw new TransactionEnded(job, error)
+        return { answer, isBlocked: false }
+      } catch (error) {
+        events.length = before
+        try {
+          await tx.executeQuery(ROLLBACK_TO)
+          await tx.executeQuery(RELEASE)
+        } catch {
+          throw new TransactionEnded(job, error)
+        }
+        const { isLockTimeout, isUniqueViolation } = this.#dialect
+        if (isUniqueViolation(error) && this.#mayRunAgain(job, error)) continue
+        return { answer: () => this.#lose(job, error), isBlocked: isLockTimeout(error) }
       }
-      return { answer: () => this.#lose(job, error), isBlocked: this.#dialect.isLockTimeout(error) }
     }
   }
 
   /** Runs a write once more when what stood in its way may be gone then; tells it otherwise. */
   #lose(job: Job, error: unknown): void {
-    job.losses++
-    if (job.losses < MAX_RUNS && this.#dialect.isPassing(error)) this.#waiting.unshift(job)
+    if (this.#mayRunAgain(job, error)) this.#waiting.unshift(job)
     else job.fail(error)
+  }
+
+  #mayRunAgain(job: Job, error: unknown): boolean {
+    job.losses++
+    // What was not there when the write looked for it is there now; if it collides once more, that is its own doing.
+    const most = this.#dialect.isUniqueViolation(error) ? 2 : MAX_RUNS
+    return job.losses < most && this.#dialect.isPassing(error)
   }
 
   #refuseWhenClosed(): void {
@@ -316,6 +351,10 @@ export class WriteQueue {
       }
     }
   }
+}
+
+function partition<T>(all: readonly T[], test: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(test), all.filter((one) => !test(one))]
 }
 
 /** PostgreSQL answers a commit of what cannot be committed with another word, and no error. */

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { type Kysely, sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import {
+  appendEvent,
+  type EventRow,
   insertApiKey,
   insertAuditEvent,
   insertMessage,
@@ -14,6 +16,7 @@ import {
   insertSigningKey,
   nextPosition,
   openDatabase,
+  type ReadMarkerRow,
 } from '../src/index.ts'
 import { migrations } from '../src/migrations/index.ts'
 import { createTestDb, type TestDatabase } from '../src/testing.ts'
@@ -29,7 +32,17 @@ import {
 } from './support.ts'
 
 const bookkeeping = ['schema_migrations', 'schema_migrations_lock']
-const tables = ['api_keys', 'audit_events', 'messages', 'organisations', 'rooms', 'signing_keys']
+const tables = [
+  'api_keys',
+  'audit_events',
+  'events',
+  'messages',
+  'organisations',
+  'read_markers',
+  'room_labels',
+  'rooms',
+  'signing_keys',
+]
 
 function tablesOf(file: string): string[] {
   using connection = connect(file)
@@ -55,6 +68,15 @@ async function fill(db: TestDatabase): Promise<void> {
     await nextPosition(tx, 'last_audit_position', { orgId: org_id, now: 1 })
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
+    await tx.insertInto('room_labels').values(roomLabel).execute()
+    await tx.insertInto('read_markers').values(readMarker).execute()
+    appendEvent(tx, {
+      type: 'message.created',
+      org_id,
+      room_id: room.id,
+      message_seq: 1,
+      created_at: 1,
+    })
   })
 }
 
@@ -118,16 +140,37 @@ async function createTestDbAt(newest: string): Promise<TestDatabase> {
   }
 }
 
+/** What 001 knew of a room and of a message. */
+const {
+  version: _version,
+  support_count: _roomSupportCount,
+  subject: _subject,
+  status: _status,
+  assignee: _assignee,
+  labels: _labels,
+  custom: _custom,
+  ...roomOf001
+} = roomRow({ last_seq: 1, last_message: 'message' })
+const {
+  support_count: _supportCount,
+  edited_at: _editedAt,
+  deleted_at: _deletedAt,
+  ...messageOf001
+} = messageRow()
+
+async function migrateDownTo(db: TestDatabase, newest: string): Promise<void> {
+  for (const name of Object.keys(migrations).sort().reverse()) {
+    if (name > newest) await db.migrateDown()
+  }
+}
+
 test('002 keeps what a database at 001 holds, up and down', async () => {
   await using db = await createTestDbAt('001-rooms-and-messages')
   using connection = connect(db.location)
-  insertInto(connection, 'organisations', {
-    id: room.org_id,
-    created_at: 5,
-    last_room_position: 1,
-  })
-  insertInto(connection, 'rooms', { ...room, last_seq: 1, last_message: 'message' })
-  insertInto(connection, 'messages', message)
+  const organisation = { id: room.org_id, created_at: 5, last_room_position: 1 }
+  insertInto(connection, 'organisations', organisation)
+  insertInto(connection, 'rooms', roomOf001)
+  insertInto(connection, 'messages', messageOf001)
   const before = contents(db.location)
   expect(tablesOf(db.location)).toEqual(
     [...bookkeeping, 'messages', 'organisations', 'rooms'].sort(),
@@ -135,17 +178,9 @@ test('002 keeps what a database at 001 holds, up and down', async () => {
 
   await db.migrateToLatest()
   expect(await db.read.selectFrom('organisations').selectAll().execute()).toEqual([
-    {
-      id: room.org_id,
-      created_at: 5,
-      last_room_position: 1,
-      last_key_position: 0,
-      last_audit_position: 0,
-    },
+    { ...organisation, last_key_position: 0, last_audit_position: 0, last_event_position: 0 },
   ])
-  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([
-    { ...room, last_seq: 1, last_message: 'message' },
-  ])
+  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([roomRow(roomOf001)])
   expect(await db.read.selectFrom('messages').selectAll().execute()).toEqual([message])
   // What was there goes on, and what is new begins.
   await db.write(async (tx) => {
@@ -159,10 +194,77 @@ test('002 keeps what a database at 001 holds, up and down', async () => {
     await sql`update organisations set last_room_position = 1`.execute(tx)
   })
 
-  for (const name of Object.keys(migrations).reverse()) {
-    if (name === '001-rooms-and-messages') break
-    await db.migrateDown()
+  await migrateDownTo(db, '001-rooms-and-messages')
+  expect(contents(db.location)).toEqual(before)
+})
+
+test('003 counts what support wrote so far, and keeps what a database at 002 holds, up and down', async () => {
+  await using db = await createTestDbAt('002-identity')
+  using connection = connect(db.location)
+  for (const id of [room.org_id, 'other']) {
+    insertInto(connection, 'organisations', { id, created_at: 5, last_room_position: 9 })
   }
+  // A room of each organisation and one without a message; the sides take turns in many ways.
+  const sides = { 1: '0110100', 2: '1', 3: '', 4: '000', 5: '1111' }
+  const wanted: unknown[] = []
+  for (const [number, talk] of Object.entries(sides)) {
+    const id = number.padStart(24, '0')
+    const org_id = number === '2' ? 'other' : room.org_id
+    insertInto(connection, 'rooms', {
+      ...roomOf001,
+      id,
+      org_id,
+      position: Number(number),
+      user_id: number,
+      last_seq: talk.length,
+    })
+    const messages = [...talk].map((side, i) => ({
+      ...messageOf001,
+      id: `${number}${i}`.padStart(24, '0'),
+      org_id,
+      room_id: id,
+      seq: i + 1,
+      side: Number(side),
+      is_active: 1,
+    }))
+    for (const row of messages) insertInto(connection, 'messages', row)
+    const counts = messages.map(
+      ({ seq }) => messages.filter((other) => other.seq <= seq && other.side === 1).length,
+    )
+    wanted.push({ id, support_count: counts.at(-1) ?? 0, counts })
+  }
+  insertInto(connection, 'api_keys', key)
+  const before = contents(db.location)
+
+  await db.migrateToLatest()
+  const rooms = await db.read
+    .selectFrom('rooms')
+    .select(['id', 'support_count'])
+    .orderBy('id')
+    .execute()
+  const messages = await db.read.selectFrom('messages').selectAll().orderBy('seq').execute()
+  expect(
+    rooms.map((row) => ({
+      ...row,
+      counts: messages.filter((m) => m.room_id === row.id).map((m) => m.support_count),
+    })),
+  ).toEqual(wanted)
+  expect(messages.every((m) => m.edited_at === null && m.deleted_at === null)).toBe(true)
+  // The log begins with what happens from now on.
+  await db.write(async (tx) =>
+    appendEvent(tx, { type: 'room.updated', org_id: room.org_id, room_id: room.id, created_at: 6 }),
+  )
+  expect(await db.read.selectFrom('events').select(['org_id', 'position']).execute()).toEqual([
+    { org_id: room.org_id, position: 1 },
+  ])
+  await db.write(async (tx) => {
+    await tx.insertInto('room_labels').values(roomLabel).execute()
+    await tx.insertInto('read_markers').values(readMarker).execute()
+    await tx.updateTable('rooms').set({ subject: 'lost', version: 3 }).execute()
+    await tx.updateTable('messages').set({ edited_at: 6 }).where('seq', '=', 1).execute()
+  })
+
+  await migrateDownTo(db, '002-identity')
   expect(contents(db.location)).toEqual(before)
 })
 
@@ -313,6 +415,26 @@ const message = messageRow()
 const key = apiKeyRow()
 const event = auditEventRow()
 const signingKey = { id: 'id', secret: 'secret', created_at: 0 }
+const happened: EventRow = {
+  org_id: room.org_id,
+  position: 1,
+  room_id: room.id,
+  type: 'message.created',
+  message_seq: 1,
+  marker_seq: null,
+  user_id: null,
+  side: null,
+  created_at: 0,
+}
+const roomLabel = { org_id: room.org_id, label: 'urgent', position: 1, room_id: room.id }
+const readMarker: ReadMarkerRow = {
+  org_id: room.org_id,
+  room_id: room.id,
+  side: 1,
+  user_id: 'agent',
+  seq: 1,
+  updated_at: 0,
+}
 const CHECK = 'SQLITE_CONSTRAINT_CHECK'
 const TYPE = 'SQLITE_CONSTRAINT_DATATYPE'
 const UNIQUE = 'SQLITE_CONSTRAINT_UNIQUE'
@@ -340,6 +462,21 @@ test.for<[table: string, row: object, code: string]>([
   ['api_keys', { ...key, last_used_at: 0.5 }, TYPE],
   ['audit_events', { ...event, created_at: 'today' }, TYPE],
   ['signing_keys', { ...signingKey, created_at: 'today' }, TYPE],
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_event_position: 'a' },
+    TYPE,
+  ],
+  ['rooms', { ...room, version: 'new' }, TYPE],
+  ['rooms', { ...room, support_count: 0.5 }, TYPE],
+  ['messages', { ...message, support_count: 'many' }, TYPE],
+  ['messages', { ...message, edited_at: 'today' }, TYPE],
+  ['messages', { ...message, deleted_at: 'today' }, TYPE],
+  ['events', { ...happened, created_at: 'today' }, TYPE],
+  ['events', { ...happened, message_seq: 'first' }, TYPE],
+  ['events', { ...happened, marker_seq: 0.5 }, TYPE],
+  ['room_labels', { ...roomLabel, position: 'first' }, TYPE],
+  ['read_markers', { ...readMarker, updated_at: 'today' }, TYPE],
   ['rooms', { ...room, id: 'short' }, CHECK],
   ['rooms', { ...room, position: 0 }, CHECK],
   ['rooms', { ...room, is_active: 2 }, CHECK],
@@ -354,9 +491,18 @@ test.for<[table: string, row: object, code: string]>([
   ['api_keys', { ...key, access: 'owner' }, CHECK],
   ['api_keys', { ...key, access: 'Admin' }, CHECK],
   ['audit_events', { ...event, position: 0 }, CHECK],
+  ['rooms', { ...room, status: 'Open' }, CHECK],
+  ['events', { ...happened, position: 0 }, CHECK],
+  ['events', { ...happened, side: 2 }, CHECK],
+  ['read_markers', { ...readMarker, side: 2 }, CHECK],
+  ['read_markers', { ...readMarker, seq: -1 }, CHECK],
   ['api_keys', { ...key, org_id: 'nobody' }, FOREIGN],
   ['audit_events', { ...event, org_id: 'nobody' }, FOREIGN],
   ['rooms', { ...room, org_id: 'nobody' }, FOREIGN],
+  ['events', { ...happened, org_id: 'nobody' }, FOREIGN],
+  ['events', { ...happened, room_id: 'f'.repeat(24) }, FOREIGN],
+  ['room_labels', { ...roomLabel, room_id: 'f'.repeat(24) }, FOREIGN],
+  ['read_markers', { ...readMarker, room_id: 'f'.repeat(24) }, FOREIGN],
   ['messages', { ...message, room_id: 'f'.repeat(24) }, FOREIGN],
   ['rooms', { ...room, user_id: null }, NULL],
   ['messages', { ...message, message_data: null }, NULL],
@@ -379,7 +525,34 @@ test.for<[table: string, row: object, code: string]>([
     NULL,
   ]),
   ['signing_keys', { ...signingKey, secret: null }, NULL],
-  // Below, the room, the message, the API key and the audit event with id …9 are there already, all at position 9.
+  [
+    'organisations',
+    { id: 'A', created_at: 0, last_room_position: 0, last_event_position: null },
+    NULL,
+  ],
+  ...['version', 'support_count', 'status', 'labels', 'custom'].map(
+    (column): [string, object, string] => ['rooms', { ...room, [column]: null }, NULL],
+  ),
+  ['messages', { ...message, support_count: null }, NULL],
+  ...['org_id', 'position', 'room_id', 'type', 'created_at'].map(
+    (column): [string, object, string] => ['events', { ...happened, [column]: null }, NULL],
+  ),
+  ...Object.keys(roomLabel).map((column): [string, object, string] => [
+    'room_labels',
+    { ...roomLabel, [column]: null },
+    NULL,
+  ]),
+  ...Object.keys(readMarker).map((column): [string, object, string] => [
+    'read_markers',
+    { ...readMarker, [column]: null },
+    NULL,
+  ]),
+  // Below, the room, the message, the API key, the audit event and what else has one with id …9 are there already, all at
+  // position 9.
+  ['events', { ...happened, position: 9 }, KEY],
+  ['room_labels', { ...roomLabel, position: 9 }, KEY],
+  ['room_labels', { ...roomLabel, label: 'nine', position: 10 }, UNIQUE],
+  ['read_markers', readMarker, KEY],
   ['api_keys', { ...key, id: '9'.padStart(24, '0') }, KEY],
   ['api_keys', { ...key, position: 9 }, UNIQUE],
   ['audit_events', { ...event, position: 9 }, TRIGGER],
@@ -398,10 +571,11 @@ test.for<[table: string, row: object, code: string]>([
   const insert = (into: string, values: object) => insertInto(connection, into, values)
   insert('organisations', { id: room.org_id, created_at: 0, last_room_position: 9 })
   const nine = '9'.padStart(24, '0')
+  const eight = '8'.padStart(24, '0')
   insert('rooms', { ...room, id: nine, position: 9, user_id: 'nine' })
   insert('rooms', {
     ...room,
-    id: '8'.padStart(24, '0'),
+    id: eight,
     position: 8,
     user_id: 'nine',
     is_active: 0,
@@ -414,6 +588,10 @@ test.for<[table: string, row: object, code: string]>([
   insert('api_keys', { ...key, id: nine, position: 9 })
   insert('audit_events', { ...event, id: nine, position: 9 })
   insert('signing_keys', { ...signingKey, id: '9' })
+  insert('events', { ...happened, room_id: eight, position: 9 })
+  insert('room_labels', { ...roomLabel, room_id: eight, position: 9 })
+  insert('room_labels', { ...roomLabel, room_id: nine, label: 'nine', position: 9 })
+  insert('read_markers', { ...readMarker, room_id: nine })
 
   const bad = 'room_id' in row && row.room_id === room.id ? { ...row, room_id: nine } : row
   expect(() => insert(table, bad)).toThrow(expect.objectContaining({ code }))

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { anyOrganisation } from '../src/index.ts'
 import * as apiKeys from '../src/queries/apiKeys.ts'
 import * as auditEvents from '../src/queries/auditEvents.ts'
+import * as events from '../src/queries/events.ts'
 import * as messages from '../src/queries/messages.ts'
 import * as organisations from '../src/queries/organisations.ts'
 import * as readMarkers from '../src/queries/readMarkers.ts'
@@ -29,6 +30,53 @@ const keyId = idOf(1)
 const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
 const reader = { userId: 'reader 1', side: true }
 const update = { roomId, lastMessage: 'message', side: false, now: 1 }
+
+const newEvent = {
+  type: 'message.created',
+  org_id: orgId,
+  room_id: roomId,
+  message_seq: 1,
+  created_at: 1,
+} as const
+const byOrganisation = 'SEARCH organisations USING PRIMARY KEY (id=?)'
+const ofRoomAndMessage = [
+  'SEARCH r USING INDEX sqlite_autoindex_rooms_1 (id=?)',
+  'SEARCH m USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?) LEFT-JOIN',
+]
+const inOrder = [
+  ['SEARCH e USING PRIMARY KEY (org_id=? AND position>? AND position<?)', ...ofRoomAndMessage],
+]
+const eachRoom =
+  'USING COVERING INDEX events_by_room (org_id=? AND room_id=? AND position>? AND position<?)'
+
+/** The plan that reads the events of some rooms, of each by itself. */
+function roomByRoom(rooms: string[]): string[][] {
+  return [
+    [
+      'SEARCH e USING PRIMARY KEY (org_id=? AND position=?)',
+      'LIST SUBQUERY 4',
+      'MATERIALIZE wanted',
+      ...rooms,
+      'SCAN wanted',
+      `SEARCH events ${eachRoom}`,
+      'SCALAR SUBQUERY 3',
+      'SEARCH each',
+      'CORRELATED SCALAR SUBQUERY 2',
+      `SEARCH own ${eachRoom}`,
+      'USE TEMP B-TREE FOR ORDER BY',
+      ...ofRoomAndMessage,
+    ],
+  ]
+}
+const ofUser = roomByRoom(['SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=?)'])
+const ofRooms = roomByRoom([
+  'SCAN given VIRTUAL TABLE INDEX 1:',
+  'SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (id=?)',
+])
+
+function inScope(filter: events.EventFilter): Run {
+  return (db) => events.eventsInScope(db, { orgId, after: 100, upTo: 600, limit: 200, ...filter })
+}
 
 /** One call of each query for each text that it can have, and the plan of each of its statements. */
 const cases: Record<string, Case[]> = {
@@ -268,6 +316,68 @@ const cases: Record<string, Case[]> = {
       [['SEARCH audit_events USING PRIMARY KEY (org_id=? AND position>?)']],
     ],
   ],
+  writeEvents: [
+    ['', (db) => events.writeEvents(db, [newEvent, newEvent]), [[byOrganisation], [], []]],
+    ['(none)', (db) => events.writeEvents(db, []), []],
+  ],
+  eventLogBounds: [
+    [
+      '',
+      (db) => events.eventLogBounds(db, { orgId }),
+      [[byOrganisation, 'SCALAR SUBQUERY 1', 'SEARCH events USING PRIMARY KEY (org_id=?)']],
+    ],
+  ],
+  eventLogHeads: [
+    [
+      '',
+      (db) => events.eventLogHeads(db, [orgId, 'org 1', 'nobody']),
+      [[byOrganisation, 'LIST SUBQUERY 1', 'SCAN given VIRTUAL TABLE INDEX 1:']],
+    ],
+  ],
+  eventsInScope: [
+    ['(all)', inScope({}), inOrder],
+    ['(product)', inScope({ productName: 'product 1' }), inOrder],
+    ['(common product)', inScope({ productName: 'product 0' }), inOrder],
+    ['(unknown product)', inScope({ productName: 'nothing' }), inOrder],
+    ['(user)', inScope({ userId: 'user 1' }), ofUser],
+    ['(unknown user)', inScope({ userId: 'nobody' }), ofUser],
+    ['(user, product)', inScope({ userId: 'user 1', productName: 'product 1' }), ofUser],
+    ['(rooms)', inScope({ roomIds: [roomId, idOf(2), idOf(999_999)] }), ofRooms],
+    ['(no rooms)', inScope({ roomIds: [] }), ofRooms],
+    ['(user, rooms)', inScope({ userId: 'user 0', roomIds: [roomId, idOf(2)] }), ofRooms],
+    [
+      '(rooms, user, product)',
+      inScope({ roomIds: [roomId], userId: 'user 0', productName: 'product 0' }),
+      ofRooms,
+    ],
+  ],
+  eventLogsAfter: [
+    [
+      '',
+      (db) => events.eventLogsAfter(db, { orgId, limit: 100 }),
+      [
+        [
+          'SEARCH o USING PRIMARY KEY (id>?)',
+          'CORRELATED SCALAR SUBQUERY 1',
+          'SEARCH events USING PRIMARY KEY (org_id=?)',
+        ],
+      ],
+    ],
+  ],
+  oldestEvents: [
+    [
+      '',
+      (db) => events.oldestEvents(db, { orgId, limit: 500 }),
+      [['SEARCH events USING PRIMARY KEY (org_id=?)']],
+    ],
+  ],
+  deleteEvents: [
+    [
+      '',
+      (db) => events.deleteEvents(db, { orgId, upTo: 5 }),
+      [['SEARCH events USING PRIMARY KEY (org_id=? AND position<?)']],
+    ],
+  ],
   insertSigningKey: [
     [
       '',
@@ -292,6 +402,8 @@ const cases: Record<string, Case[]> = {
 /** Queries that may scan or sort, and why that costs nothing. */
 const harmless: Record<string, string> = {
   anyApiKeyExists: 'stops at the first row',
+  eventLogHeads: 'reads through the list that it was given',
+  eventsInScope: 'reads through a list of rooms, and sorts a page of each at most',
   listSigningKeys: 'wants all rows, and there are a handful',
   unreadCounts: 'goes through the list that it is given',
 }
@@ -390,11 +502,17 @@ function fill(connection: Sqlite.Database, size: number): void {
   const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
   connection.transaction(() => {
     // The room and the organisation that the cases name are always there, and so many rooms that no scan is as good.
-    for (let i = 0; i < Math.max(3, size / 4); i++) {
+    for (let i = 0; i < Math.max(4, size / 4); i++) {
       const org = `org ${i === 0 ? 0 : skewed(i)}`
       const position = (positions.get(org) ?? 0) + 1
       positions.set(org, position)
-      if (position === 1) insert('organisations', { id: org, created_at: 0, last_room_position: 1 })
+      if (position === 1)
+        insert('organisations', {
+          id: org,
+          created_at: 0,
+          last_room_position: 1,
+          last_event_position: size,
+        })
       insert(
         'rooms',
         roomRow({
@@ -440,6 +558,14 @@ function fill(connection: Sqlite.Database, size: number): void {
           client_message_id: i % 4 === 0 ? `client-message-${String(i).padStart(4, '0')}` : null,
         }),
       )
+      insert('events', {
+        org_id: talkative ? orgId : 'org 1',
+        position: Math.floor(i / 2) + 1,
+        room_id: talkative ? (i % 20 === 0 ? idOf((i % 90) + 1) : roomId) : idOf((i % 50) + 1),
+        type: 'message.created',
+        message_seq: i + 1,
+        created_at: i,
+      })
     }
   })()
 }

@@ -354,10 +354,15 @@ test('setting what is set already changes nothing, not even the time', async () 
   const set = (isActive: boolean, now: number) =>
     db.write((tx) => setRoomActive(tx, { orgId: 'A', roomId: idOf(1), isActive, now }))
   expect(await set(true, 100)).toEqual(model.rooms[0])
-  const deleted = { ...model.rooms[0], is_active: 0, updated_at: 101 }
+  const deleted = { ...model.rooms[0], is_active: 0, updated_at: 101, version: 1 }
   expect(await set(false, 101)).toEqual(deleted)
   expect(await set(false, 102)).toEqual(deleted)
-  expect(await set(true, 103)).toEqual({ ...deleted, is_active: 1, updated_at: 103 })
+  expect(await set(true, 103)).toEqual({
+    ...deleted,
+    is_active: 1,
+    updated_at: 103,
+    version: 2,
+  })
 })
 
 test("another organisation's rows do not exist", async () => {

@@ -119,7 +119,9 @@ function readBytes(req: Incoming, limit: number): Promise<Buffer> {
     req.on('end', () =>
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)),
     )
-    req.on('close', () => reject(new AppError('BAD_REQUEST')))
+    req.on('close', () => {
+      if (!req.complete) reject(new AppError('BAD_REQUEST'))
+    })
   })
 }
 

@@ -71,15 +71,18 @@ export function answer(
  * Sends the headers of an answer whose body is to follow. They go out in one list: set one by one they cost twice as
  * much. What was set in the response before stays, unless the list has it.
  *
- * @param length bytes of the body
+ * @param length bytes of the body; undefined when there is none
  */
 export function sendHead(
   res: Outgoing,
   status: number,
-  length: number,
+  length: number | undefined,
   headers: readonly string[] = JSON_HEADERS,
 ): void {
-  res.writeHead(status, [...standing(res.locals), 'Content-Length', String(length), ...headers])
+  const all = standing(res.locals)
+  if (length !== undefined) all.push('Content-Length', String(length))
+  all.push(...headers)
+  res.writeHead(status, all)
 }
 
 /** Leaves the answer to a library that sets its headers in the response. */

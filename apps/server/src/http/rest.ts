@@ -1,8 +1,17 @@
-import { AppError, callV2, type Fields, matchV3, methodsAt, routeV2 } from '@dowell-chat/api'
+import {
+  AppError,
+  callV2,
+  type Fields,
+  matchV3,
+  methodsAt,
+  routeV2,
+  toJson,
+} from '@dowell-chat/api'
 import { createBodyReader, fieldsOf } from './body.ts'
 import { methodNotAllowed, nothingHere } from './errors.ts'
 import { answer, type Incoming, type Outgoing, type Surface } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
+import { createReadAnswers } from './reads.ts'
 
 export interface RestOptions {
   readonly contextOf: ContextOf
@@ -13,6 +22,7 @@ export interface RestOptions {
 /** The documented URLs: fields come from the query and from a body of any documented kind, `type` chooses. */
 export function restV2({ contextOf, bodyLimit }: RestOptions): Surface {
   const readBody = createBodyReader(bodyLimit, { forms: true })
+  const answerRead = createReadAnswers()
   return async (req, res) => {
     const { path, query } = partsOf(res)
     const methods = methodsAt(path)
@@ -20,15 +30,17 @@ export function restV2({ contextOf, bodyLimit }: RestOptions): Surface {
     if (!methods.includes(methodOf(req))) throw methodNotAllowed(res, methods)
     // Before the body: who is not let in need not be read.
     const context = await contextOf(req, res)
-    const { operation, fields } = await context.reading(async () => {
+    const { operation, reads, fields } = await context.reading(async () => {
       const fields: Fields = { ...query, ...(await readBody(req, res)) }
       // v2 ignores keys that it does not know, and this one must not reach plain objects.
       Reflect.deleteProperty(fields, '__proto__')
       const route = routeV2(req.method as string, path, fields)
       if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
-      return { operation: route.operation, fields }
+      return { ...route, fields }
     })
-    answer(res, 200, JSON.stringify(await callV2(context, operation, fields)))
+    const output = await callV2(context, operation, fields)
+    if (reads) answerRead(req, res, output)
+    else answer(res, 200, toJson(output))
   }
 }
 
@@ -43,6 +55,7 @@ export function restV3({
   otherwise,
 }: RestOptions & { readonly otherwise: Surface }): Surface {
   const readBody = createBodyReader(bodyLimit, { forms: false })
+  const answerRead = createReadAnswers()
   return async (req, res) => {
     const { path, query } = partsOf(res)
     const match = matchV3(path)
@@ -55,7 +68,8 @@ export function restV3({
       fieldsFrom(method, query, await readBody(req, res), match.parameters),
     )
     const output = await operation.call(context, fields)
-    answer(res, operation.created(output) ? 201 : 200, JSON.stringify(output))
+    if (method === 'GET') answerRead(req, res, output)
+    else answer(res, operation.created(output) ? 201 : 200, toJson(output))
   }
 }
 
@@ -99,6 +113,7 @@ export function partsOf({ locals }: Outgoing): { path: string; query: Record<str
 
 /** Percent-encoded letters and digits mean themselves (RFC 3986, 2.3). */
 function decodeUnreserved(path: string): string {
+  if (!path.includes('%')) return path
   return path.replace(/%[0-9a-f]{2}/gi, (encoded) => {
     const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
     return /[\w.~-]/.test(character) ? character : encoded

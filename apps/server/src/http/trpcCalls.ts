@@ -5,6 +5,7 @@ import {
   type ProcedureName,
   type PublicError,
   toPublicError,
+  toSuperjson,
   transformer,
 } from '@dowell-chat/api'
 import {
@@ -72,7 +73,7 @@ export async function makeCalls(
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
-  async function call(path: string, batchIndex: number): Promise<unknown> {
+  async function call(path: string, batchIndex: number): Promise<string> {
     try {
       const data = await callTRPCProcedure({
         router: appRouter,
@@ -87,20 +88,30 @@ export async function makeCalls(
         },
       })
       statuses.add(200)
-      return { result: { data: transformer.serialize(data) } }
+      return `{"result":{"data":${written(data)}}}`
     } catch (cause) {
       const error = getTRPCErrorFromUnknown(cause)
       const told = toPublicError(error)
       failures.push({ error, told })
       statuses.add(told.status)
       const shape = getTRPCErrorShape({ config, error, type, path, input: undefined, ctx })
-      return { error: transformer.serialize(shape) }
+      return `{"error":${toSuperjson(shape)}}`
     }
   }
 
   const answers = await Promise.all(names.map(call))
   const [status = 207] = statuses.size === 1 ? statuses : []
-  return { status, body: JSON.stringify(isBatch ? answers : answers[0]), failures }
+  return { status, body: isBatch ? `[${answers.join()}]` : (answers[0] as string), failures }
+}
+
+// A frozen answer is one that others get as well.
+const kept = new WeakMap<object, string>()
+
+function written(data: unknown): string {
+  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return toSuperjson(data)
+  const text = kept.get(data) ?? toSuperjson(data)
+  kept.set(data, text)
+  return text
 }
 
 /** @throws TRPCError BAD_REQUEST */

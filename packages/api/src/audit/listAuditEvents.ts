@@ -52,6 +52,7 @@ export const listAuditEventsProcedure = procedure
       description:
         'Who did what to keys, tokens and rooms, oldest first, a page at a time; without a cursor the newest page.',
     },
+    output,
     errors: ['NOT_FOUND'],
     example: {
       input: { orgId: 'DOWELL12345', limit: 50 },
@@ -75,5 +76,4 @@ export const listAuditEventsProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .query(({ ctx, input }) => listAuditEvents(ctx.deps, ctx.actor, input))

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 /** What scanners of leaked secrets can look for: `dck_`, 24 hex, `_`, 43 of base64url, and 8 hex of CRC-32. */
@@ -22,7 +22,7 @@ export function parseApiKey(key: string): { keyId: string; secretHash: string } 
 
 /** SHA-256 and no slow hash: 32 random bytes cannot be guessed at any speed. */
 export function hashSecret(secret: Uint8Array): string {
-  return createHash('sha256').update(secret).digest('hex')
+  return hash('sha256', secret, 'hex')
 }
 
 /** Compares two hashes in constant time. */

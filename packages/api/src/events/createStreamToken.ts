@@ -45,6 +45,7 @@ export const createStreamTokenProcedure = procedure
       description:
         "For a browser's EventSource, which sends no headers: the token goes into the URL of a stream. It lives 10 minutes, never longer than the caller's own credential, and opens streams as the caller, as often as they are cut meanwhile. The streams go on when it has expired.",
     },
+    output,
     rest: { created: () => true },
     example: {
       input: {},
@@ -52,5 +53,4 @@ export const createStreamTokenProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx }) => createStreamToken(ctx.deps, ctx.actor))

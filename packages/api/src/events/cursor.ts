@@ -27,7 +27,9 @@ export function encodeEventCursor({ orgId, position }: EventCursor): string {
 /** @returns the position, or undefined for what is no cursor of this organisation's log */
 export function decodeEventCursor(orgId: string, cursor: string): number | undefined {
   const text = Buffer.from(cursor.slice(0, 100), 'base64url').toString()
-  const position = Number(/^e:(0|[1-9][0-9]{0,14}):/.exec(text)?.[1])
+  const digits = /^e:(0|[1-9][0-9]{0,14}):/.exec(text)?.[1]
+  if (digits === undefined) return undefined
+  const position = Number(digits)
   // Decoding forgives what encoding never writes, so a cursor must also be what we would have written.
   return encodeEventCursor({ orgId, position }) === cursor ? position : undefined
 }

@@ -1,9 +1,18 @@
-import { type Database, eventLogBounds, eventLogHeads, eventsInRange } from '@dowell-chat/db'
+import { setImmediate as turn } from 'node:timers/promises'
+import { type Database, eventLogBounds, eventLogHeads, eventsInScope } from '@dowell-chat/db'
 import { type Actor, actorKey } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
 import { SharedPresence } from './sharedPresence.ts'
-import { EventStream, type RoomRef, type StreamFilter, type Tail, toRoomRef } from './stream.ts'
+import {
+  EventStream,
+  type RoomRef,
+  type StreamFilter,
+  type StreamLimits,
+  streamLimits,
+  type Tail,
+  toRoomRef,
+} from './stream.ts'
 import { Typing } from './typing.ts'
 
 export interface LiveOptions {
@@ -17,6 +26,7 @@ export interface LiveOptions {
   readonly maxStreamsPerActor: number
   /** Milliseconds after which a stream is ended, so that readers spread over the instances. */
   readonly lifetime: number
+  readonly limits?: StreamLimits
 }
 
 export interface OpenOptions {
@@ -28,8 +38,8 @@ export interface OpenOptions {
 /** How often streams are looked at: whether they may go on, and whether the log grew unnoticed. In milliseconds. */
 const SWEEP = 1_000
 
-/** Events of one read of the log. */
-const PAGE = 500
+/** How long a stream that was ended may still be read, in milliseconds; then it is forgotten. */
+const LINGER = 30_000
 
 /**
  * The event streams of this process. For each organisation that somebody listens to, one reader follows the log, and each
@@ -43,6 +53,7 @@ export class Live {
   readonly #tails = new Map<string, OrgTail>()
   readonly #streams = new Map<EventStream, { actor: Actor; endsAt: number; expires: boolean }>()
   readonly #perActor = new Map<string, number>()
+  readonly #limits: StreamLimits
   readonly #presence: SharedPresence
   readonly #stopListening: () => void
   readonly #sweeping: NodeJS.Timeout
@@ -52,13 +63,19 @@ export class Live {
   constructor(db: Database, options: LiveOptions) {
     this.#db = db
     this.#options = options
+    this.#limits = options.limits ?? streamLimits
     this.#presence = new SharedPresence(options.clock, db.peers, (room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
     this.typing = new Typing(options.clock, db.peers, (event, room) => this.publish(event, room))
-    this.#stopListening = db.onEvents((orgIds) => {
+    const wake = (orgIds: Iterable<string>) => {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
-    })
+    }
+    // Who was not connected to the others may have missed their words.
+    const stops = [db.onEvents(wake), db.peers?.onJoin(() => wake(this.#tails.keys()))]
+    this.#stopListening = () => {
+      for (const stop of stops) stop?.()
+    }
     this.#sweeping = setInterval(() => this.#sweep(), SWEEP).unref()
   }
 
@@ -79,6 +96,7 @@ export class Live {
     const tail = this.#tailOf(filter.orgId)
     const rooms = side === undefined ? [] : (filter.rooms ?? [])
     const stream = new EventStream(this.#db, tail, filter, {
+      limits: this.#limits,
       after,
       onReady: () => (filter.rooms ?? []).map((room) => this.#presenceOf(room)),
       onLeave: () => {
@@ -156,7 +174,7 @@ export class Live {
   #tailOf(orgId: string): OrgTail {
     let tail = this.#tails.get(orgId)
     if (!tail) {
-      tail = new OrgTail(this.#db, orgId, this.#options.onError)
+      tail = new OrgTail(this.#db, orgId, this.#limits.page, this.#options.onError)
       this.#tails.set(orgId, tail)
     }
     return tail
@@ -166,17 +184,22 @@ export class Live {
     if (this.#sweepRuns || this.#streams.size === 0) return
     this.#sweepRuns = true
     try {
+      this.#endOverdue()
       const heads = await eventLogHeads(this.#db.read, [...this.#tails.keys()])
       for (const { orgId, head } of heads) this.#tails.get(orgId)?.wake(head)
-      const now = this.#options.clock()
-      for (const [stream, { endsAt, expires }] of this.#streams) {
-        if (now >= endsAt) stream.end(expires ? 'expired' : 'lifetime')
-      }
       await this.#endRevoked()
     } catch (error) {
       this.#options.onError(error)
     } finally {
       this.#sweepRuns = false
+    }
+  }
+
+  #endOverdue(): void {
+    const now = this.#options.clock()
+    for (const [stream, { endsAt, expires }] of this.#streams) {
+      if (now >= endsAt) stream.end(expires ? 'expired' : 'lifetime')
+      if (now >= endsAt + LINGER) stream.leave()
     }
   }
 
@@ -195,32 +218,41 @@ export class Live {
 
 /** Follows one organisation's log and hands each event to the streams that it is for. */
 class OrgTail implements Tail {
-  readonly started: Promise<void>
   readonly #db: Database
   readonly #orgId: string
+  readonly #page: number
   readonly #onError: (error: unknown) => void
   /** Live streams by what narrows them most: their rooms, their user, or nothing. */
   readonly #byRoom = new Map<string, Set<EventStream>>()
   readonly #byUser = new Map<string, Set<EventStream>>()
   readonly #wide = new Set<EventStream>()
+  #starting: Promise<void> | undefined
   #position = 0
-  #reading = false
+  /** What is committed before the tail has started, or while it reads, sets #dirty, so nothing is missed. */
+  #reading = true
   #dirty = false
   #holders = 0
 
-  constructor(db: Database, orgId: string, onError: (error: unknown) => void) {
+  constructor(db: Database, orgId: string, page: number, onError: (error: unknown) => void) {
     this.#db = db
     this.#orgId = orgId
+    this.#page = page
     this.#onError = onError
-    // Until then commits set #dirty, so nothing that is committed meanwhile is missed.
-    this.#reading = true
-    this.started = eventLogBounds(db.read, { orgId }).then(({ head }) => {
-      this.#position = head
-      this.#reading = false
-      if (this.#dirty) this.wake()
+  }
+
+  start(): Promise<void> {
+    this.#starting ??= this.#findHead().catch((error) => {
+      this.#starting = undefined
+      throw error
     })
-    // Who waits for it is told; nobody else need be.
-    this.started.catch(() => undefined)
+    return this.#starting
+  }
+
+  async #findHead(): Promise<void> {
+    const { head } = await eventLogBounds(this.#db.read, { orgId: this.#orgId })
+    this.#position = head
+    this.#reading = false
+    if (this.#dirty) this.wake()
   }
 
   get position(): number {
@@ -266,17 +298,20 @@ class OrgTail implements Tail {
     try {
       while (this.#dirty && this.#holders > 0) {
         this.#dirty = false
-        const page = await eventsInRange(this.#db.read, {
+        const page = await eventsInScope(this.#db.read, {
           orgId: this.#orgId,
           after: this.#position,
           upTo: Number.MAX_SAFE_INTEGER,
-          limit: PAGE,
+          limit: this.#page,
         })
         const events = page.map((logged) => [toEvent(logged), toRoomRef(logged.room)] as const)
         // Nothing waits between the first delivery and the last: a stream joins before all of these or after.
         for (const [event, room] of events) this.deliver(event, room)
         this.#position = page.at(-1)?.event.position ?? this.#position
-        if (page.length === PAGE) this.#dirty = true
+        if (page.length < this.#page) continue
+        this.#dirty = true
+        // The readers take what they were given before there is more.
+        await turn()
       }
     } catch (error) {
       // The next sweep finds that the log is ahead.

@@ -6,16 +6,20 @@ export interface PresenceState {
   readonly support: boolean
 }
 
-interface Entry {
-  readonly room: RoomRef
-  /** Open streams of each side. */
-  customer: number
-  support: number
-  told: PresenceState
-  leaving: NodeJS.Timeout | undefined
+interface Side {
+  /** Open streams. */
+  open: number
+  isHere: boolean
+  leaving?: NodeJS.Timeout
 }
 
-/** A stream that comes back within this, in milliseconds, was never gone. */
+interface Entry {
+  readonly room: RoomRef
+  readonly customer: Side
+  readonly support: Side
+}
+
+/** A side whose stream comes back within this, in milliseconds, was never gone. */
 const GRACE = 5_000
 
 /** Counts the open streams of each side in each room, and tells when a side comes or goes. */
@@ -28,39 +32,45 @@ export class Presence {
   }
 
   stateOf(roomId: string): PresenceState {
-    return this.#rooms.get(roomId)?.told ?? { customer: false, support: false }
+    const entry = this.#rooms.get(roomId)
+    return {
+      customer: entry?.customer.isHere ?? false,
+      support: entry?.support.isHere ?? false,
+    }
   }
 
   enter(room: RoomRef, side: boolean): void {
     let entry = this.#rooms.get(room.id)
     if (!entry) {
-      const told = { customer: false, support: false }
-      entry = { room, customer: 0, support: 0, told, leaving: undefined }
+      entry = { room, customer: { open: 0, isHere: false }, support: { open: 0, isHere: false } }
       this.#rooms.set(room.id, entry)
     }
-    entry[side ? 'support' : 'customer']++
-    if (!entry.told[side ? 'support' : 'customer']) this.#update(entry)
+    const own = side ? entry.support : entry.customer
+    own.open++
+    clearTimeout(own.leaving)
+    if (own.isHere) return
+    own.isHere = true
+    this.#tell(room, this.stateOf(room.id))
   }
 
   leave(roomId: string, side: boolean): void {
     const entry = this.#rooms.get(roomId)
     if (!entry) return
-    const left = --entry[side ? 'support' : 'customer']
-    if (left > 0) return
-    clearTimeout(entry.leaving)
-    entry.leaving = setTimeout(() => this.#update(entry), GRACE).unref()
+    const own = side ? entry.support : entry.customer
+    if (--own.open > 0) return
+    own.leaving = setTimeout(() => {
+      own.isHere = false
+      const state = this.stateOf(roomId)
+      if (!state.customer && !state.support) this.#rooms.delete(roomId)
+      this.#tell(entry.room, state)
+    }, GRACE).unref()
   }
 
   close(): void {
-    for (const entry of this.#rooms.values()) clearTimeout(entry.leaving)
+    for (const { customer, support } of this.#rooms.values()) {
+      clearTimeout(customer.leaving)
+      clearTimeout(support.leaving)
+    }
     this.#rooms.clear()
-  }
-
-  #update(entry: Entry): void {
-    const state = { customer: entry.customer > 0, support: entry.support > 0 }
-    const same = state.customer === entry.told.customer && state.support === entry.told.support
-    entry.told = state
-    if (!state.customer && !state.support) this.#rooms.delete(entry.room.id)
-    if (!same) this.#tell(entry.room, state)
   }
 }

@@ -1,21 +1,26 @@
-import { type Database, deleteEvents, oldestEvents, organisationsAfter } from '@dowell-chat/db'
+import { setImmediate as turn } from 'node:timers/promises'
+import { type Database, deleteEvents, eventLogsAfter, oldestEvents } from '@dowell-chat/db'
 
-/** Events that are deleted in one write, and organisations that are listed in one read. */
+/** Events that are deleted in one write, and organisations that are looked at in one read. */
 const BATCH = 500
 const PAGE = 100
 
 /**
- * Forgets the events that happened before a time, in milliseconds since the Unix epoch, a few at a time so that no other
- * write waits long. Rooms and messages stay.
+ * Forgets the events that happened before a time, in milliseconds since the Unix epoch, a few at a time so that nobody
+ * else waits long. Rooms and messages stay.
  *
  * @returns how many were forgotten
  */
 export async function pruneEvents(db: Database, before: number): Promise<number> {
   let count = 0
-  let ids = await organisationsAfter(db.read, { id: '', limit: PAGE })
-  while (ids.length > 0) {
-    for (const orgId of ids) count += await pruneOne(db, orgId, before)
-    ids = await organisationsAfter(db.read, { id: ids.at(-1) ?? '', limit: PAGE })
+  let logs = await eventLogsAfter(db.read, { orgId: '', limit: PAGE })
+  while (logs.length > 0) {
+    for (const { orgId, oldest } of logs) {
+      if (oldest !== null && oldest < before) count += await pruneOne(db, orgId, before)
+    }
+    // Reads alone never let go of the event loop.
+    await turn()
+    logs = await eventLogsAfter(db.read, { orgId: logs.at(-1)?.orgId ?? '', limit: PAGE })
   }
   return count
 }

@@ -55,6 +55,7 @@ export const setTypingProcedure = procedure
       description:
         'Tells the streams, and is kept nowhere. It lapses after 6 seconds: say it again every few seconds while it lasts; more often than every 2 seconds changes nothing for the listeners.',
     },
+    output,
     errors: ['NOT_FOUND', 'ROOM_CLOSED'],
     example: {
       input: { roomId: exampleRoom.id, isTyping: true, userId: exampleRoom.userId, side: false },
@@ -62,5 +63,4 @@ export const setTypingProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx, input }) => setTyping(ctx.deps, ctx.actor, input))

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import {
   type Database,
   type EventFilter,
@@ -40,21 +41,31 @@ export interface StreamFilter {
 export interface Tail {
   /** Every event up to here was given to the streams that were live then. */
   readonly position: number
-  /** Resolves when `position` is known. */
-  readonly started: Promise<void>
+  /** Resolves when `position` is known. May be called again, also after it failed. */
+  start(): Promise<void>
   join(stream: EventStream): void
   leave(stream: EventStream): void
 }
 
-/** Events that may wait for a reader before it has to read them from the table again. */
-const MAX_PENDING = 256
-/** Events of one read of the table. */
-const PAGE = 200
-/** Positions of one read that looks at every room's events: it must not hold the others up. */
-const WINDOW = 2_000
-/** What a stream replays, at most: to read the rooms anew is cheaper by then. */
-const MAX_REPLAY = 10_000
-const MAX_READS = 500
+export interface StreamLimits {
+  /** Events that may wait for a reader before it has to read them from the table again. */
+  readonly pending: number
+  /** Events of one read of the table; well below `pending`, so that a burst alone does not overtake who keeps up. */
+  readonly page: number
+  /** Positions of one read that looks at every room's events: it must not hold the others up. */
+  readonly window: number
+  /** Events and reads of one replay, at most: to read the rooms anew is cheaper by then. */
+  readonly replay: number
+  readonly reads: number
+}
+
+export const streamLimits: StreamLimits = {
+  pending: 256,
+  page: 100,
+  window: 2_000,
+  replay: 10_000,
+  reads: 500,
+}
 
 /** What tRPC's subscriptions yield: whatever has a cursor under it, so that tRPC's clients resume from there. */
 type Yielded =
@@ -74,6 +85,7 @@ export class EventStream implements AsyncIterable<Yielded> {
   readonly #after: string | undefined
   readonly #onReady: () => readonly StreamEvent[]
   readonly #onLeave: () => void
+  readonly #limits: StreamLimits
   /** Everything up to here was handed over, or waits in #pending and will not be dropped. */
   #position = -1
   #pending: StreamEvent[] = []
@@ -91,6 +103,7 @@ export class EventStream implements AsyncIterable<Yielded> {
     tail: Tail,
     filter: StreamFilter,
     options: {
+      limits: StreamLimits
       /** A cursor, from whoever. */
       after?: string | undefined
       /** What else is to be told when the stream is live. */
@@ -101,6 +114,7 @@ export class EventStream implements AsyncIterable<Yielded> {
     this.#db = db
     this.#tail = tail
     this.filter = filter
+    this.#limits = options.limits
     this.#after = options.after
     this.#onReady = options.onReady
     this.#onLeave = options.onLeave
@@ -108,23 +122,28 @@ export class EventStream implements AsyncIterable<Yielded> {
 
   /**
    * The next events, as soon as there is one; undefined when the stream has ended. Not to be called again before it has
-   * resolved.
+   * resolved. What it throws is a failure to read the log, and the end of the stream.
    */
   async next(): Promise<readonly StreamEvent[] | undefined> {
-    for (;;) {
-      if (this.#left) return undefined
-      if (this.#pending.length > 0) return this.#take()
-      if (this.#ended !== undefined) {
-        this.leave()
-        return [{ type: 'end', reason: this.#ended }]
+    try {
+      for (;;) {
+        if (this.#left) return undefined
+        if (this.#pending.length > 0) return this.#take()
+        if (this.#ended !== undefined) {
+          this.leave()
+          return [{ type: 'end', reason: this.#ended }]
+        }
+        if (this.#state === 'starting') await this.#start()
+        else if (this.#state === 'behind') await this.#catchUp()
+        else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve
+          })
+        }
       }
-      if (this.#state === 'starting') await this.#start()
-      else if (this.#state === 'behind') await this.#catchUp()
-      else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve
-        })
-      }
+    } catch (error) {
+      this.leave()
+      throw error
     }
   }
 
@@ -142,10 +161,17 @@ export class EventStream implements AsyncIterable<Yielded> {
   deliver(event: StreamEvent): void {
     if (this.#state !== 'live') return
     if ('position' in event && event.position <= this.#joinedAt) return
-    if (this.#pending.length >= MAX_PENDING) {
+    if (this.#pending.length >= this.#limits.pending) {
       this.#pending = []
       this.#fallBehind()
-    } else this.#pending.push(event)
+    } else {
+      if (this.#pending.length === 0) {
+        // All that came before was handed over, and what was not for this stream need not be looked through again.
+        const before = 'position' in event ? event.position - 1 : this.#tail.position
+        this.#position = Math.max(this.#position, before)
+      }
+      this.#pending.push(event)
+    }
     this.#wakeUp()
   }
 
@@ -168,10 +194,6 @@ export class EventStream implements AsyncIterable<Yielded> {
   #take(): readonly StreamEvent[] {
     const taken = this.#pending
     this.#pending = []
-    if (this.#state === 'live') {
-      const last = taken.findLast((event) => 'position' in event)
-      if (last && 'position' in last) this.#position = last.position
-    }
     return taken
   }
 
@@ -182,24 +204,24 @@ export class EventStream implements AsyncIterable<Yielded> {
   }
 
   async #start(): Promise<void> {
-    await this.#tail.started
+    await this.#tail.start()
     const { orgId } = this.filter
-    const { head, floor } = await eventLogBounds(this.#db.read, { orgId })
-    if (this.#after === undefined) this.#position = this.#tail.position
-    else {
-      const position = decodeEventCursor(orgId, this.#after)
-      if (position === undefined || position > head) this.#reset('unknown')
-      else if (position < floor) this.#reset('too_old')
-      else this.#position = position
-    }
+    const { head } = await eventLogBounds(this.#db.read, { orgId })
+    const position = this.#after === undefined ? head : decodeEventCursor(orgId, this.#after)
+    if (position === undefined || position > head) this.#reset('unknown')
+    else this.#position = position
     this.#state = 'behind'
   }
 
   #fallBehind(): void {
     this.#state = 'behind'
+    this.#tail.leave(this)
+    this.#beginReplay()
+  }
+
+  #beginReplay(): void {
     this.#replayed = 0
     this.#reads = 0
-    this.#tail.leave(this)
   }
 
   /** Reads a page of what is missing, or finds that nothing is and goes live. */
@@ -214,31 +236,38 @@ export class EventStream implements AsyncIterable<Yielded> {
       this.#pending.push({ type: 'ready', ...this.#place() }, ...this.#onReady())
       return
     }
-    if (this.#replayed >= MAX_REPLAY || this.#reads >= MAX_READS) {
+    const limits = this.#limits
+    if (this.#replayed >= limits.replay || this.#reads >= limits.reads) {
       this.#reset('too_far')
       return
     }
+    // Reads alone never let go of the event loop, and many may have much to read.
+    if (this.#reads > 0) await turn()
+    const from = this.#position
     const isWide = rooms === undefined && userId === undefined
-    const upTo = isWide ? Math.min(end, this.#position + WINDOW) : end
+    const upTo = isWide ? Math.min(end, from + limits.window) : end
     const scope: EventFilter = { userId, productName, roomIds: rooms?.map((room) => room.id) }
-    const page = await eventsInScope(this.#db.read, {
-      ...scope,
-      orgId,
-      after: this.#position,
-      upTo,
-      limit: PAGE,
-    })
+    const range = { orgId, after: from, upTo, limit: limits.page }
+    const page = await eventsInScope(this.#db.read, { ...scope, ...range })
+    const { floor } = await eventLogBounds(this.#db.read, { orgId })
     if (this.#left) return
+    // Asked after the page was read: what is forgotten while a stream catches up would be missing without a word.
+    if (from < floor) {
+      this.#reset('too_old')
+      return
+    }
     this.#reads++
     this.#replayed += page.length
     this.#pending.push(...page.map(toEvent))
     const last = page.at(-1)?.event.position
-    this.#position = page.length < PAGE || last === undefined ? upTo : last
+    this.#position = page.length < limits.page || last === undefined ? upTo : last
   }
 
   /** Goes on where the tail is, and says that something is missing. */
   #reset(reason: ResetReason): void {
     this.#position = this.#tail.position
+    // The tail moves on while the reader reads the rooms anew.
+    this.#beginReplay()
     this.#pending.push({ type: 'reset', reason, ...this.#place() })
   }
 

@@ -67,6 +67,7 @@ export const createApiKeyProcedure = procedure
       summary: 'Make an API key',
       description: 'Needs an admin key. The secret is shown this once.',
     },
+    output,
     errors: ['NOT_FOUND'],
     rest: { created: () => true },
     example: {
@@ -75,5 +76,4 @@ export const createApiKeyProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx, input }) => createApiKey(ctx.deps, ctx.actor, input))

@@ -77,6 +77,7 @@ export const createUserTokenProcedure = procedure
       description:
         'Needs an admin or support key. The token is for one person and short-lived: give it to their browser, never the key.',
     },
+    output,
     errors: ['NOT_FOUND'],
     rest: { created: () => true },
     example: {
@@ -85,5 +86,4 @@ export const createUserTokenProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx, input }) => createUserToken(ctx.deps, ctx.actor, input))

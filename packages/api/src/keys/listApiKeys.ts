@@ -45,6 +45,7 @@ export const listApiKeysProcedure = procedure
       summary: "List an organisation's API keys",
       description: 'Needs an admin key. Oldest first, revoked ones too, never with their secrets.',
     },
+    output,
     errors: ['NOT_FOUND'],
     example: {
       input: { orgId: 'DOWELL12345', limit: 50 },
@@ -58,5 +59,4 @@ export const listApiKeysProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .query(({ ctx, input }) => listApiKeys(ctx.deps, ctx.actor, input))

@@ -47,6 +47,7 @@ export const revokeApiKeyProcedure = procedure
       summary: 'Revoke an API key',
       description: 'Needs an admin key. The user tokens that the key asked for die with it.',
     },
+    output: ApiKey,
     errors: ['NOT_FOUND'],
     example: {
       input: { keyId: exampleApiKey.id },
@@ -54,5 +55,4 @@ export const revokeApiKeyProcedure = procedure
     },
   })
   .input(input)
-  .output(ApiKey)
   .mutation(({ ctx, input }) => revokeApiKey(ctx.deps, ctx.actor, input))

@@ -129,6 +129,7 @@ export const createMessageProcedure = procedure
       description:
         'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
     },
+    output,
     errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
     rest: {
       created: (answer: Output) => !answer.replayed,
@@ -149,5 +150,4 @@ export const createMessageProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx, input }) => createMessage(ctx.deps, ctx.actor, input))

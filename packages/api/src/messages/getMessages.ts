@@ -1,3 +1,4 @@
+import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
@@ -18,11 +19,24 @@ const input = z.strictObject({ roomId, ...pageInput })
 export async function getMessages(
   deps: Deps,
   actor: Actor,
-  { roomId, limit = DEFAULT_LIMIT, ...place }: z.output<typeof input>,
+  request: z.output<typeof input>,
 ): Promise<Page<Message>> {
+  return (await getMessagesOfRoom(deps, actor, request)).page
+}
+
+/** The same with the room, as it was read for the page. */
+export async function getMessagesOfRoom(
+  deps: Deps,
+  actor: Actor,
+  { roomId, limit = DEFAULT_LIMIT, ...place }: z.output<typeof input>,
+): Promise<{ room: RoomRow; page: Page<Message> }> {
   const where = placeOf('m', place)
   const room = await readableRoom(deps, actor, 'getMessages', roomId)
-  return messagePage(deps.db.read, room, limit, where)
+  const read = () => messagePage(deps.db.read, room, limit, where)
+  if (where.kind !== 'newest') return { room, page: await read() }
+  const { newestPages } = deps
+  const page = newestPages.find(room, limit) ?? newestPages.keep(room, limit, await read())
+  return { room, page }
 }
 
 export const getMessagesProcedure = procedure
@@ -34,6 +48,7 @@ export const getMessagesProcedure = procedure
       summary: "Read a room's messages",
       description: 'Oldest first, a page at a time; without a cursor the newest page.',
     },
+    output: MessagePage,
     errors: ['NOT_FOUND'],
     example: {
       input: { roomId: exampleMessage.roomId, limit: 50 },
@@ -41,5 +56,4 @@ export const getMessagesProcedure = procedure
     },
   })
   .input(input)
-  .output(MessagePage)
   .query(({ ctx, input }) => getMessages(ctx.deps, ctx.actor, input))

@@ -91,6 +91,7 @@ export const getRoomSnapshotProcedure = procedure
       description:
         'The room, its newest messages and read markers, and the cursor for a stream that goes on from exactly there.',
     },
+    output,
     errors: ['NOT_FOUND'],
     example: {
       input: { roomId: exampleRoom.id, limit: 50 },
@@ -105,5 +106,4 @@ export const getRoomSnapshotProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .query(({ ctx, input }) => getRoomSnapshot(ctx.deps, ctx.actor, input))

@@ -83,6 +83,7 @@ export const markReadProcedure = procedure
       description:
         'Up to and including one. A marker never goes back: an earlier message changes nothing, and the marker is answered as it is.',
     },
+    output,
     errors: ['NOT_FOUND'],
     example: {
       input: {
@@ -95,5 +96,4 @@ export const markReadProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx, input }) => markRead(ctx.deps, ctx.actor, input))

@@ -1,7 +1,8 @@
+import { callTRPCProcedure } from '@trpc/server'
 import type { z } from 'zod'
 import type { ProcedureName } from '../auth/access.ts'
 import type { Context } from '../context.ts'
-import { appRouter, createCaller } from '../router.ts'
+import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { type Fields, textReader } from './wire.ts'
 
@@ -21,13 +22,25 @@ export const v3Operations: readonly V3Operation[] = Object.entries(appRouter._de
   .flatMap(([name, { _def }]) => {
     const { openapi, rest } = _def.meta as Meta
     if (!openapi) return []
-    const { inputs } = _def as unknown as { inputs: [z.ZodObject] }
+    const { inputs, type } = _def as unknown as {
+      inputs: [z.ZodObject]
+      type: 'query' | 'mutation'
+    }
     const read = textReader(inputs[0])
     const operation: V3Operation = {
       name: name as ProcedureName,
       method: openapi.method,
       path: openapi.path,
-      call: (ctx, fields) => createCaller(ctx)[name as ProcedureName](read(fields) as never),
+      call: (ctx, fields) =>
+        callTRPCProcedure({
+          router: appRouter,
+          path: name,
+          type,
+          ctx,
+          getRawInput: async () => read(fields),
+          signal: undefined,
+          batchIndex: 0,
+        }),
       created: (output) => rest?.created?.(output as never) ?? false,
     }
     return [operation]

@@ -78,6 +78,7 @@ export const createRoomProcedure = procedure
       description:
         'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat.',
     },
+    output,
     errors: ['NOT_FOUND'],
     rest: {
       created: (answer: z.output<typeof output>) => answer.created,
@@ -94,5 +95,4 @@ export const createRoomProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .mutation(({ ctx, input }) => createRoom(ctx.deps, ctx.actor, input))

@@ -62,9 +62,9 @@ export const deleteRoomProcedure = procedure
       description:
         'A deleted room stays listed and readable with `isActive` false, and takes no new messages. `isActive=true` restores it.',
     },
+    output: Room,
     errors: ['NOT_FOUND', 'ROOM_ALREADY_ACTIVE'],
     example: { input: { roomId: exampleRoom.id }, output: { ...exampleRoom, isActive: false } },
   })
   .input(input)
-  .output(Room)
   .mutation(({ ctx, input }) => deleteRoom(ctx.deps, ctx.actor, input))

@@ -25,9 +25,9 @@ export const getRoomByIdProcedure = procedure
       summary: 'Read a room',
       description: 'Deleted rooms stay readable, with `isActive` false.',
     },
+    output: Room,
     errors: ['NOT_FOUND'],
     example: { input: { roomId: exampleRoom.id }, output: exampleRoom },
   })
   .input(input)
-  .output(Room)
   .query(({ ctx, input }) => getRoomById(ctx.deps, ctx.actor, input))

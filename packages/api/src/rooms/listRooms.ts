@@ -81,6 +81,7 @@ export const listRoomsProcedure = procedure
       description:
         'In the order in which they were opened, a page at a time; without a cursor the newest page. Deleted rooms stay listed.',
     },
+    output,
     errors: ['NOT_FOUND'],
     example: {
       input: { orgId: 'DOWELL12345', productName: 'WIFIQRCODE', limit: 50 },
@@ -94,5 +95,4 @@ export const listRoomsProcedure = procedure
     },
   })
   .input(input)
-  .output(output)
   .query(({ ctx, input }) => listRooms(ctx.deps, ctx.actor, input))

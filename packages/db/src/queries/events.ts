@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely'
+import { type Expression, type Kysely, type SelectQueryBuilder, sql } from 'kysely'
 import { prepared, type Slots } from '../prepared.ts'
 import type { EventRow, MessageRow, RoomRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -84,17 +84,21 @@ export async function eventLogBounds(
   return { head: row.head, floor: row.oldest === null ? row.head : row.oldest - 1 }
 }
 
+const heads = prepared((db, where: Slots<{ orgIds: string }>) =>
+  db
+    .selectFrom('organisations')
+    .select(['id as orgId', 'last_event_position as head'])
+    .where('id', 'in', (eb) =>
+      eb.selectFrom(eachOf(where.orgIds).as('given')).select('given.value'),
+    ),
+)
+
 /** Where the logs of some organisations end. */
 export async function eventLogHeads(
   db: Kysely<Tables>,
   orgIds: readonly string[],
 ): Promise<{ orgId: string; head: number }[]> {
-  if (orgIds.length === 0) return []
-  return db
-    .selectFrom('organisations')
-    .select(['id as orgId', 'last_event_position as head'])
-    .where('id', 'in', orgIds)
-    .execute()
+  return heads(db, { orgIds: JSON.stringify(orgIds) })
 }
 
 interface Range {
@@ -107,52 +111,118 @@ interface Range {
   readonly limit: number
 }
 
-/** The events of an organisation, in order; for the one reader that reads for all. */
-export const eventsInRange = async (db: Kysely<Tables>, where: Range): Promise<LoggedEvent[]> =>
-  (await allInRange(db, where)).map(split)
-
-const allInRange = prepared((db, where: Slots<Range>) =>
-  logged(db)
-    .where('e.org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
-    .where('e.position', '>', where.after)
-    .where('e.position', '<=', where.upTo)
-    .orderBy('e.position', 'asc')
-    .limit(where.limit),
-)
-
 export interface EventFilter extends Omit<RoomScope, 'orgId'> {
   /** Left out: the rooms of all products. */
   readonly productName?: string | undefined
 }
 
-/** The same, of the rooms that a caller sees and asks for. */
+/** The events of an organisation, in order: of all its rooms, or of those that a caller sees and asks for. */
 export async function eventsInScope(
   db: Kysely<Tables>,
   { orgId, after, upTo, limit, ...filter }: Range & EventFilter,
 ): Promise<LoggedEvent[]> {
-  let query = logged(db)
-    .where('e.org_id', '=', orgId)
-    .where('e.position', '>', after)
-    .where('e.position', '<=', upTo)
-    .orderBy('e.position', 'asc')
-    .limit(limit)
-  const { roomIds, userId, productName } = filter
-  if (roomIds !== undefined) query = query.where('e.room_id', 'in', roomIds)
-  if (userId !== undefined) {
-    query = query.where('r.user_id', '=', userId)
-    // A user has few rooms: their events are found room by room, however many others there are.
-    if (roomIds === undefined) {
-      query = query.where('e.room_id', 'in', (eb) =>
-        eb
-          .selectFrom('rooms')
-          .select('id')
-          .where('org_id', '=', orgId)
-          .where('user_id', '=', userId),
-      )
-    }
+  const { roomIds, userId = null, productName = null } = filter
+  const range = { orgId, after, upTo, limit }
+  if (roomIds !== undefined) {
+    const ids = JSON.stringify([...new Set(roomIds)])
+    return (await ofRooms(db, { ...range, ids, userId, productName })).map(split)
   }
-  if (productName !== undefined) query = query.where('r.product_name', '=', productName)
-  return (await query.execute()).map(split)
+  if (userId !== null) return (await ofUser(db, { ...range, userId, productName })).map(split)
+  return (await ofProduct(db, { ...range, productName })).map(split)
+}
+
+const ofProduct = prepared((db, where: Slots<Range & { productName: string | null }>) =>
+  logged(db)
+    .where('e.org_id', '=', where.orgId)
+    .where('e.position', '>', where.after)
+    .where('e.position', '<=', where.upTo)
+    .where('r.product_name', '=', (eb) => eb.fn.coalesce(where.productName, 'r.product_name'))
+    .orderBy('e.position', 'asc')
+    .limit(where.limit),
+)
+
+const ofUser = prepared(
+  (db, where: Slots<Range & { userId: string; productName: string | null }>) =>
+    roomByRoom(
+      db,
+      where,
+      db
+        .selectFrom('rooms')
+        .select('id')
+        .where('org_id', '=', where.orgId)
+        .where('user_id', '=', where.userId)
+        .where('product_name', '=', (eb) => eb.fn.coalesce(where.productName, 'product_name')),
+    ),
+)
+
+const ofRooms = prepared(
+  (db, where: Slots<Range & { ids: string; userId: string | null; productName: string | null }>) =>
+    roomByRoom(
+      db,
+      where,
+      db
+        .selectFrom(eachOf(where.ids).as('given'))
+        .crossJoin('rooms')
+        .select('rooms.id')
+        .whereRef('rooms.id', '=', 'given.value')
+        .where('user_id', '=', (eb) => eb.fn.coalesce(where.userId, 'user_id'))
+        .where('product_name', '=', (eb) => eb.fn.coalesce(where.productName, 'product_name')),
+    ),
+)
+
+/**
+ * The events of a few rooms, each found by itself, however many others lie between. Of no room more than `limit` are
+ * looked at: the first `limit` events of all lie no further than those of the room that has `limit` of them first.
+ */
+function roomByRoom<DB, From extends keyof DB>(
+  db: Kysely<Tables>,
+  where: Slots<Range>,
+  rooms: SelectQueryBuilder<DB, From, { id: string }>,
+) {
+  const first = db
+    .with(
+      (cte) => cte('wanted').materialized(),
+      () => rooms,
+    )
+    // In this order, whatever SQLite guesses of how much there is.
+    .selectFrom('wanted')
+    .crossJoin('events')
+    .select('events.position')
+    .where('events.org_id', '=', where.orgId)
+    .whereRef('events.room_id', '=', 'wanted.id')
+    .where('events.position', '>', where.after)
+    .where('events.position', '<=', (eb) =>
+      eb.fn.coalesce(
+        eb.selectFrom('wanted as each').select((eb) =>
+          eb.fn
+            .min(
+              eb
+                .selectFrom('events as own')
+                .select('own.position')
+                .where('own.org_id', '=', where.orgId)
+                .whereRef('own.room_id', '=', 'each.id')
+                .where('own.position', '>', where.after)
+                .where('own.position', '<=', where.upTo)
+                .orderBy('own.position', 'asc')
+                .limit(1)
+                .offset(eb(where.limit, '-', 1)),
+            )
+            .as('bound'),
+        ),
+        where.upTo,
+      ),
+    )
+    .orderBy('events.position', 'asc')
+    .limit(where.limit)
+  return logged(db)
+    .where('e.org_id', '=', where.orgId)
+    .where('e.position', 'in', first)
+    .orderBy('e.position', 'asc')
+}
+
+/** The members of a JSON array, as rows: a list of any length in a statement of one text. */
+function eachOf(array: Expression<string>) {
+  return sql<{ value: string }>`json_each(${array})`
 }
 
 const eventColumns = [
@@ -224,21 +294,50 @@ function logged(db: Kysely<Tables>) {
     ])
 }
 
+const eventKeys = keysOf('e_', eventColumns)
+const roomKeys = keysOf('r_', roomColumns)
+const messageKeys = keysOf('m_', messageColumns)
+
+function keysOf<Column extends string>(prefix: string, columns: readonly Column[]) {
+  return columns.map((column) => [column, prefix + column] as const)
+}
+
 function split(row: Record<string, unknown>): LoggedEvent {
   return {
-    event: pick<EventRow>(row, 'e_', eventColumns),
-    room: pick<RoomRow>(row, 'r_', roomColumns),
-    message: row.m_id === null ? undefined : pick<MessageRow>(row, 'm_', messageColumns),
+    event: pick<EventRow>(row, eventKeys),
+    room: pick<RoomRow>(row, roomKeys),
+    message: row.m_id === null ? undefined : pick<MessageRow>(row, messageKeys),
   }
 }
 
 function pick<Row>(
   row: Record<string, unknown>,
-  prefix: string,
-  columns: readonly (keyof Row & string)[],
+  keys: readonly (readonly [column: keyof Row & string, key: string])[],
 ): Row {
-  return Object.fromEntries(columns.map((column) => [column, row[prefix + column]])) as Row
+  const picked: Record<string, unknown> = {}
+  for (const [column, key] of keys) picked[column] = row[key]
+  return picked as Row
 }
+
+/** The logs of all organisations, some at a time in the order of their ids, and when the oldest event of each happened. */
+export const eventLogsAfter = prepared(
+  (db, where: Slots<{ readonly orgId: string; readonly limit: number }>) =>
+    db
+      .selectFrom('organisations as o')
+      .select((eb) => [
+        'o.id as orgId',
+        eb
+          .selectFrom('events')
+          .select('created_at')
+          .whereRef('org_id', '=', 'o.id')
+          .orderBy('position', 'asc')
+          .limit(1)
+          .as('oldest'),
+      ])
+      .where('o.id', '>', where.orgId)
+      .orderBy('o.id', 'asc')
+      .limit(where.limit),
+)
 
 /** The oldest events of an organisation, for whoever decides which of them are too old. */
 export async function oldestEvents(

@@ -1,5 +1,3 @@
-import type { Kysely } from 'kysely'
-import type { Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
 type Counter = 'last_room_position' | 'last_key_position' | 'last_audit_position'
@@ -24,19 +22,4 @@ export async function nextPosition(
     .returning(`${counter} as position`)
     .executeTakeFirstOrThrow()
   return row.position
-}
-
-/** The ids of organisations, in order, after a given one. */
-export async function organisationsAfter(
-  db: Kysely<Tables>,
-  { id, limit }: { id: string; limit: number },
-): Promise<string[]> {
-  const rows = await db
-    .selectFrom('organisations')
-    .select('id')
-    .where('id', '>', id)
-    .orderBy('id', 'asc')
-    .limit(limit)
-    .execute()
-  return rows.map((row) => row.id)
 }

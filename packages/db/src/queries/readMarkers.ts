@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely'
+import { eachOf } from '../dialectOf.ts'
 import { prepared, type Slots } from '../prepared.ts'
 import type { ReadMarkerRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -93,7 +94,7 @@ interface Counting {
 const counting = prepared((db, where: Slots<Reading<Reader> & Counting>) =>
   db
     // One text however many rooms there are. The cross join keeps SQLite from walking all rooms to meet those listed.
-    .selectFrom(sql<{ value: string }>`json_each(${where.roomIds})`.as('listed'))
+    .selectFrom(eachOf(db, where.roomIds).as('listed'))
     .crossJoin('rooms')
     .leftJoin('read_markers as marker', (join) =>
       join

@@ -1,9 +1,8 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
-import { appRouter } from '../../router.ts'
 import { errorSchemas, headers } from './errors.ts'
 import { type Paths, type Schemas, sortKeys } from './operation.ts'
 import { v2Paths, v2Router } from './v2.ts'
-import { v3Paths } from './v3.ts'
+import { v3Paths, v3Router } from './v3.ts'
 
 export type OpenApiVersion = '3.1.0' | '3.0.3'
 
@@ -34,12 +33,11 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       },
     },
   } as const
-  const v3 = generateOpenApiDocument(appRouter, options)
+  const v3 = generateOpenApiDocument(v3Router, options)
   const v2 = generateOpenApiDocument(v2Router, options)
-  // Without trpc-to-openapi's own errors, which are another shape than ours.
-  const named = Object.entries({ ...v3.components?.schemas, ...v2.components?.schemas })
   const schemas = {
-    ...Object.fromEntries(named.filter(([name]) => !name.startsWith('error.'))),
+    ...v3.components?.schemas,
+    ...v2.components?.schemas,
     ...errorSchemas,
   } as Schemas
 

@@ -7,6 +7,11 @@ export const headers = {
     description: 'Names this request in the log and in an error body.',
     schema: { type: 'string' },
   },
+  ETag: {
+    description:
+      'Names these bytes: give it as `If-None-Match` to get them only when they changed.',
+    schema: { type: 'string' },
+  },
   Allow: { description: 'The methods that there are.', schema: { type: 'string' } },
   RetryAfter: {
     description: 'Seconds after which the same request may succeed.',

@@ -42,6 +42,30 @@ export function explain(
   }
 }
 
+/**
+ * Says of a read that its answer has an entity tag, and that who names it gets 304.
+ *
+ * @param always false where not every answer has one
+ */
+export function conditional(operation: Operation, always = true): void {
+  const headers = { ...requestIdHeader, ETag: { $ref: '#/components/headers/ETag' } }
+  const { 200: answer, ...failures } = operation.responses
+  operation.parameters = [
+    ...(operation.parameters ?? []),
+    {
+      in: 'header',
+      name: 'If-None-Match',
+      description: 'The `ETag` of an answer that you have: 304 when it still holds.',
+      schema: { type: 'string' },
+    },
+  ]
+  operation.responses = {
+    200: { ...answer, headers: always ? headers : requestIdHeader },
+    304: { description: 'The answer that `If-None-Match` names still holds', headers },
+    ...failures,
+  }
+}
+
 /** The same JSON response with another example. */
 export function withExample(
   response: Json,

@@ -4,6 +4,7 @@ import { isRead } from '../v2/route.ts'
 import { errorResponses, wrongField } from './errors.ts'
 import {
   capital,
+  conditional,
   explain,
   type Json,
   nameBody,
@@ -70,6 +71,12 @@ export function v2Paths(inner: Paths, schemas: Schemas): Paths {
         operations.length === 1 && generated[0]
           ? { ...generated[0], operationId: `${operations[0]?.name}V2` }
           : mergeByType(method, sharing, generated, schemas)
+      if (method === 'GET') {
+        conditional(
+          item.get as Operation,
+          sharing.every((one) => isRead(one, method)),
+        )
+      }
     }
     paths[`${url}/`] = item
   }

@@ -1,8 +1,10 @@
+import type { z } from 'zod'
 import { appRouter } from '../../router.ts'
-import type { Meta } from '../../trpc.ts'
+import { type Meta, procedure, router } from '../../trpc.ts'
 import { errorResponses, wrongField } from './errors.ts'
 import {
   capital,
+  conditional,
   explain,
   type Json,
   nameBody,
@@ -12,6 +14,28 @@ import {
   sortKeys,
   withExample,
 } from './operation.ts'
+
+/** The procedures that have a path, for trpc-to-openapi to read. */
+export const v3Router = router(
+  Object.fromEntries(
+    Object.entries(appRouter._def.procedures).flatMap(([name, { _def }]) => {
+      const { inputs, type } = _def as unknown as {
+        inputs: [z.ZodObject]
+        type: 'query' | 'mutation'
+      }
+      const { openapi, output } = _def.meta as Meta
+      if (!openapi || !output) return []
+      // Our documents name the errors and the security themselves: trpc-to-openapi keeps one text per code for all.
+      const meta: Meta = { openapi: { ...openapi, errorResponses: [], protect: false } }
+      return [[name, procedure.meta(meta).input(inputs[0]).output(output)[type](nothing)]]
+    }),
+  ),
+)
+
+/** Nobody calls these. */
+async function nothing(): Promise<never> {
+  throw new Error('this procedure is a document')
+}
 
 /** The paths of REST v3 as they were generated, completed by what each procedure's meta says. */
 export function v3Paths(paths: Paths, schemas: Schemas): Paths {
@@ -29,8 +53,6 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
       ),
       answer: meta.example?.output,
     })
-    // Our documents name the errors and the security themselves: trpc-to-openapi keeps one text per code for all.
-    delete operation.security
     operation.responses = {
       ...successes(operation.responses[200] as Json, meta.rest),
       ...errorResponses(operation, 'Error', {
@@ -38,6 +60,7 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
         wrong: wrongField(operation, schemas),
       }),
     }
+    if (meta.openapi.method === 'GET') conditional(operation)
   }
   return sortKeys(paths)
 }

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { checkAnswer } from '../../answers.ts'
 import type { Context } from '../../context.ts'
 import { AppError } from '../../errors.ts'
 import { fieldErrors } from '../../publicError.ts'
@@ -21,5 +22,7 @@ export async function callV2(
   const read = readers.get(operation) as (fields: Fields) => Fields
   const input: z.ZodSafeParseResult<unknown> = operation.input.safeParse(read(fields))
   if (!input.success) throw new AppError('BAD_REQUEST', { errors: fieldErrors(input.error) })
-  return operation.output.parse(await operation.run(ctx, input.data as never))
+  const answer = await operation.run(ctx, input.data as never)
+  if (ctx.deps.checkAnswers) checkAnswer(operation.output, answer)
+  return answer
 }

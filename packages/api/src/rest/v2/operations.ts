@@ -3,14 +3,14 @@ import type { ProcedureName } from '../../auth/access.ts'
 import type { Context } from '../../context.ts'
 import { AppError, type ErrorCode } from '../../errors.ts'
 import { createMessage } from '../../messages/createMessage.ts'
-import { getMessages } from '../../messages/getMessages.ts'
+import { getMessagesOfRoom } from '../../messages/getMessages.ts'
 import { Message, messageInput } from '../../messages/schema.ts'
-import { pageInput } from '../../paging.ts'
+import { type Page, pageInput } from '../../paging.ts'
 import { createRoom } from '../../rooms/createRoom.ts'
 import { deleteRoom, isActive } from '../../rooms/deleteRoom.ts'
 import { getRoomById } from '../../rooms/getRoomById.ts'
 import { listRooms } from '../../rooms/listRooms.ts'
-import { listing, Room, roomId, roomIdentity } from '../../rooms/schema.ts'
+import { listing, Room, roomId, roomIdentity, toRoom } from '../../rooms/schema.ts'
 import {
   exampleMessageV2,
   exampleRoomV2,
@@ -70,6 +70,36 @@ const paging = {
 const success = z.literal(true)
 const DETAILS = 'Room deatils based on workspace id'
 const exampleRoomId = '64ed7d75a57293efb539eb19'
+
+const MessagesV2 = z
+  .object({
+    success,
+    message: z.literal(DETAILS),
+    response: z.array(MessageV2),
+    paging: Paging,
+  })
+  .meta({ id: 'GetMessagesV2Result', additionalProperties: true })
+
+/** What was made of pages that are frozen: as long as a page is kept, so is this. */
+const madeOf = new WeakMap<Page<Message>, z.output<typeof MessagesV2>>()
+
+/** @param room as it was when the page was read */
+function toMessagesV2(
+  page: Page<Message>,
+  room: RoomV2,
+  limit: number,
+): z.output<typeof MessagesV2> {
+  const known = madeOf.get(page)
+  if (known) return known
+  const made = {
+    success: true,
+    message: DETAILS,
+    response: page.items.map((message) => toMessageV2(message, room)),
+    paging: toPaging(page, limit),
+  } as const
+  if (Object.isFrozen(page)) madeOf.set(page, Object.freeze(made))
+  return made
+}
 
 export const v2Operations: readonly V2Operation[] = [
   operation({
@@ -192,14 +222,7 @@ export const v2Operations: readonly V2Operation[] = [
     summary: "Read a room's messages",
     description: `Oldest first. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}.`,
     input: z.object({ room_id: roomId, ...paging }),
-    output: z
-      .object({
-        success,
-        message: z.literal(DETAILS),
-        response: z.array(MessageV2),
-        paging: Paging,
-      })
-      .meta({ id: 'GetMessagesV2Result', additionalProperties: true }),
+    output: MessagesV2,
     errors: ['NOT_FOUND'],
     example: {
       input: { type: 'get_messages', room_id: exampleRoomId },
@@ -217,14 +240,9 @@ export const v2Operations: readonly V2Operation[] = [
       },
     },
     async run({ deps, actor }, { room_id, limit = V2_LIMIT, ...place }) {
-      const page = await getMessages(deps, actor, { roomId: room_id, limit, ...place })
-      const room = toRoomV2(await getRoomById(deps, actor, { roomId: room_id }))
-      return {
-        success: true,
-        message: DETAILS,
-        response: page.items.map((message) => toMessageV2(message, room)),
-        paging: toPaging(page, limit),
-      }
+      const wanted = { roomId: room_id, limit, ...place }
+      const { page, room } = await getMessagesOfRoom(deps, actor, wanted)
+      return toMessagesV2(page, toRoomV2(toRoom(room)), limit)
     },
   }),
 

@@ -3,7 +3,9 @@ import type { Fields } from '../wire.ts'
 import { type V2Method, type V2Operation, v2Operations } from './operations.ts'
 
 /** Where a request to a documented URL leads: to an operation, or nowhere with this method. */
-type V2Route = { readonly operation: V2Operation } | { readonly allowed: readonly string[] }
+type V2Route =
+  | { readonly operation: V2Operation; readonly reads: boolean }
+  | { readonly allowed: readonly string[] }
 
 const byUrl = Map.groupBy(v2Operations, (operation) => operation.url)
 
@@ -29,10 +31,11 @@ export function routeV2(method: string, path: string, fields: Fields): V2Route {
   const operation = choose(byUrl.get(path.replace(/\/$/, '')) ?? [], asked, fields)
   if (!operation.methods.includes(asked)) return { allowed: operation.methods }
   // HEAD asks what GET would answer and must change nothing (RFC 9110, 9.2.1), whatever GET does here.
-  if (method === 'HEAD' && !isRead(operation, asked)) {
+  const reads = isRead(operation, asked)
+  if (method === 'HEAD' && !reads) {
     return { allowed: operation.methods.filter((one) => one !== 'GET') }
   }
-  return { operation }
+  return { operation, reads }
 }
 
 /** One documented GET changes something. */

@@ -1,0 +1,257 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { encodeEventCursor } from '../src/events/cursor.ts'
+import type { Live } from '../src/events/live.ts'
+import type { StreamEvent } from '../src/events/schema.ts'
+import type { EventStream, RoomRef, StreamFilter } from '../src/events/stream.ts'
+import { createLive, createLog, open, type TestLog } from './log.ts'
+
+/** So small that a few events fill them: pages, windows and what may wait. */
+const limits = { pending: 3, page: 2, window: 5, replay: 10_000, reads: 10_000 }
+
+interface Opening {
+  readonly orgId: string
+  readonly rooms: readonly number[] | undefined
+  readonly userId: string | undefined
+  readonly productName: string | undefined
+  /** How far back the reader begins, as a fraction of the log; undefined: with what happens now. */
+  readonly back: number | undefined
+}
+
+type Step =
+  | { kind: 'commit'; rooms: readonly number[]; waits: boolean }
+  | { kind: 'open'; opening: Opening }
+  | { kind: 'type'; room: number; times: number }
+  | { kind: 'take'; reader: number; times: number }
+  | { kind: 'cut' | 'leave'; reader: number }
+  | { kind: 'turn'; times: number }
+
+const room = fc.integer({ min: 0, max: 7 })
+const reader = fc.nat({ max: 1000 })
+const opening: fc.Arbitrary<Opening> = fc.record({
+  orgId: fc.constantFrom('A', 'B'),
+  rooms: fc.option(fc.array(room, { maxLength: 3 }), { nil: undefined, freq: 2 }),
+  userId: fc.option(fc.constantFrom('ann', 'bob'), { nil: undefined, freq: 2 }),
+  productName: fc.option(fc.constantFrom('shop', 'login'), { nil: undefined, freq: 2 }),
+  back: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined, freq: 2 }),
+})
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('commit' as const),
+      rooms: fc.array(room, { minLength: 1, maxLength: 12 }),
+      waits: fc.boolean(),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('open' as const), opening }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('type' as const),
+      room,
+      times: fc.integer({ min: 1, max: 8 }),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('take' as const),
+      reader,
+      times: fc.integer({ min: 1, max: 8 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const), reader }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), reader }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('turn' as const),
+      times: fc.integer({ min: 1, max: 12 }),
+    }),
+  },
+)
+
+/** One who reads, is cut, and comes again with the last cursor that it was given. */
+class Reader {
+  readonly filter: StreamFilter
+  readonly events: StreamEvent[] = []
+  /** The reader was promised everything after this. */
+  readonly after: number
+  readonly startsAtCursor: boolean
+  readonly #live: Live
+  #cursor: string | undefined
+  #stream: EventStream
+  #taking = false
+  /** How often a stream of this reader went live. */
+  readonly readies = new Map<EventStream, number>()
+
+  constructor(live: Live, filter: StreamFilter, head: number, after: number | undefined) {
+    this.#live = live
+    this.filter = filter
+    this.after = after ?? head
+    this.startsAtCursor = after !== undefined
+    const { orgId } = filter
+    this.#cursor = after === undefined ? undefined : encodeEventCursor({ orgId, position: after })
+    this.#stream = this.#opened()
+  }
+
+  #opened(): EventStream {
+    return this.#live.open(open, this.filter, { after: this.#cursor })
+  }
+
+  /** Takes a batch as soon as there is one. */
+  take(): void {
+    if (this.#taking) return
+    this.#taking = true
+    const stream = this.#stream
+    stream.next().then((events) => {
+      // What comes after a cut was lost on the way.
+      if (stream !== this.#stream) return
+      this.#taking = false
+      for (const event of events ?? []) {
+        this.events.push(event)
+        if (event.type === 'ready') this.readies.set(stream, (this.readies.get(stream) ?? 0) + 1)
+        if ('cursor' in event) this.#cursor = event.cursor
+      }
+    })
+  }
+
+  cut(): void {
+    // Who was told nothing yet does not know where to go on, and begins anew.
+    if (this.#cursor === undefined) return
+    this.leave()
+    this.#taking = false
+    this.#stream = this.#opened()
+  }
+
+  leave(): void {
+    this.#stream.leave()
+  }
+}
+
+function isFor(room: RoomRef, { orgId, rooms, userId, productName }: StreamFilter): boolean {
+  return (
+    room.orgId === orgId &&
+    (rooms === undefined || rooms.some(({ id }) => id === room.id)) &&
+    (userId === undefined || room.userId === userId) &&
+    (productName === undefined || room.productName === productName)
+  )
+}
+
+async function emptied(log: TestLog): Promise<void> {
+  await log.write(async (tx) => {
+    await tx.deleteFrom('events').execute()
+    await tx.updateTable('organisations').set({ last_event_position: 0 }).execute()
+  })
+}
+
+test('whatever happens meanwhile, a reader gets every event of its scope, in order and once', async () => {
+  await using log = await createLog()
+  let fellBehind = 0
+  let cuts = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 10, maxLength: 80, size: 'max' }),
+      async (steps) => {
+        await emptied(log)
+        using live = createLive(log, { limits })
+        const readers: Reader[] = []
+        const gone = new Set<Reader>()
+        const commits: Promise<void>[] = []
+        const readerAt = (number: number) => readers[number % readers.length]
+        for (const step of steps) {
+          if (step.kind === 'commit') {
+            const commit = log.append(...step.rooms.map((at) => log.rooms[at] as RoomRef))
+            commits.push(commit)
+            if (step.waits) await commit
+          } else if (step.kind === 'open') {
+            const { orgId, back, rooms, ...narrow } = step.opening
+            const head = await log.head(orgId)
+            const after = back === undefined ? undefined : Math.floor(back * head)
+            const refs = rooms
+              ?.map((at) => log.rooms[at] as RoomRef)
+              .filter((room) => room.orgId === orgId)
+            readers.push(new Reader(live, { orgId, rooms: refs, ...narrow }, head, after))
+          } else if (step.kind === 'type') {
+            const { id: roomId, orgId, ...ref } = log.rooms[step.room] as RoomRef
+            const event = {
+              type: 'presence',
+              orgId,
+              roomId,
+              customer: true,
+              support: true,
+            } as const
+            for (let i = 0; i < step.times; i++) live.publish(event, { id: roomId, orgId, ...ref })
+          } else if (step.kind === 'turn') {
+            await turn()
+          } else if (step.kind === 'take') {
+            for (let i = 0; i < step.times; i++) {
+              readerAt(step.reader)?.take()
+              await turn()
+            }
+          } else {
+            const reader = readerAt(step.reader)
+            if (!reader || gone.has(reader)) continue
+            if (step.kind === 'leave') gone.add(reader)
+            if (step.kind === 'cut') cuts++
+            reader[step.kind]()
+          }
+        }
+        await Promise.all(commits)
+        // Nothing but turns of the event loop lies between a commit and its readers.
+        for (let i = 0; i < 60 + steps.length; i++) {
+          for (const reader of readers) reader.take()
+          await turn()
+        }
+
+        const stored = await log.read.selectFrom('events').selectAll().orderBy('position').execute()
+        for (const reader of readers) {
+          const wanted = stored.filter(
+            (row) =>
+              row.org_id === reader.filter.orgId &&
+              isFor(log.rooms.find(({ id }) => id === row.room_id) as RoomRef, reader.filter),
+          )
+          const got = reader.events.flatMap((event) => ('createdAt' in event ? [event] : []))
+          const positions = got.map(({ position }) => position)
+          const all = wanted.map((row) => row.position)
+          const [first = Number.POSITIVE_INFINITY] = positions
+          // Who begins with what happens now begins when it first reads, and that is after it was opened.
+          const begun = reader.events.find((event) => event.type === 'ready')
+          const begin = Math.min(first - 1, begun?.position ?? Number.POSITIVE_INFINITY)
+          const from =
+            reader.startsAtCursor || begin === Number.POSITIVE_INFINITY ? reader.after : begin
+          expect(from).toBeGreaterThanOrEqual(reader.after)
+          const promised = all.filter((position) => position > from)
+          if (gone.has(reader)) expect(positions).toEqual(promised.slice(0, positions.length))
+          else expect(positions).toEqual(promised)
+          expect(got.map(({ type, roomId }) => [type, roomId])).toEqual(
+            wanted
+              .filter((row) => positions.includes(row.position))
+              .map((row) => [row.type, row.room_id]),
+          )
+
+          // Each "ready" comes when all before it was given, and a cursor never goes back.
+          let place = reader.after
+          const seen: number[] = []
+          for (const event of reader.events) {
+            if (!('cursor' in event)) continue
+            expect(event.type).not.toBe('reset')
+            expect(event.position).toBeGreaterThanOrEqual(place)
+            place = event.position
+            if (event.type !== 'ready') seen.push(event.position)
+            else expect(seen).toEqual(promised.filter((position) => position <= place))
+          }
+          fellBehind += [...reader.readies.values()].filter((times) => times > 1).length
+        }
+        for (const reader of readers) reader.leave()
+        expect(live.size).toBe(0)
+      },
+    ),
+    { numRuns: 400 },
+  )
+  // Otherwise it was no test of that.
+  expect(fellBehind).toBeGreaterThan(20)
+  expect(cuts).toBeGreaterThan(100)
+})

@@ -1,0 +1,85 @@
+import fc from 'fast-check'
+import superjson from 'superjson'
+import { describe, expect, test } from 'vitest'
+import { toJson, toSuperjson } from '../src/json.ts'
+
+const key = fc.oneof(
+  fc.string({ maxLength: 4 }),
+  fc.constantFrom('a.b', 'a\\b', 'a"b', '0', 'toJSON', 'items', 'createdAt'),
+)
+
+/** What answers are made of. */
+const { data } = fc.letrec((tie) => ({
+  data: fc.oneof(
+    { maxDepth: 4 },
+    fc.string(),
+    fc.boolean(),
+    fc.integer(),
+    fc.double({ noNaN: true, noDefaultInfinity: true }),
+    fc.constant(null),
+    fc.date({ noInvalidDate: true }),
+    fc.array(tie('data'), { maxLength: 4 }),
+    fc.dictionary(key, tie('data'), { maxKeys: 4, noNullPrototype: true }),
+  ),
+}))
+
+/** What they are hardly ever made of. */
+const anything = fc.anything({
+  withBigInt: true,
+  withDate: true,
+  withMap: true,
+  withSet: true,
+  key: key,
+})
+
+/** What a function makes, or that it throws. */
+function outcome(make: () => unknown): unknown {
+  try {
+    return { made: make() }
+  } catch {
+    return 'thrown'
+  }
+}
+
+describe('REST', () => {
+  test('has the text of JSON.stringify', () => {
+    fc.assert(
+      fc.property(fc.oneof(data, anything), (value) => {
+        expect(outcome(() => toJson(value))).toEqual(outcome(() => JSON.stringify(value)))
+      }),
+    )
+  })
+})
+
+describe('tRPC', () => {
+  test('has the text of superjson for plain data with dates', () => {
+    fc.assert(
+      fc.property(data, (value) => {
+        const text = toSuperjson(value)
+        expect(JSON.parse(text)).toEqual(JSON.parse(superjson.stringify(value)))
+        expect(superjson.parse(text)).toEqual(superjson.parse(superjson.stringify(value)))
+      }),
+    )
+  })
+
+  test('and means the same for everything else', () => {
+    fc.assert(
+      fc.property(anything, (value) => {
+        const ours = outcome(() => superjson.parse(toSuperjson(value)))
+        expect(ours).toEqual(outcome(() => superjson.parse(superjson.stringify(value))))
+      }),
+    )
+    for (const value of [
+      { a: undefined },
+      [undefined],
+      [Number.NaN, -0, Number.POSITIVE_INFINITY],
+      { at: new Date(Number.NaN) },
+      new Date(0),
+      { big: 1n, map: new Map([[{}, new Date(1)]]), set: new Set([1]) },
+      { 'a.b': new Date(0), 'c\\d': { e: new Date(1) } },
+    ]) {
+      const ours = superjson.parse(toSuperjson(value))
+      expect(ours).toStrictEqual(superjson.parse(superjson.stringify(value)))
+    }
+  })
+})

@@ -1,0 +1,431 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { appendEvent, openDatabase } from '@dowell-chat/db'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { encodeEventCursor } from '../src/events/cursor.ts'
+import { listEvents } from '../src/events/listEvents.ts'
+import type { EventStream, RoomRef } from '../src/events/stream.ts'
+import { createLive, createLog, open, type TestLog, take } from './log.ts'
+import { createDeps } from './support.ts'
+
+// Live looks at its streams once a second, by its own timer; here time goes on by hand.
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout'] })
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+const sweep = () => vi.advanceTimersByTimeAsync(1_000)
+
+const limits = { pending: 256, page: 2, window: 4, replay: 6, reads: 5 }
+const cursor = (orgId: string, position: number) => encodeEventCursor({ orgId, position })
+
+function roomsOf(log: TestLog, orgId: string): [RoomRef, RoomRef] {
+  const [first, second] = log.rooms.filter((room) => room.orgId === orgId)
+  if (!first || !second) throw new Error(`${orgId} has too few rooms`)
+  return [first, second]
+}
+
+/** What a stream brings until it is live, shortened. */
+async function untilReady(stream: EventStream): Promise<unknown[]> {
+  const told: unknown[] = []
+  for (;;) {
+    for (const event of await take(stream)) {
+      if (event.type === 'reset') told.push([event.reason, event.position])
+      else if (event.type === 'ready') told.push(['ready', event.position])
+      else if ('position' in event) told.push(event.position)
+      if (event.type === 'ready') return told
+    }
+  }
+}
+
+test('a cursor that the log no longer reaches back to gets a reset, and listEvents says so', async () => {
+  await using log = await createLog()
+  using live = createLive(log)
+  const [room] = roomsOf(log, 'A')
+  for (let i = 0; i < 10; i++) await log.append(room)
+  await log.write((tx) => tx.deleteFrom('events').where('position', '<=', 4).execute())
+  const from = (position: number) =>
+    untilReady(live.open(open, { orgId: 'A' }, { after: cursor('A', position) }))
+  expect(await from(3)).toEqual([
+    ['too_old', 10],
+    ['ready', 10],
+  ])
+  expect(await from(4)).toEqual([5, 6, 7, 8, 9, 10, ['ready', 10]])
+  const deps = createDeps(log)
+  const list = (position: number) =>
+    listEvents(deps, open, { orgId: 'A', after: cursor('A', position) })
+  await expect(list(3)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
+  expect((await list(4)).items.length).toBe(6)
+  // A log that is forgotten altogether is not one that never was.
+  await log.write((tx) => tx.deleteFrom('events').execute())
+  expect(await from(9)).toEqual([
+    ['too_old', 10],
+    ['ready', 10],
+  ])
+  expect(await from(10)).toEqual([['ready', 10]])
+  deps.live.close()
+})
+
+test('what is forgotten while a stream catches up is not missing without a word', async () => {
+  await using log = await createLog()
+  using live = createLive(log, { limits: { ...limits, replay: 100, reads: 100 } })
+  const [room, other] = roomsOf(log, 'A')
+  for (let i = 0; i < 5; i++) await log.append(room, other)
+  const stream = live.open(open, { orgId: 'A', rooms: [room] }, { after: cursor('A', 0) })
+  expect((await take(stream)).length).toBe(2)
+  await log.write((tx) => tx.deleteFrom('events').where('position', '<=', 8).execute())
+  expect(await untilReady(stream)).toEqual([
+    ['too_old', 10],
+    ['ready', 10],
+  ])
+})
+
+test.for<[string, (log: TestLog) => string]>([
+  ['from the future', () => cursor('A', 7)],
+  ['of another organisation', () => cursor('B', 2)],
+  ['of another list', () => Buffer.from('m:1').toString('base64url')],
+  ['garbage', () => 'garbage'],
+  ['nothing', () => ''],
+  ['very long', () => 'a'.repeat(100_000)],
+  [
+    'not a number',
+    () => Buffer.from(atob(cursor('A', 1)).replace(':1:', ':NaN:')).toString('base64url'),
+  ],
+  [
+    'below nothing',
+    () => Buffer.from(atob(cursor('A', 1)).replace(':1:', ':-1:')).toString('base64url'),
+  ],
+  ['padded', () => `${cursor('A', 1)}=`],
+])(
+  'a cursor %s gets a reset, then what is live, and nothing of anybody else',
+  async ([, after]) => {
+    await using log = await createLog()
+    using live = createLive(log)
+    const [room] = roomsOf(log, 'A')
+    const [theirs] = roomsOf(log, 'B')
+    await log.append(room, theirs, room, theirs, theirs)
+    const stream = live.open(open, { orgId: 'A' }, { after: after(log) })
+    expect(await untilReady(stream)).toEqual([
+      ['unknown', 2],
+      ['ready', 2],
+    ])
+    await log.append(theirs, room)
+    expect(await take(stream)).toMatchObject([{ position: 3, orgId: 'A', roomId: room.id }])
+  },
+)
+
+test('a replay of too many events ends in a reset, and so does one that looks through too many', async () => {
+  await using log = await createLog()
+  using live = createLive(log, { limits })
+  const [room, rare] = roomsOf(log, 'A')
+  const from = (position: number, filter = {}) =>
+    untilReady(live.open(open, { orgId: 'A', ...filter }, { after: cursor('A', position) }))
+  for (let i = 0; i < 7; i++) await log.append(room)
+  expect(await from(1)).toEqual([2, 3, 4, 5, 6, 7, ['ready', 7]])
+  expect(await from(0)).toEqual([1, 2, 3, 4, 5, 6, ['too_far', 7], ['ready', 7]])
+
+  for (let i = 0; i < 14; i++) await log.append(room)
+  await log.append(rare)
+  // Five reads of four positions each do not reach it, unless its room is known.
+  const product = { productName: 'nothing' }
+  expect(await from(1, product)).toEqual([
+    ['too_far', 22],
+    ['ready', 22],
+  ])
+  expect(await from(2, product)).toEqual([['ready', 22]])
+  expect(await from(0, { rooms: [rare] })).toEqual([22, ['ready', 22]])
+  expect(await from(0, { userId: rare.userId })).toEqual([22, ['ready', 22]])
+})
+
+test('after a reset the replay of what happened meanwhile begins anew', async () => {
+  await using log = await createLog()
+  using live = createLive(log, { limits })
+  const [room] = roomsOf(log, 'A')
+  for (let i = 0; i < 8; i++) await log.append(room)
+  const stream = live.open(open, { orgId: 'A' }, { after: cursor('A', 0) })
+  for (let i = 0; i < 3; i++) expect((await take(stream)).length).toBe(2)
+  expect(await take(stream)).toMatchObject([{ type: 'reset', reason: 'too_far', position: 8 }])
+  for (let i = 0; i < 3; i++) await log.append(room)
+  await turn()
+  expect(await untilReady(stream)).toEqual([9, 10, 11, ['ready', 11]])
+})
+
+test('a reader that takes nothing falls behind, with no more than 256 events that wait, and misses none', async () => {
+  await using log = await createLog()
+  using live = createLive(log)
+  const [room] = roomsOf(log, 'A')
+  const stream = live.open(open, { orgId: 'A' })
+  expect(await untilReady(stream)).toEqual([['ready', 0]])
+  for (let i = 0; i < 60; i++) await log.append(...Array<RoomRef>(5).fill(room))
+  await turn()
+  const wanted = Array.from({ length: 300 }, (_, i) => i + 1)
+  expect(await untilReady(stream)).toEqual([...wanted, ['ready', 300]])
+})
+
+test('what another process writes is found at the next look', async () => {
+  await using log = await createLog()
+  using live = createLive(log)
+  const [room] = roomsOf(log, 'A')
+  const stream = live.open(open, { orgId: 'A' })
+  await untilReady(stream)
+  // Its commits wake nobody here.
+  const other = openDatabase({ url: log.url })
+  const event = { org_id: 'A', room_id: room.id, created_at: 1, type: 'room.updated' } as const
+  await other.write(async (tx) => appendEvent(tx, event))
+  await other.close()
+  const next = take(stream)
+  await sweep()
+  expect(await next).toMatchObject([{ type: 'room.updated', position: 1 }])
+})
+
+test.for(['start', 'replay'] as const)(
+  'a log that cannot be read fails the %s of a stream, which leaves; the next one is fine',
+  async (when) => {
+    await using log = await createLog()
+    using live = createLive(log)
+    const [room] = roomsOf(log, 'A')
+    await log.append(room)
+    const after = cursor('A', 0)
+    if (when === 'replay') await untilReady(live.open(open, { orgId: 'A' }))
+    const streams = live.size
+    const table = when === 'start' ? 'organisations' : 'events'
+    await rename(log, table, 'away')
+    const first = live.open(open, { orgId: 'A' }, { after })
+    const second = live.open(open, { orgId: 'A' }, { after })
+    const failures = [first.next(), second.next()]
+    for (const failure of failures) await expect(failure).rejects.toThrow('no such table')
+    expect(live.size).toBe(streams)
+    expect(await first.next()).toBeUndefined()
+    await rename(log, 'away', table)
+    expect(await untilReady(live.open(open, { orgId: 'A' }, { after }))).toEqual([1, ['ready', 1]])
+  },
+)
+
+test('a tail that cannot read the log says so, and goes on when it can again', async () => {
+  await using log = await createLog()
+  const errors: unknown[] = []
+  using live = createLive(log, { onError: (error) => errors.push(error) })
+  const [room] = roomsOf(log, 'A')
+  const stream = live.open(open, { orgId: 'A' })
+  await untilReady(stream)
+  // Only reading the event fails, and writing it does not.
+  await rename(log, 'messages', 'away')
+  await log.append(room)
+  await turn()
+  expect(errors).toMatchObject([{ message: 'no such table: messages' }])
+  await sweep()
+  expect(errors.length).toBe(2)
+  await rename(log, 'away', 'messages')
+  const next = take(stream)
+  await sweep()
+  expect(await next).toMatchObject([{ position: 1, roomId: room.id }])
+  expect(errors.length).toBe(2)
+})
+
+function rename(log: TestLog, from: string, to: string): Promise<void> {
+  return log.write((tx) => tx.schema.alterTable(from).renameTo(to).execute())
+}
+
+test('streams end when their time is over, and a token ends its streams when it expires', async () => {
+  await using log = await createLog()
+  let now = 1_000_000
+  using live = createLive(log, { clock: () => now, lifetime: 60_000 })
+  const user = {
+    kind: 'user',
+    orgId: 'A',
+    userId: 'ann',
+    side: false,
+    rooms: undefined,
+    keyId: 'key',
+    expiresAt: now + 10_000,
+  } as const
+  const long = live.open({ ...user, expiresAt: now + 3_600_000 }, { orgId: 'A' })
+  const short = live.open(user, { orgId: 'A' })
+  await untilReady(long)
+  await untilReady(short)
+  const [endOfLong, endOfShort] = [long.next(), short.next()]
+  now += 9_999
+  await sweep()
+  expect(live.size).toBe(2)
+  now += 1
+  await sweep()
+  expect(await endOfShort).toEqual([{ type: 'end', reason: 'expired' }])
+  expect(await short.next()).toBeUndefined()
+  expect(live.size).toBe(1)
+  // Lifetimes are spread over the last tenth.
+  now += 50_000
+  await sweep()
+  expect(await endOfLong).toEqual([{ type: 'end', reason: 'lifetime' }])
+  expect(live.size).toBe(0)
+})
+
+test('a stream that nobody reads is forgotten a while after its end', async () => {
+  await using log = await createLog()
+  let now = 0
+  using live = createLive(log, { clock: () => now, lifetime: 60_000 })
+  const [room] = roomsOf(log, 'A')
+  live.open(open, { orgId: 'A', rooms: [room] }, { side: true })
+  now = 60_000
+  await sweep()
+  expect(live.size).toBe(1)
+  now = 90_000
+  await sweep()
+  expect(live.size).toBe(0)
+})
+
+test('revoking a key ends its streams, those of its tokens too, and no others', async () => {
+  await using log = await createLog()
+  let isValid = true
+  const asked: unknown[] = []
+  using live = createLive(log, {
+    isStillValid: async (actor) => {
+      asked.push(actor.kind === 'open' ? 'open' : actor.keyId)
+      return actor.kind === 'open' || actor.keyId !== 'revoked' || isValid
+    },
+  })
+  const key = { kind: 'key', orgId: 'A', keyId: 'revoked', right: 'support' } as const
+  const user = { ...key, kind: 'user', userId: 'ann', side: false, rooms: undefined } as const
+  const expiresAt = Number.MAX_SAFE_INTEGER
+  const doomed = [
+    live.open(key, { orgId: 'A' }),
+    live.open({ ...user, expiresAt }, { orgId: 'A' }),
+    live.open({ ...user, userId: 'bob', expiresAt }, { orgId: 'A' }),
+  ]
+  const others = [
+    live.open({ ...key, keyId: 'other' }, { orgId: 'A' }),
+    live.open(open, { orgId: 'A' }),
+  ]
+  for (const stream of [...doomed, ...others]) await untilReady(stream)
+  await sweep()
+  // Once for each credential, not for each stream.
+  expect(asked.sort()).toContain('open')
+  expect(asked.filter((keyId) => keyId === 'other').length).toBe(1)
+  expect(live.size).toBe(5)
+  isValid = false
+  await sweep()
+  for (const stream of doomed) {
+    expect(await stream.next()).toEqual([{ type: 'end', reason: 'revoked' }])
+  }
+  expect(live.size).toBe(2)
+  const [room] = roomsOf(log, 'A')
+  await log.append(room)
+  for (const stream of others) expect(await take(stream)).toMatchObject([{ position: 1 }])
+})
+
+test('shutting down ends all streams after what waits for them, and opens no more', async () => {
+  await using log = await createLog()
+  using live = createLive(log)
+  const [room] = roomsOf(log, 'A')
+  const streams = [live.open(open, { orgId: 'A' }), live.open(open, { orgId: 'A', rooms: [room] })]
+  for (const stream of streams) await untilReady(stream)
+  await log.append(room)
+  await turn()
+  live.end('shutdown')
+  for (const stream of streams) {
+    expect(await stream.next()).toMatchObject([{ position: 1 }])
+    expect(await stream.next()).toEqual([{ type: 'end', reason: 'shutdown' }])
+    expect(await stream.next()).toBeUndefined()
+  }
+  expect(live.size).toBe(0)
+  expect(() => live.open(open, { orgId: 'A' })).toThrow(
+    expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryAfter: 1 }),
+  )
+})
+
+test('a stream that waits is let go of when it leaves, is ended or all is closed', async () => {
+  await using log = await createLog()
+  using live = createLive(log)
+  const opened = Array.from({ length: 3 }, () => live.open(open, { orgId: 'A' }))
+  for (const stream of opened) await untilReady(stream)
+  const [left, ended, closed] = opened as [EventStream, EventStream, EventStream]
+  const waiting = opened.map((stream) => stream.next())
+  left.leave()
+  left.leave()
+  ended.end('slow_reader')
+  ended.end('lifetime')
+  expect(await waiting[0]).toBeUndefined()
+  expect(await waiting[1]).toEqual([{ type: 'end', reason: 'slow_reader' }])
+  expect(live.size).toBe(1)
+  live.close()
+  expect(await waiting[2]).toBeUndefined()
+  expect(await closed.next()).toBeUndefined()
+  expect(live.size).toBe(0)
+})
+
+test('one key or user may have so many streams, a process so many, and each that leaves makes room', async () => {
+  await using log = await createLog()
+  using live = createLive(log, { maxStreams: 5, maxStreamsPerActor: 2 })
+  const key = (keyId: string) => ({ kind: 'key', orgId: 'A', keyId, right: 'read' }) as const
+  const opening = (keyId: string) => live.open(key(keyId), { orgId: 'A' })
+  const first = opening('a')
+  opening('a')
+  expect(() => opening('a')).toThrow(
+    expect.objectContaining({ code: 'TOO_MANY_REQUESTS', retryAfter: 10 }),
+  )
+  opening('b')
+  first.leave()
+  opening('a')
+  expect(() => opening('a')).toThrow(expect.objectContaining({ code: 'TOO_MANY_REQUESTS' }))
+  // Callers without a credential are many.
+  const unnamed = [live.open(open, { orgId: 'A' }), live.open(open, { orgId: 'B' })]
+  expect(live.size).toBe(5)
+  for (const actor of [open, key('c')]) {
+    expect(() => live.open(actor, { orgId: 'A' })).toThrow(
+      expect.objectContaining({ code: 'SERVICE_UNAVAILABLE', retryAfter: 10 }),
+    )
+  }
+  unnamed[0]?.leave()
+  live.open(open, { orgId: 'A' })
+  expect(live.size).toBe(5)
+})
+
+test('a side is there from its first stream until five seconds after its last', async () => {
+  await using log = await createLog()
+  using live = createLive(log)
+  const [room, other] = roomsOf(log, 'A')
+  const watch = live.open(open, { orgId: 'A' })
+  await untilReady(watch)
+  const told = async () => {
+    const states: unknown[] = []
+    const next = watch.next().then((events) => {
+      for (const event of events ?? []) {
+        if (event.type === 'presence') states.push([event.roomId, event.customer, event.support])
+      }
+    })
+    // The event that ends the wait is none of those.
+    await log.append(other)
+    await next
+    return states
+  }
+  const enter = (side?: boolean) => live.open(open, { orgId: 'A', rooms: [room] }, { side })
+  const pass = (milliseconds: number) => vi.advanceTimersByTimeAsync(milliseconds)
+
+  const customer = enter(false)
+  const again = enter(false)
+  expect(await take(customer)).toMatchObject([
+    { type: 'ready' },
+    { type: 'presence', roomId: room.id, customer: true, support: false },
+  ])
+  expect(await told()).toEqual([[room.id, true, false]])
+  enter(undefined).leave()
+  customer.leave()
+  await pass(60_000)
+  expect(await told()).toEqual([])
+
+  again.leave()
+  await pass(4_999)
+  // The other side coming does not cut that short.
+  const support = enter(true)
+  expect(await told()).toEqual([[room.id, true, true]])
+  const back = enter(false)
+  await pass(60_000)
+  expect(await told()).toEqual([])
+  back.leave()
+  await pass(2_000)
+  // Nor does its going draw it out.
+  support.leave()
+  await pass(3_000)
+  expect(await told()).toEqual([[room.id, false, true]])
+  await pass(2_000)
+  expect(await told()).toEqual([[room.id, false, false]])
+})

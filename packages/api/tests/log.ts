@@ -1,0 +1,133 @@
+import {
+  appendEvent,
+  insertMessage,
+  insertRoom,
+  type NewEvent,
+  nextPosition,
+  type RoomRow,
+} from '@dowell-chat/db'
+import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
+import type { Actor } from '../src/auth/actor.ts'
+import { Live, type LiveOptions } from '../src/events/live.ts'
+import type { EventStream, RoomRef } from '../src/events/stream.ts'
+
+export const open: Actor = { kind: 'open', via: 'http' }
+
+export interface TestLog extends TestDatabase {
+  readonly rooms: readonly RoomRef[]
+  /** Commits an event of each of these rooms, together. */
+  append(...rooms: RoomRef[]): Promise<void>
+  /** The same at a time. */
+  appendAt(time: number, ...rooms: RoomRef[]): Promise<void>
+  /** Where an organisation's log ends. */
+  head(orgId: string): Promise<number>
+}
+
+/** 24 hex characters that say their number. */
+export const idOf = (number: number): string => number.toString(16).padStart(24, '0')
+
+/** A database with two organisations, each with four rooms: one for each of two users and two products. */
+export async function createLog(): Promise<TestLog> {
+  const db = await createTestDb()
+  const rooms: RoomRef[] = []
+  for (let i = 0; i < 8; i++) {
+    const ref = {
+      id: idOf(i),
+      orgId: i % 2 ? 'B' : 'A',
+      userId: (i >> 1) % 2 ? 'bob' : 'ann',
+      productName: (i >> 2) % 2 ? 'login' : 'shop',
+    }
+    rooms.push(ref)
+    await db.write(async (tx) => {
+      const { orgId } = ref
+      const position = await nextPosition(tx, 'last_room_position', { orgId, now: 1 })
+      await insertRoom(tx, { ...roomRow, ...columnsOf(ref), position })
+      await insertMessage(tx, { ...messageRow, id: ref.id, org_id: orgId, room_id: ref.id })
+    })
+  }
+  let number = 0
+  const appendAt = (time: number, ...rooms: RoomRef[]) =>
+    db.write(async (tx) => {
+      for (const room of rooms) appendEvent(tx, eventOf(room, time, ++number))
+    })
+  return {
+    ...db,
+    rooms,
+    append: (...rooms) => appendAt(1, ...rooms),
+    appendAt,
+    async head(orgId) {
+      const row = await db.read
+        .selectFrom('organisations')
+        .select('last_event_position as head')
+        .where('id', '=', orgId)
+        .executeTakeFirstOrThrow()
+      return row.head
+    },
+  }
+}
+
+function eventOf({ orgId, id }: RoomRef, time: number, number: number): NewEvent {
+  const event = { org_id: orgId, room_id: id, created_at: time }
+  if (number % 3 === 0) return { ...event, type: 'room.updated' }
+  if (number % 3 === 1) return { ...event, type: 'message.created', message_seq: 1 }
+  return { ...event, type: 'marker.moved', marker_seq: number, user_id: 'ann', side: 1 }
+}
+
+function columnsOf({ id, orgId, userId, productName }: RoomRef) {
+  return { id, org_id: orgId, user_id: userId, product_name: productName }
+}
+
+const roomRow: Omit<RoomRow, 'id' | 'org_id' | 'user_id' | 'product_name' | 'position'> = {
+  event_id: 'FB10100000001693018738#5535526',
+  portfolio_name: 'umair',
+  room_room_id: '13-ann',
+  is_active: 1,
+  last_seq: 1,
+  last_message: 'message',
+  created_at: 1,
+  updated_at: 1,
+  version: 1,
+  support_count: 0,
+  subject: null,
+  status: 'open',
+  assignee: null,
+  labels: '[]',
+  custom: '{}',
+}
+
+const messageRow = {
+  seq: 1,
+  side: 0,
+  author: 'ann',
+  message_type: 'text',
+  message_data: 'message',
+  client_message_id: null,
+  is_active: 1,
+  created_at: 1,
+  support_count: 0,
+  edited_at: null,
+  deleted_at: null,
+} as const
+
+/** The streams of a process of its own: `using live = createLive(log)`. */
+export function createLive(log: TestLog, options: Partial<LiveOptions> = {}): Live & Disposable {
+  const live = new Live(log, {
+    clock: () => 1,
+    isStillValid: async () => true,
+    onError(error) {
+      throw error
+    },
+    maxStreams: 0,
+    maxStreamsPerActor: 0,
+    lifetime: 1_000_000,
+    ...options,
+  })
+  return Object.assign(live, { [Symbol.dispose]: () => live.close() })
+}
+
+/** The next batch of a stream that is known to have one. */
+export async function take(stream: EventStream) {
+  const events = await stream.next()
+  if (!events) throw new Error('the stream has ended')
+  return events
+}

@@ -1,0 +1,145 @@
+import { expect, test, vi } from 'vitest'
+import { encodeEventCursor } from '../src/events/cursor.ts'
+import { listEvents } from '../src/events/listEvents.ts'
+import { pruneEvents } from '../src/events/retention.ts'
+import type { RoomRef } from '../src/events/stream.ts'
+import { createLive, createLog, open, type TestLog, take } from './log.ts'
+import { createDeps } from './support.ts'
+
+const DAY = 24 * 60 * 60_000
+/** A moment in 2026. */
+const now = 1_790_000_000_000
+
+const kept = async (log: TestLog, orgId: string) => {
+  const rows = await log.read
+    .selectFrom('events')
+    .select('position')
+    .where('org_id', '=', orgId)
+    .orderBy('position')
+    .execute()
+  return rows.map(({ position }) => position)
+}
+
+const [A, B] = [0, 1]
+const room = (log: TestLog, at: number) => log.rooms[at] as RoomRef
+
+test('forgets what happened before a time, in every organisation, and nothing else', async () => {
+  await using log = await createLog()
+  for (const days of [40, 31, 30, 29, 0]) await log.appendAt(now - days * DAY, room(log, A))
+  await log.appendAt(now - 31 * DAY, room(log, B))
+  const contents = () =>
+    Promise.all([
+      log.read.selectFrom('rooms').selectAll().execute(),
+      log.read.selectFrom('messages').selectAll().execute(),
+      log.read.selectFrom('organisations').selectAll().execute(),
+    ])
+  const before = await contents()
+  expect(await pruneEvents(log, now - 30 * DAY)).toBe(3)
+  expect(await kept(log, 'A')).toEqual([3, 4, 5])
+  expect(await kept(log, 'B')).toEqual([])
+  expect(await pruneEvents(log, now - 30 * DAY)).toBe(0)
+  expect(await contents()).toEqual(before)
+  // The log goes on where it was.
+  await log.appendAt(now, room(log, B))
+  expect(await kept(log, 'B')).toEqual([2])
+})
+
+test('forgets a few at a time, however many there are, and others write in between', async () => {
+  await using log = await createLog()
+  const many = (count: number) => Array<RoomRef>(count).fill(room(log, A))
+  await log.appendAt(now - 31 * DAY, ...many(1_700))
+  await log.appendAt(now, ...many(3))
+  let largest = 0
+  let writes = 0
+  const pruning = pruneEvents(
+    {
+      ...log,
+      async write(job) {
+        writes++
+        const before = (await kept(log, 'A')).length
+        const result = await log.write(job)
+        largest = Math.max(largest, before - (await kept(log, 'A')).length)
+        await log.appendAt(now, room(log, A))
+        return result
+      },
+    },
+    now - 30 * DAY,
+  )
+  expect(await pruning).toBe(1_700)
+  expect(largest).toBe(500)
+  expect(writes).toBe(4)
+  expect(await kept(log, 'A')).toEqual([1701, 1702, 1703, 1704, 1705, 1706, 1707])
+})
+
+test('after a clock stepped back the log is forgotten from its beginning on, without a hole', async () => {
+  await using log = await createLog()
+  for (const days of [40, 29, 35, 28]) await log.appendAt(now - days * DAY, room(log, A))
+  expect(await pruneEvents(log, now - 30 * DAY)).toBe(1)
+  expect(await kept(log, 'A')).toEqual([2, 3, 4])
+  expect(await pruneEvents(log, now - 29 * DAY + 1)).toBe(2)
+  expect(await kept(log, 'A')).toEqual([4])
+})
+
+test('who comes with an older cursor is told to read anew', async () => {
+  await using log = await createLog()
+  using live = createLive(log)
+  const deps = createDeps(log)
+  for (const days of [40, 35, 1]) await log.appendAt(now - days * DAY, room(log, A))
+  const after = (position: number) => encodeEventCursor({ orgId: 'A', position })
+  await pruneEvents(log, now - 30 * DAY)
+  const late = live.open(open, { orgId: 'A' }, { after: after(1) })
+  expect(await take(late)).toMatchObject([{ type: 'reset', reason: 'too_old', position: 3 }])
+  const inTime = live.open(open, { orgId: 'A' }, { after: after(2) })
+  expect(await take(inTime)).toMatchObject([{ position: 3, orgId: 'A' }])
+  await expect(listEvents(deps, open, { orgId: 'A', after: after(1) })).rejects.toMatchObject({
+    code: 'CURSOR_TOO_OLD',
+  })
+  const { items } = await listEvents(deps, open, { orgId: 'A', after: after(2) })
+  expect(items.map(({ position }) => position)).toEqual([3])
+  deps.live.close()
+})
+
+test('what listEvents reads while it is forgotten is not missing without a word', async () => {
+  await using log = await createLog()
+  const deps = createDeps(log)
+  await log.appendAt(now, room(log, A), room(log, A))
+  // Forgotten between the first read and the next.
+  const bounds = vi.spyOn(log.read, 'executeQuery')
+  bounds.mockImplementationOnce(async (...args) => {
+    bounds.mockRestore()
+    const result = await log.read.executeQuery(...args)
+    await log.write((tx) => tx.deleteFrom('events').execute())
+    return result
+  })
+  const after = encodeEventCursor({ orgId: 'A', position: 1 })
+  await expect(listEvents(deps, open, { orgId: 'A', after })).rejects.toMatchObject({
+    code: 'CURSOR_TOO_OLD',
+  })
+  deps.live.close()
+})
+
+test('looks at many organisations with few reads, and lets others run between them', async () => {
+  await using log = await createLog()
+  await log.write(async (tx) => {
+    const ids = Array.from({ length: 10_000 }, (_, i) => `organisation ${i}`)
+    for (let at = 0; at < ids.length; at += 500) {
+      const rows = ids
+        .slice(at, at + 500)
+        .map((id) => ({ id, created_at: 1, last_room_position: 0 }))
+      await tx.insertInto('organisations').values(rows).execute()
+    }
+  })
+  await log.appendAt(now - 31 * DAY, room(log, B))
+  const read = vi.spyOn(log.read, 'executeQuery')
+  let turns = 0
+  let counting = setImmediate(function count() {
+    turns++
+    counting = setImmediate(count)
+  })
+  expect(await pruneEvents(log, now - 30 * DAY)).toBe(1)
+  clearImmediate(counting)
+  // One for every hundred, and one that finds no more.
+  expect(read.mock.calls.length).toBe(102)
+  expect(turns).toBeGreaterThan(90)
+  expect(await kept(log, 'B')).toEqual([])
+})

@@ -1,0 +1,126 @@
+import { sql } from 'kysely'
+import { expect, onTestFinished, test } from 'vitest'
+import { insertAuditEvent, nextPosition, openDatabase } from '../../src/index.ts'
+import { migrations } from '../../src/migrations/index.ts'
+import { createTestDb, createTestStore, type TestDatabase } from '../../src/testing.ts'
+import { auditEventRow } from '../support.ts'
+
+/** Every column, index, constraint and trigger, for a comparison of before and after. */
+async function schemaOf(db: Pick<TestDatabase, 'read'>): Promise<unknown[]> {
+  const { rows } = await sql`
+    select table_name, column_name, data_type, collation_name, is_nullable, column_default
+    from information_schema.columns where table_schema = 'public'
+    union all select tablename, indexname, indexdef, '', '', '' from pg_indexes where schemaname = 'public'
+    union all select conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '', ''
+      from pg_constraint where connamespace = 'public'::regnamespace
+    union all select tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', '', ''
+      from pg_trigger where not tgisinternal
+    union all select proname, '', '', '', '', '' from pg_proc where pronamespace = 'public'::regnamespace
+    order by 1, 2, 3
+  `.execute(db.read)
+  return rows
+}
+
+test('goes up from nothing, down to nothing and up again', async () => {
+  await using db = await createTestDb({ empty: true })
+  const schema = await schemaOf(db)
+  expect(schema.length).toBeGreaterThan(80)
+  for (const _ of Object.keys(migrations)) await db.migrateDown()
+  const left = (await schemaOf(db)) as { table_name: string }[]
+  expect(left.filter(({ table_name }) => !table_name.startsWith('schema_migrations'))).toEqual([])
+  await db.migrateToLatest()
+  expect(await schemaOf(db)).toEqual(schema)
+})
+
+test('times and counts have 8 bytes, and text is compared byte by byte', async () => {
+  await using db = await createTestDb()
+  const { rows } = await sql`
+    select distinct data_type, collation_name from information_schema.columns
+    where table_schema = 'public' and table_name not like 'schema_migrations%'
+    order by data_type
+  `.execute(db.read)
+  expect(rows).toEqual([
+    { data_type: 'bigint', collation_name: null },
+    { data_type: 'text', collation_name: 'C' },
+  ])
+})
+
+test('any number of processes that start together migrate once', async () => {
+  await using store = await createTestStore({ empty: true })
+  const open = Array.from({ length: 8 }, () => openDatabase({ url: store.url, poolSize: 2 }))
+  onTestFinished(async () => {
+    for (const db of open) await db.close()
+  })
+  let runs = 0
+  migrations['999-count'] = {
+    up: async () => {
+      runs++
+    },
+  }
+  onTestFinished(() => {
+    delete migrations['999-count']
+  })
+  await Promise.all(open.map((db) => db.migrateToLatest()))
+  expect(runs).toBe(1)
+  for (const db of open) await db.close()
+})
+
+test('a migration that fails half-way leaves nothing, and the next start does it all', async () => {
+  await using store = await createTestStore({ empty: true })
+  const db = openDatabase({ url: store.url })
+  onTestFinished(() => db.close())
+  migrations['999-broken'] = {
+    up: async (tx) => {
+      await tx.schema.createTable('half').execute()
+      throw new Error('broken')
+    },
+  }
+  onTestFinished(() => {
+    delete migrations['999-broken']
+  })
+  await expect(db.migrateToLatest()).rejects.toThrow('broken')
+  expect(await schemaOf(db)).toEqual([])
+  delete migrations['999-broken']
+  await db.migrateToLatest()
+  await db.close()
+})
+
+test('a database of a newer version is refused', async () => {
+  await using db = await createTestDb()
+  await db.write((tx) =>
+    sql`insert into schema_migrations (name, timestamp) values ('998-later', '')`.execute(tx),
+  )
+  await expect(db.migrateToLatest()).rejects.toMatchObject({ reason: 'newer-schema' })
+})
+
+test.for([
+  "update audit_events set actor = 'nobody'",
+  'delete from audit_events',
+  'truncate audit_events',
+])('audit events stay as they are: %s', async (change) => {
+  await using db = await createTestDb()
+  const row = auditEventRow()
+  await db.write(async (tx) => {
+    await nextPosition(tx, 'last_audit_position', { orgId: row.org_id, now: 1 })
+    await insertAuditEvent(tx, row)
+  })
+  await expect(db.write((tx) => sql.raw(change).execute(tx))).rejects.toThrow(/append-only/)
+  expect(await db.read.selectFrom('audit_events').selectAll().execute()).toEqual([row])
+})
+
+test('a statement that was prepared before the schema changed works after it, at most after a retry', async () => {
+  await using db = await createTestDb()
+  const find = () => db.read.selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute()
+  const write = () =>
+    db.write((tx) => tx.selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute())
+  await Promise.all([find(), write()])
+  migrations['999-note'] = {
+    up: (tx) => tx.schema.alterTable('signing_keys').addColumn('note', 'text').execute(),
+  }
+  onTestFinished(() => {
+    delete migrations['999-note']
+  })
+  await db.migrateToLatest()
+  await write()
+  await expect.poll(find).toEqual([])
+})
