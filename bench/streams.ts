@@ -29,8 +29,10 @@ export interface StreamRow {
   readonly generatorShare: number
 }
 
-const READERS = 500
-const IDLE = 1_000
+/** Streams of the idle part and of the busy one. */
+const SIZE = { idle: 1_000, readers: 500 }
+const QUICK_SIZE = { idle: 50, readers: 20 }
+/** Messages a second in the steady part, and on their way at once in the busy one. */
 const RATE = 20
 const IN_FLIGHT = 8
 
@@ -54,10 +56,11 @@ export async function measureStreams(
   folder: string,
 ): Promise<StreamRow[]> {
   const names = Object.keys(targets) as StreamTarget[]
+  const size = options.quick ? QUICK_SIZE : SIZE
   const found = new Map(names.map((name) => [name, [] as Measured[]]))
   for (let number = 1; number <= options.rounds; number++) {
     for (const name of names) {
-      const measured = await measure(options, seed, folder, name)
+      const measured = await measure(options, size, seed, folder, name)
       found.get(name)?.push(measured)
       const rate = Math.round(measured.busy.deliveries / measured.busy.seconds)
       process.stderr.write(`streams round ${number}/${options.rounds} ${name}: ${rate}/s\n`)
@@ -90,7 +93,7 @@ export async function measureStreams(
         2,
       ),
       p99ToBare: against(({ steady }) => steady.p99),
-      bytesPerStream: tells ? Math.round(of(({ idle }) => (idle.growth ?? 0) / IDLE)) : null,
+      bytesPerStream: tells ? Math.round(of(({ idle }) => (idle.growth ?? 0) / size.idle)) : null,
       generatorShare: round(Math.max(...rounds.map(({ busy }) => busy.generatorShare)), 2),
     }
   })
@@ -104,6 +107,7 @@ interface Measured {
 
 async function measure(
   options: Options,
+  { idle, readers }: typeof SIZE,
   seed: Seed,
   folder: string,
   name: StreamTarget,
@@ -129,11 +133,11 @@ async function measure(
     const ask = (own: Pick<StreamJob, 'readers' | 'inFlight' | 'rate'>) =>
       run(load, { ...job, ...own })
     // So that what is made once for all streams is not counted with the idle ones.
-    await ask({ readers: 50, inFlight: 1, rate: 0 })
+    await ask({ readers: 20, inFlight: 1, rate: 0 })
     return {
-      idle: await ask({ readers: IDLE, inFlight: 0, rate: 0 }),
-      steady: await ask({ readers: READERS, inFlight: 0, rate: RATE }),
-      busy: await ask({ readers: READERS, inFlight: IN_FLIGHT, rate: 0 }),
+      idle: await ask({ readers: idle, inFlight: 0, rate: 0 }),
+      steady: await ask({ readers, inFlight: 0, rate: RATE }),
+      busy: await ask({ readers, inFlight: IN_FLIGHT, rate: 0 }),
     }
   } finally {
     load.disconnect()

@@ -55,6 +55,17 @@ describe('npm run bench', () => {
     ).toEqual([])
   })
 
+  it('counts what arrives over event streams', async () => {
+    const json = join(folder, 'streams.json')
+    await bench('--streams', '--quick', '--seconds=0.2', `--json=${json}`)
+    const { streams } = JSON.parse(await readFile(json, 'utf8')) as Report
+    expect(streams.map(({ target }) => target)).toEqual(['bare', 'sse', 'trpc'])
+    for (const row of streams) {
+      expect(row.deliveries).toBeGreaterThan(0)
+      expect(row.p99).toBeGreaterThanOrEqual(row.p50)
+    }
+  })
+
   it('refuses what it does not know', async () => {
     await expect(bench('--only=X')).rejects.toMatchObject({
       code: 1,

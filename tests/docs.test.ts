@@ -11,13 +11,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, type TestContext } from 'vitest'
 import { describeSettings } from '../apps/server/src/config.ts'
-import { createTestApp } from '../apps/server/tests/support.ts'
+import { createTestApp, json, type TestApp } from '../apps/server/tests/support.ts'
 import { errorTable } from '../packages/api/src/errors.ts'
 
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
@@ -370,6 +371,67 @@ describe('the requests in README', () => {
     expect(translate([one, one], [two, one])).not.toEqual([two, one])
     expect(translate({ a: 'x', b: 1 }, { a: 'y', b: 1 })).toEqual({ a: 'x', b: 1 })
     expect(translate({ a: 1 }, { a: 1, b: 1 })).toEqual({ a: 1 })
+  })
+})
+
+describe('the streams in README', () => {
+  const [, section = ''] = readme.split('## Live')
+  const [live = ''] = section.split('\n## ')
+  const blockOf = (language: string) =>
+    new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(live)?.[1] ?? ''
+
+  /** A room, and what writes into it. */
+  async function roomOf(app: TestApp) {
+    const identity = { userId: 'a', orgId: 'DOWELL12345', portfolioName: 'p', productName: 'q' }
+    const made = await app.fetch('/api/v3/rooms', json(identity))
+    const { room } = (await made.json()) as { room: { id: string } }
+    const say = (messageData: string) =>
+      app.fetch(`/api/v3/rooms/${room.id}/messages`, json({ messageData, side: true, author: 'a' }))
+    return { id: room.id, say }
+  }
+
+  it('begin as it shows', async (context) => {
+    needs(context, 'sh', 'curl')
+    await using app = await createTestApp()
+    const room = await roomOf(app)
+    const command = blockOf('bash').replaceAll(SHOWN_URL, app.url).trim()
+    const child = spawn('sh', ['-c', `exec ${command}`], { env: { ...process.env, ROOM: room.id } })
+    let heard = ''
+    for await (const part of child.stdout) {
+      if (!heard.includes('presence') && String(part).includes('presence')) await room.say('hello')
+      heard += part
+      if (heard.includes('message.created')) break
+    }
+    child.kill()
+    const kinds = (text: string) => text.match(/^retry: \d+|^id(?=:)|"type":"[\w.]+"/gm)
+    expect(kinds(heard)).toEqual(kinds(blockOf('text')))
+  })
+
+  it('are listened to by the function that it shows', async () => {
+    await using app = await createTestApp()
+    const room = await roomOf(app)
+    const { EventSource } = createRequire(join(root, 'apps/server/package.json'))('eventsource')
+    const sources: { close(): void }[] = []
+    class Noted extends EventSource {
+      constructor(url: string) {
+        super(url)
+        sources.push(this as never)
+      }
+    }
+    const made = await app.fetch(
+      '/api/v3/user-tokens',
+      json({ orgId: 'DOWELL12345', userId: 'a', side: false }),
+    )
+    const { token } = (await made.json()) as { token: string }
+    const listen = new Function('EventSource', `${blockOf('js')}; return listen`)(Noted)
+    const heard = await new Promise((resolve) => {
+      listen(app.url, token, room.id, (event: { type: string; message?: unknown }) => {
+        if (event.type === 'ready') void room.say('hello')
+        if (event.message) resolve(event.message)
+      })
+    })
+    for (const source of sources) source.close()
+    expect(heard).toMatchObject({ messageData: 'hello' })
   })
 })
 

@@ -24,6 +24,7 @@ import {
 } from '@dowell-chat/db'
 import { CompactEncrypt, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type EventReader, outcomeOfStream, streamWays, type Told } from './eventReader.ts'
 import type { SentHeaders } from './http.ts'
 import {
   as,
@@ -35,6 +36,7 @@ import {
   rights,
   signingKey,
   signingKeysOf,
+  streamFixtures,
   unlimited,
   type Voice,
 } from './identities.ts'
@@ -57,13 +59,14 @@ interface Caller {
 type Expected = 'ok' | 401 | 403 | 404
 
 /** What the table, and nothing else, says of a call. */
-function expected(procedure: CallName, { place, column }: Caller): Expected {
+function expected(procedure: ProcedureName, { place, column }: Caller): Expected {
   if (place === 'nobody' || column === undefined) return 401
   if (accessTable[procedure][columns.indexOf(column)] === 'no') return 403
   if (place === 'own') return 'ok'
-  if (fixtures[procedure].about === 'caller') return 'ok'
+  const { about } = { ...fixtures, ...streamFixtures }[procedure]
+  if (about === 'caller') return 'ok'
   if (place === 'foreign') return 404
-  switch (fixtures[procedure].about) {
+  switch (about) {
     case 'room':
       return 404
     case 'rooms':
@@ -376,6 +379,99 @@ describe.each(ways)('$title', (way) => {
     )
   })
 })
+
+describe.each(streamWays)('$title', ({ name, open }) => {
+  const outcome = async (target: TestApp, caller: Caller, of: Organisation, query?: string) => {
+    const input = streamFixtures[name].input(of)
+    await using reader = await open(target, { ...input }, caller.headers, query)
+    const status = await outcomeOfStream(reader)
+    if (status === 401) expect(reader.response.headers['www-authenticate']).toMatch(/^Bearer /)
+    return status === 200 ? 'ok' : status
+  }
+
+  test('lets in whom the table lets in, and nobody else', async () => {
+    const outcomes = await Promise.all(
+      callers.map(async (caller) => [caller.title, await outcome(app, caller, org)]),
+    )
+    expect(Object.fromEntries(outcomes)).toEqual(
+      Object.fromEntries(callers.map((caller) => [caller.title, expected(name, caller)])),
+    )
+  })
+
+  test('lets in those whom a stream token stands for, as themselves', async () => {
+    for (const caller of callers) {
+      if (caller.place === 'nobody') continue
+      const { authorization } = caller.headers as { authorization: string }
+      const { token } = await as(app, authorization.slice('Bearer '.length)).createStreamToken({})
+      const got = await outcome(app, { ...caller, headers: {} }, org, `&streamToken=${token}`)
+      expect([caller.title, got]).toEqual([caller.title, expected(name, caller)])
+    }
+  })
+
+  test('needs no credential of a server in open mode', async () => {
+    const anybody: Caller = { title: 'open', headers: {}, place: 'own', voice: anyone }
+    expect(await outcome(openApp, anybody, openOrg)).toBe('ok')
+  })
+})
+
+test.each(streamWays)(
+  '$title brings a token what is for it, then and now, and nothing else',
+  async (way) => {
+    await using own = await createTestApp(unlimited)
+    const of = await createOrganisation(own, NAME)
+    const { room, elsewhere, otherCustomersRoom, tokens, keys } = of
+    const admin = as(own, keys.admin.secret)
+    const rooms = [room, elsewhere, otherCustomersRoom]
+    const write = async () => {
+      for (const roomId of rooms) {
+        await admin.createMessage({ roomId, messageData: 'to all', side: true, author: 'a' })
+      }
+    }
+    const input = { ...streamFixtures[way.name].input(of) }
+    const { after } = await admin.listEvents({ orgId: NAME })
+    await write()
+    const readers = new Map<string, EventReader>()
+    const replayed: Record<string, string[]> = {}
+    const roomsIn = (events: Told[]) => {
+      const ids = events.map(({ roomId }) => roomId)
+      return rooms.filter((id) => ids.includes(id))
+    }
+    for (const [title, token] of Object.entries(tokens)) {
+      const reader = await way.open(own, input, bearer(token))
+      if ((await outcomeOfStream(reader)) !== 200) continue
+      readers.set(title, reader)
+      await using again = await way.open(own, { ...input, after }, bearer(token))
+      const events: Told[] = []
+      for (let told = await again.next(); told.type !== 'ready'; told = await again.next()) {
+        events.push(told)
+      }
+      replayed[title] = roomsIn(events)
+    }
+    await write()
+    await own.close()
+    const heard: Record<string, string[]> = {}
+    for (const [title, reader] of readers) heard[title] = roomsIn(await reader.rest())
+    const expectations = {
+      onRoomEvents: { customer: [room], support: [room] },
+      onInboxEvents: {
+        customer: [room, elsewhere],
+        otherCustomer: [otherCustomersRoom],
+        support: rooms,
+        customerElsewhere: [elsewhere],
+        supportElsewhere: [elsewhere],
+      },
+      onUserEvents: {
+        customer: [room, elsewhere],
+        otherCustomer: [],
+        support: [room, elsewhere],
+        customerElsewhere: [elsewhere],
+        supportElsewhere: [elsewhere],
+      },
+    }
+    expect(heard).toEqual(expectations[way.name])
+    expect(replayed).toEqual(expectations[way.name])
+  },
+)
 
 const lists = ways.filter(({ procedure }) => fixtures[procedure].about === 'rooms')
 

@@ -145,6 +145,18 @@ function withoutSlash(path: string): string {
   return path.replace(/\/$/, '')
 }
 
+/** The body as JSON; of a stream, which does not end, the first event. */
+async function bodyOf(response: Response): Promise<unknown> {
+  if (response.headers.get('content-type') !== 'text/event-stream') return response.json()
+  let text = ''
+  for await (const part of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    text += part
+    const data = /^data: (.*)\n/m.exec(text)?.[1]
+    if (data !== undefined) return JSON.parse(data)
+  }
+  throw new Error(`a stream ended without an event: ${text}`)
+}
+
 export interface CheckedApp {
   /** One for each version of the document: 3.1 and 3.0. */
   readonly documents: readonly OpenApi[]
@@ -171,7 +183,7 @@ export async function createCheckedApp(app: TestApp): Promise<CheckedApp> {
       const answer = {
         status: response.status,
         headers: response.headers,
-        body: await response.json(),
+        body: await bodyOf(response),
       }
       const method = init?.method ?? 'GET'
       for (const each of conformances) each.check(method, path, answer)

@@ -595,6 +595,17 @@ describe('patience', () => {
     await gone(server)
   })
 
+  test('with a connection that never asked for anything ends with the server', async () => {
+    await using server = await serve(() => undefined, standardPatience)
+    const { hostname, port } = new URL(server.url)
+    const socket = net.connect(Number(port), hostname)
+    const closed = closeOf(socket)
+    await once(server.server, 'connection')
+    server.server.closeIdleConnections()
+    await closed
+    await gone(server)
+  })
+
   test('ends on a real server too, and what was not all there is not done', async () => {
     await using app = await createTestApp()
     // Not for its own patience, but by hanging up.

@@ -1,4 +1,4 @@
-import { type CallName, createCaller, type Inputs } from '@dowell-chat/api'
+import { type CallName, createCaller, type Inputs, type StreamName } from '@dowell-chat/api'
 import { createDowellChat, type DowellChat } from '@dowell-chat/client'
 import pino from 'pino'
 import { createDeps } from '../src/app.ts'
@@ -195,4 +195,16 @@ export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
   revokeApiKey: { about: 'organisation', input: ({ keyToRevoke }) => ({ keyId: keyToRevoke }) },
   listEvents: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
   listAuditEvents: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
+}
+
+/** The same for the streams. */
+export const streamFixtures: {
+  readonly [Name in StreamName]: {
+    readonly about: About
+    input(of: Organisation): Inputs[Name]
+  }
+} = {
+  onRoomEvents: { about: 'room', input: ({ room }) => ({ roomId: room }) },
+  onInboxEvents: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
+  onUserEvents: { about: 'rooms', input: ({ id, customer }) => ({ orgId: id, userId: customer }) },
 }

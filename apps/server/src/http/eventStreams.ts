@@ -8,7 +8,7 @@ export interface EventWire {
   readonly opening: string
   readonly heartbeat: string
   /** @returns what writes the events of one reader, who has read up to `lastEventId` */
-  encoder(lastEventId: string | undefined): (events: readonly StreamEvent[]) => string
+  encoder(lastEventId: string | undefined): (event: StreamEvent) => string
 }
 
 export interface EventStreamsOptions {
@@ -35,6 +35,9 @@ export const eventStreamHeaders = {
 
 /** Who is read to takes turns in this many groups, so that no beat writes to all at once. */
 const GROUPS = 20
+
+/** Characters that are written at once; a longer event is written alone. */
+const FULL = 64 * 1024
 
 /** How long a reader that was cut has to take what it was told last, in milliseconds. */
 const FAREWELL = 1_000
@@ -96,17 +99,23 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
 async function pump(
   res: Outgoing,
   stream: EventStream,
-  encode: (events: readonly StreamEvent[]) => string,
+  encode: (event: StreamEvent) => string,
 ): Promise<void> {
   for (let events = await stream.next(); events; events = await stream.next()) {
-    const last = events.at(-1)
-    if (last?.type === 'end') {
-      res.locals.streamEnd = { reason: last.reason, isFault: last.reason === 'slow_reader' }
+    let text = ''
+    for (const event of events) {
+      text += encode(event)
+      if (event.type === 'end') {
+        res.locals.streamEnd = { reason: event.reason, isFault: event.reason === 'slow_reader' }
+      }
+      // No more than this waits as text: what comes meanwhile is read from the table later.
+      if (text.length < FULL && event !== events.at(-1)) continue
+      if (!res.write(text)) await drained(res)
+      if (res.destroyed) return
+      text = ''
     }
-    // No more than this waits in memory: what comes meanwhile is read from the table later.
-    if (!res.write(encode(events))) await drained(res)
   }
-  if (!res.destroyed) res.end()
+  res.end()
 }
 
 /** Resolves when everything was taken, or nobody is there to take it. */

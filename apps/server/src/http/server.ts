@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
 import type { Logger } from 'pino'
@@ -30,8 +31,12 @@ export function createHttpServer(
 ): Server {
   // The last request of each connection that could be parsed, at least as far as its headers.
   const last = new WeakMap<Duplex, Outgoing>()
+  // Browsers and Node's fetch connect before they have something to ask, and Node takes a connection without any request
+  // for busy: closing would wait for it.
+  const unused = new Set<Socket>()
   const listener: RequestListener = (req, res) => {
     toOriginForm(req)
+    unused.delete(req.socket)
     serve(req, res as Outgoing)
     last.set(req.socket, res as Outgoing)
   }
@@ -47,6 +52,15 @@ export function createHttpServer(
     },
     listener,
   )
+  server.on('connection', (socket) => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  })
+  const closeIdleConnections = server.closeIdleConnections.bind(server)
+  server.closeIdleConnections = () => {
+    closeIdleConnections()
+    for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
+  }
   server.timeout = patience.stall
   // Node would pass over what comes after the thousandth header, and a proxy's X-Forwarded-For comes last. The size is
   // limit enough.

@@ -30,11 +30,7 @@ function frameOf(event: StreamEvent): string {
 const wire: EventWire = {
   opening: 'retry: 2000\n\n',
   heartbeat: 'data: {"type":"heartbeat"}\n\n',
-  encoder: () => (events) => {
-    let text = ''
-    for (const event of events) text += frameOf(event)
-    return text
-  },
+  encoder: () => frameOf,
 }
 
 /** The subscriptions as plain server-sent events, for any language. */

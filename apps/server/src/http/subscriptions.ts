@@ -32,8 +32,8 @@ const frames = new WeakMap<StreamEvent, string>()
 function frameOf(event: StreamEvent): string {
   let frame = frames.get(event)
   if (frame === undefined) {
-    const id = 'cursor' in event ? `id: ${event.cursor}\n` : ''
-    frame = `data: ${JSON.stringify(toClient.serialize(event))}\n${id}`
+    const id = 'cursor' in event ? event.cursor : ''
+    frame = `data: ${JSON.stringify(toClient.serialize(event))}\nid: ${id}\n\n`
     frames.set(event, frame)
   }
   return frame
@@ -48,28 +48,26 @@ const wire: EventWire = {
   heartbeat: 'event: ping\ndata: \n\n',
   encoder: (lastEventId) => {
     let id = lastEventId
-    return (events) => {
-      let text = ''
-      for (const event of events) {
-        text += frameOf(event)
-        if ('cursor' in event) {
-          id = event.cursor
-          text += '\n'
-          continue
-        }
-        // An EventSource gives an event without an id the last one, and tRPC's client takes what has one for a tracked
-        // event: so the id is taken back, and then restored by an event that nobody listens to.
-        text += id === undefined ? '\n' : `id: \n\nevent: restore-id\ndata: \nid: ${id}\n\n`
-        if (event.type === 'end' && needsCredential.has(event.reason)) text += RETURN
+    return (event) => {
+      const frame = frameOf(event)
+      if ('cursor' in event) {
+        id = event.cursor
+        return frame
       }
-      return text
+      // An EventSource gives an event without an id the last one, and tRPC's client takes what has one for a tracked
+      // event: so the id is taken back, and then restored by an event that nobody listens to.
+      const restored = id === undefined ? '' : `event: restore-id\ndata: \nid: ${id}\n\n`
+      return frame + restored + (isOver(event) ? RETURN : '')
     }
   },
 }
 
-/** The subscription is over. Without it a client comes again by itself. */
+/** Tells a client that it need not come again by itself. */
 const RETURN = 'event: return\ndata: \n\n'
-const needsCredential = new Set(['expired', 'revoked'])
+
+function isOver(event: StreamEvent): boolean {
+  return event.type === 'end' && (event.reason === 'expired' || event.reason === 'revoked')
+}
 
 /** Serves a subscription, and says false of what is none. */
 export type Subscribe = (

@@ -5,6 +5,7 @@ import type { Deps } from '../context.ts'
 import { listing } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { openStream, place, presence, roomIds } from './open.ts'
+import { exampleEvent } from './schema.ts'
 import type { EventStream } from './stream.ts'
 
 const input = z.strictObject({ ...listing, roomIds, ...presence, ...place })
@@ -34,6 +35,7 @@ export const onInboxEventsProcedure = procedure
         'What happens in all rooms that the caller sees, or in those that are named, as it happens.',
     },
     errors: ['NOT_FOUND'],
+    example: { input: { orgId: exampleEvent.orgId }, output: exampleEvent },
   })
   .input(input)
   .subscription(({ ctx, input }) => onInboxEvents(ctx.deps, ctx.actor, input))

@@ -6,6 +6,7 @@ import { readableRoom } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { openStream, place, presence } from './open.ts'
+import { exampleEvent } from './schema.ts'
 import type { EventStream } from './stream.ts'
 
 const input = z.strictObject({ roomId, ...presence, ...place })
@@ -33,6 +34,7 @@ export const onRoomEventsProcedure = procedure
       description: 'What happens in one room, as it happens.',
     },
     errors: ['NOT_FOUND'],
+    example: { input: { roomId: exampleEvent.roomId }, output: exampleEvent },
   })
   .input(input)
   .subscription(({ ctx, input }) => onRoomEvents(ctx.deps, ctx.actor, input))

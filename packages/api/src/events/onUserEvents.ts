@@ -5,6 +5,7 @@ import type { Deps } from '../context.ts'
 import { listing, roomIdentity } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { openStream, place } from './open.ts'
+import { exampleEvent } from './schema.ts'
 import type { EventStream } from './stream.ts'
 
 const input = z.strictObject({ ...listing, userId: roomIdentity.userId, ...place })
@@ -33,6 +34,7 @@ export const onUserEventsProcedure = procedure
       description: 'What happens in all rooms of one end user, as it happens.',
     },
     errors: ['NOT_FOUND'],
+    example: { input: { orgId: exampleEvent.orgId, userId: 'ABCD12345' }, output: exampleEvent },
   })
   .input(input)
   .subscription(({ ctx, input }) => onUserEvents(ctx.deps, ctx.actor, input))

@@ -149,19 +149,30 @@ export const EndEvent = z
   .meta({ id: 'EndEvent', additionalProperties: true })
 
 /** Everything that a stream may bring. */
-export const StreamEvent = z
-  .discriminatedUnion('type', [
-    RoomEvent,
-    MessageEvent,
-    MarkerEvent,
-    TypingEvent,
-    PresenceEvent,
-    ReadyEvent,
-    ResetEvent,
-    EndEvent,
-  ])
-  .meta({ id: 'StreamEvent' })
+export const StreamEvent = z.discriminatedUnion('type', [
+  RoomEvent,
+  MessageEvent,
+  MarkerEvent,
+  TypingEvent,
+  PresenceEvent,
+  ReadyEvent,
+  ResetEvent,
+  EndEvent,
+])
 export type StreamEvent = z.output<typeof StreamEvent>
+
+export const HeartbeatEvent = z
+  .object({
+    type: z
+      .literal('heartbeat')
+      .meta({ description: 'Comes every 20 seconds, so that silence means a dead connection.' }),
+  })
+  .meta({ id: 'HeartbeatEvent', additionalProperties: true })
+
+/** The same as plain server-sent events, where signs of life are events as well. */
+export const RestStreamEvent = z
+  .discriminatedUnion('type', [...StreamEvent.options, HeartbeatEvent])
+  .meta({ id: 'StreamEvent' })
 
 export function toEvent({ event, room, message }: LoggedEvent): Event {
   const { position, org_id: orgId, room_id: roomId } = event

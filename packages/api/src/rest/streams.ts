@@ -6,17 +6,19 @@ import { appRouter, createCaller } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { type Fields, textReader } from './wire.ts'
 
+type StreamMeta = Meta & Required<Pick<Meta, 'stream'>>
+
 /** Where a subscription is found as plain server-sent events, and what it takes there. */
 export interface StreamRoute {
   readonly name: StreamName
   readonly path: string
-  readonly meta: Meta
+  readonly meta: StreamMeta
   readonly input: z.ZodObject
 }
 
 export const streamRoutes: readonly StreamRoute[] = streamNames.map((name) => {
   const { meta, inputs } = appRouter._def.procedures[name]._def as unknown as {
-    meta: Meta & Required<Pick<Meta, 'stream'>>
+    meta: StreamMeta
     inputs: [z.ZodObject]
   }
   return { name, path: meta.stream.path, meta, input: inputs[0] }

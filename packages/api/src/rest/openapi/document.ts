@@ -1,6 +1,7 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
 import { errorSchemas, headers } from './errors.ts'
 import { type Paths, type Schemas, sortKeys } from './operation.ts'
+import { streamPaths, streamRouter } from './streams.ts'
 import { v2Paths, v2Router } from './v2.ts'
 import { v3Paths, v3Router } from './v3.ts'
 
@@ -34,9 +35,11 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     },
   } as const
   const v3 = generateOpenApiDocument(v3Router, options)
+  const streams = generateOpenApiDocument(streamRouter, options)
   const v2 = generateOpenApiDocument(v2Router, options)
   const schemas = {
     ...v3.components?.schemas,
+    ...streams.components?.schemas,
     ...v2.components?.schemas,
     ...errorSchemas,
   } as Schemas
@@ -53,7 +56,10 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     // In open mode a caller on the server's own machine needs none.
     security: [{ bearer: [] }, {}],
     paths: {
-      ...v3Paths(v3.paths as Paths, schemas),
+      ...sortKeys({
+        ...v3Paths(v3.paths as Paths, schemas),
+        ...streamPaths(streams.paths as Paths, schemas),
+      }),
       ...v2Paths(v2.paths as Paths, schemas),
     } as NonNullable<OpenAPIObject['paths']>,
     components: {

@@ -90,14 +90,16 @@ export function errorResponses(
   return Object.fromEntries(entries)
 }
 
-/** A fault that this operation's input can have: a field that is missing, or a bad id in the path. */
+/** A fault that this operation's input can have: a field that is missing, a bad id in the path, or a field at all. */
 export function wrongField({ parameters = [], requestBody }: Operation, schemas: Schemas): Json {
   const { $ref } = (requestBody?.content['application/json']?.schema ?? {}) as { $ref?: string }
   const body = schemas[$ref?.split('/').at(-1) ?? ''] as { required?: string[] } | undefined
   const inQuery = parameters.find((parameter) => parameter.in === 'query' && parameter.required)
   const missing = body?.required?.find((key) => key !== 'type') ?? inQuery?.name
   if (missing !== undefined) return { [missing as string]: ['is required'] }
-  return { [parameters[0]?.name as string]: ['must be an id: 24 of the characters 0-9 and a-f'] }
+  const [first] = parameters
+  if (!first) return { name: ['is not a known key'] }
+  return { [first.name as string]: ['must be an id: 24 of the characters 0-9 and a-f'] }
 }
 
 const errorProperties = {

@@ -33,6 +33,8 @@ export function explain(
     parameter.description ??= (parameter.schema as Json).description
     const value = example.parameters[parameter.name as string]
     if (value !== undefined) parameter.example = value
+    // A list in a query is one text with commas.
+    if ((parameter.schema as Json).type === 'array') parameter.explode = false
   }
   const body = operation.requestBody?.content['application/json']
   if (body) body.example = example.body

@@ -11,7 +11,6 @@ import {
   type Operation,
   type Paths,
   type Schemas,
-  sortKeys,
   withExample,
 } from './operation.ts'
 
@@ -62,7 +61,7 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
     }
     if (meta.openapi.method === 'GET') conditional(operation)
   }
-  return sortKeys(paths)
+  return paths
 }
 
 /** 200, or 201 for what makes something; and both where the same call may find that it was made before. */

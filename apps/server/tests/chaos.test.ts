@@ -1,0 +1,160 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { createBadProxy } from './badProxy.ts'
+import { openDirectly } from './database.ts'
+import { type StreamWay, streamWays, type Told } from './eventReader.ts'
+import { createFolder, startServer } from './serverProcess.ts'
+import { json } from './support.ts'
+
+/** How long is written; a minute says more, and CHAOS_SECONDS=60 takes it. */
+const SECONDS = Number(process.env.CHAOS_SECONDS ?? 8)
+
+const ORG = 'DOWELL12345'
+const ROOMS = 5
+const WRITERS = 20
+
+/** An event, as much of it as tells it from every other. */
+type Line = readonly [position: number, type: string, text: string | null]
+
+test(
+  '20 writers, 20 readers, bad connections and killed servers: nobody misses an event or hears one twice',
+  async () => {
+    await using folder = await createFolder()
+    const database = folder.file('chat.db')
+    const env = {
+      DATABASE_URL: `sqlite:${database}`,
+      RATE_LIMIT_ACTOR: '0',
+      RATE_LIMIT_ADDRESS: '0',
+      STREAMS_PER_ACTOR: '0',
+    }
+    let server = await startServer(env)
+    const { port } = new URL(server.url)
+    await using proxy = await createBadProxy(Number(port))
+    const rooms = await Promise.all(
+      Array.from({ length: ROOMS }, async (_, number) => {
+        const identity = {
+          userId: `user ${number}`,
+          orgId: ORG,
+          portfolioName: 'p',
+          productName: 'q',
+        }
+        const answer = await fetch(`${server.url}/api/v3/rooms`, json(identity))
+        return ((await answer.json()) as { room: { id: string } }).room.id
+      }),
+    )
+    const log = await fetch(`${server.url}/api/v3/event-log?orgId=${ORG}`)
+    const { after } = (await log.json()) as { after: string }
+
+    const over = new AbortController()
+    const readers = Array.from({ length: 20 }, (_, number) => {
+      const way = streamWays[number % streamWays.length] as StreamWay
+      const room = number % ROOMS
+      const all = { orgId: ORG, roomId: rooms[room], userId: `user ${room}` }
+      const { orgId, roomId, userId } = all
+      const input = {
+        onRoomEvents: { roomId },
+        onInboxEvents: { orgId },
+        onUserEvents: { orgId, userId },
+      }[way.name]
+      const heard: Line[] = []
+      const done = listen(way, proxy.url, input, after, heard, over.signal)
+      return { way, room: way.name === 'onInboxEvents' ? undefined : rooms[room], heard, done }
+    })
+
+    let written = 0
+    const writing = performance.now() + SECONDS * 1000
+    const writers = Array.from({ length: WRITERS }, async (_, number) => {
+      for (let count = 0; performance.now() < writing; count++) {
+        await write(proxy.url, rooms[(number + count) % ROOMS] as string, `${number}-${count}`)
+        written++
+        await sleep(Math.random() * 40)
+      }
+    })
+    for (const share of [0.3, 0.65]) {
+      await sleep(Math.max(0, writing - (1 - share) * SECONDS * 1000 - performance.now()))
+      await server.kill('SIGKILL')
+      server = await startServer({ ...env, PORT: port })
+    }
+    await Promise.all(writers)
+    proxy.calm()
+
+    using connection = openDirectly({ databaseUrl: env.DATABASE_URL })
+    const rows = connection
+      .prepare(
+        `select e.position, e.type, m.message_data as text, e.room_id as room from events e
+          left join messages m on m.org_id = e.org_id and m.room_id = e.room_id and m.seq = e.message_seq
+          where e.org_id = ? and e.position > ? order by e.position`,
+      )
+      .all(ORG, ROOMS) as { position: number; type: string; text: string; room: string }[]
+    const logOf = (room: string | undefined): Line[] =>
+      rows
+        .filter((row) => room === undefined || row.room === room)
+        .map(({ position, type, text }) => [position, type, text])
+    // Each answered message is there once, and perhaps one whose answer was lost with the server.
+    expect(new Set(rows.map(({ text }) => text)).size).toBe(rows.length)
+    expect(rows.length).toBe(written)
+
+    for (const { room, heard } of readers) {
+      const last = logOf(room).at(-1)?.[0] ?? 0
+      while ((heard.at(-1)?.[0] ?? 0) < last) await sleep(20)
+    }
+    over.abort()
+    for (const { way, room, heard, done } of readers) {
+      await done
+      expect(heard, way.title).toEqual(logOf(room))
+    }
+    // It was really bad.
+    expect(Object.values(proxy.harm).every((count) => count > 5)).toBe(true)
+    process.stdout.write(`${written} messages, 20 readers; ${JSON.stringify(proxy.harm)}\n`)
+    await server.kill('SIGTERM')
+  },
+  SECONDS * 1000 + 60_000,
+)
+
+/** Hears everything after a cursor, coming again with its last id as often as it must. */
+async function listen(
+  way: StreamWay,
+  url: string,
+  input: Record<string, unknown>,
+  after: string,
+  heard: Line[],
+  over: AbortSignal,
+): Promise<void> {
+  let lastEventId = after
+  while (!over.aborted) {
+    try {
+      await using reader = await way.open({ url }, input, { 'last-event-id': lastEventId })
+      const stop = () => reader.close()
+      over.addEventListener('abort', stop)
+      for (let told = await reader.next(); told; told = await reader.next()) {
+        if (told.type === 'reset') heard.push([told.position, 'reset', told.reason])
+        lastEventId = told.cursor ?? lastEventId
+        if (told.message) heard.push([told.position, told.type, told.message.messageData])
+      }
+      over.removeEventListener('abort', stop)
+    } catch {
+      // No server, or none that answers: it comes again.
+    }
+    await sleep(Math.random() * 100)
+  }
+}
+
+/** Writes a message until it is answered, exactly once. */
+async function write(url: string, roomId: string, text: string): Promise<void> {
+  const clientMessageId = `chaos-0123456789-${text}`
+  const body = { messageData: text, side: true, author: 'writer', clientMessageId }
+  for (;;) {
+    try {
+      const signal = AbortSignal.timeout(2_000)
+      const answer = await fetch(`${url}/api/v3/rooms/${roomId}/messages`, {
+        ...json(body),
+        signal,
+      })
+      const { message } = (await answer.json()) as Told
+      if (message?.messageData === text) return
+    } catch {
+      // Perhaps it was written: with the same id it is not written again.
+    }
+    await sleep(Math.random() * 50)
+  }
+}
