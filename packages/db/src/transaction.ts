@@ -21,6 +21,8 @@ interface Job {
   readonly deadline: number
   /** How often it was run and lost against another transaction, or its connection. */
   losses: number
+  /** Whether one of those was a unique violation. */
+  hasCollided: boolean
   /** @returns what tells the caller of the result; to be called when that is durable */
   run(tx: Tx): Promise<() => void>
   fail(error: unknown): void
@@ -114,6 +116,7 @@ export class WriteQueue {
       this.#waiting.push({
         deadline: this.#deadline(),
         losses: 0,
+        hasCollided: false,
         run: async (tx) => {
           const result = await job(tx)
           return () => resolve(result)
@@ -310,9 +313,12 @@ export class WriteQueue {
 
   #mayRunAgain(job: Job, error: unknown): boolean {
     job.losses++
-    // What was not there when the write looked for it is there now; if it collides once more, that is its own doing.
-    const most = this.#dialect.isUniqueViolation(error) ? 2 : MAX_RUNS
-    return job.losses < most && this.#dialect.isPassing(error)
+    if (this.#dialect.isUniqueViolation(error)) {
+      // What was not there when the write looked for it is there now; if it collides once more, that is its own doing.
+      if (job.hasCollided) return false
+      job.hasCollided = true
+    }
+    return job.losses < MAX_RUNS && this.#dialect.isPassing(error)
   }
 
   #refuseWhenClosed(): void {

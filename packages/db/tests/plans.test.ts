@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import Sqlite from 'better-sqlite3'
 import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { anyOrganisation } from '../src/index.ts'
 import * as apiKeys from '../src/queries/apiKeys.ts'
 import * as auditEvents from '../src/queries/auditEvents.ts'
@@ -13,6 +13,7 @@ import * as rooms from '../src/queries/rooms.ts'
 import * as signingKeys from '../src/queries/signingKeys.ts'
 import type { Tables } from '../src/tables.ts'
 import { createTestDb, type TestDatabase } from '../src/testing.ts'
+import { describePostgresPlans } from './postgresPlans.ts'
 import { apiKeyRow, auditEventRow, idOf, insertInto, messageRow, roomRow } from './support.ts'
 
 type Run = (db: Kysely<Tables>) => Promise<unknown>
@@ -428,144 +429,149 @@ test('every query of packages/db/src/queries has a case', async () => {
   expect(Object.keys(cases).sort()).toEqual(exported.sort())
 })
 
-describe.for([
+const { dialect } = inject('testTarget')
+const sizes = [
   ['empty', 0, false],
   ['empty, analysed', 0, true],
   ['full', 8000, false],
   ['full, analysed', 8000, true],
-] as const)('in a database that is %s', ([, size, analysed]) => {
-  let testDb: TestDatabase
-  let connection: Sqlite.Database
-  let db: Kysely<Tables>
-  const statements: CompiledQuery[] = []
+] as const
 
-  beforeAll(async () => {
-    testDb = await createTestDb()
-    connection = new Sqlite(testDb.location)
-    connection.pragma('synchronous = off')
-    // Their checks are part of a plan, even those that SQLite skips unless an earlier statement left a violation.
-    connection.pragma('foreign_keys = off')
-    fill(connection, size)
-    if (analysed) connection.exec('analyze')
-    db = new Kysely<Tables>({
-      dialect: new SqliteDialect({ database: connection }),
-      log: (event) => void statements.push(event.query),
+if (dialect === 'postgres') describePostgresPlans(cases, (insert) => fill(insert, 20_000))
+
+describe.for(dialect === 'sqlite' ? sizes : [])(
+  'in a database that is %s',
+  ([, size, analysed]) => {
+    let testDb: TestDatabase
+    let connection: Sqlite.Database
+    let db: Kysely<Tables>
+    const statements: CompiledQuery[] = []
+
+    beforeAll(async () => {
+      testDb = await createTestDb()
+      connection = new Sqlite(testDb.location)
+      connection.pragma('synchronous = off')
+      // Their checks are part of a plan, even those that SQLite skips unless an earlier statement left a violation.
+      connection.pragma('foreign_keys = off')
+      connection.transaction(() => fill((table, row) => insertInto(connection, table, row), size))()
+      if (analysed) connection.exec('analyze')
+      db = new Kysely<Tables>({
+        dialect: new SqliteDialect({ database: connection }),
+        log: (event) => void statements.push(event.query),
+      })
     })
-  })
-  afterAll(async () => {
-    connection.close()
-    await testDb[Symbol.asyncDispose]()
-  })
+    afterAll(async () => {
+      connection.close()
+      await testDb[Symbol.asyncDispose]()
+    })
 
-  /** The plans of the statements that `run` makes: for these very values, and for none in particular. */
-  async function plansOf(run: Run): Promise<{ real: string[][]; blind: string[][] }> {
-    statements.length = 0
-    await run(db)
-    const explain = (replace: (parameter: unknown) => unknown) =>
-      statements.map(({ sql, parameters }) =>
-        connection
-          .prepare<unknown[], { detail: string }>(`explain query plan ${sql}`)
-          .all(...parameters.map(replace))
-          .map(({ detail }) => detail),
-      )
-    return { real: explain((parameter) => parameter), blind: explain(() => null) }
-  }
+    /** The plans of the statements that `run` makes: for these very values, and for none in particular. */
+    async function plansOf(run: Run): Promise<{ real: string[][]; blind: string[][] }> {
+      statements.length = 0
+      await run(db)
+      const explain = (replace: (parameter: unknown) => unknown) =>
+        statements.map(({ sql, parameters }) =>
+          connection
+            .prepare<unknown[], { detail: string }>(`explain query plan ${sql}`)
+            .all(...parameters.map(replace))
+            .map(({ detail }) => detail),
+        )
+      return { real: explain((parameter) => parameter), blind: explain(() => null) }
+    }
 
-  test.for(
-    Object.entries(cases).flatMap(([name, runs]) => runs.map((run) => [name, ...run] as const)),
-  )('%s %s reads by an index and sorts nothing', async ([name, , run, wanted]) => {
-    const plans = await plansOf(run)
-    expect(plans.real).toEqual(wanted)
-    if (!(name in harmless)) expect(plans.real.flat().filter(isSlow)).toEqual([])
-    // An index that is used only because of a value costs a new plan at every call.
-    expect(plans.blind).toEqual(wanted)
-  })
+    test.for(
+      Object.entries(cases).flatMap(([name, runs]) => runs.map((run) => [name, ...run] as const)),
+    )('%s %s reads by an index and sorts nothing', async ([name, , run, wanted]) => {
+      const plans = await plansOf(run)
+      expect(plans.real).toEqual(wanted)
+      if (!(name in harmless)) expect(plans.real.flat().filter(isSlow)).toEqual([])
+      // An index that is used only because of a value costs a new plan at every call.
+      expect(plans.blind).toEqual(wanted)
+    })
 
-  test('a scan and a sort would be noticed', async () => {
-    const ofOrg = (db: Kysely<Tables>) =>
-      db.selectFrom('rooms').selectAll().where('org_id', '=', orgId)
-    const all = (db: Kysely<Tables>) => db.selectFrom('rooms').selectAll()
-    const scan = await plansOf((db) => all(db).where('event_id', '=', 'x').execute())
-    const sort = await plansOf((db) => ofOrg(db).orderBy('updated_at').execute())
-    expect(scan.real.flat().some(isSlow)).toBe(true)
-    expect(sort.real.flat().some(isSlow)).toBe(true)
-  })
-})
+    test('a scan and a sort would be noticed', async () => {
+      const ofOrg = (db: Kysely<Tables>) =>
+        db.selectFrom('rooms').selectAll().where('org_id', '=', orgId)
+      const all = (db: Kysely<Tables>) => db.selectFrom('rooms').selectAll()
+      const scan = await plansOf((db) => all(db).where('event_id', '=', 'x').execute())
+      const sort = await plansOf((db) => ofOrg(db).orderBy('updated_at').execute())
+      expect(scan.real.flat().some(isSlow)).toBe(true)
+      expect(sort.real.flat().some(isSlow)).toBe(true)
+    })
+  },
+)
 
 const isSlow = (detail: string) => /^SCAN|TEMP B-TREE/.test(detail)
 
 /** Organisations, rooms, products and talk of very different sizes, as they are in life. */
-function fill(connection: Sqlite.Database, size: number): void {
-  const insert = (table: string, row: object) => insertInto(connection, table, row)
+function fill(insert: (table: keyof Tables, row: object) => void, size: number): void {
   const positions = new Map<string, number>()
   /** 0 for half of all, 1 for a quarter, and so on. */
   const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
-  connection.transaction(() => {
-    // The room and the organisation that the cases name are always there, and so many rooms that no scan is as good.
-    for (let i = 0; i < Math.max(4, size / 4); i++) {
-      const org = `org ${i === 0 ? 0 : skewed(i)}`
-      const position = (positions.get(org) ?? 0) + 1
-      positions.set(org, position)
-      if (position === 1)
-        insert('organisations', {
-          id: org,
-          created_at: 0,
-          last_room_position: 1,
-          last_event_position: size,
-        })
-      insert(
-        'rooms',
-        roomRow({
-          id: idOf(i + 1),
-          org_id: org,
-          position,
-          user_id: `user ${Math.floor(i / 3)}`,
-          product_name: `product ${skewed(i + 7)}`,
-          is_active: i === 0 || i % 3 === 2 ? 1 : 0,
-        }),
-      )
-    }
-    for (let i = 0; i < Math.max(2, size / 8); i++) {
-      const org_id = i % 2 === 0 ? orgId : 'org 1'
-      const position = Math.floor(i / 2) + 1
-      const id = idOf(i + 1)
-      insert(
-        'api_keys',
-        apiKeyRow({ id, org_id, position, revoked_at: i > 1 && i % 3 === 0 ? 1 : null }),
-      )
-      insert('audit_events', auditEventRow({ id, org_id, position }))
-    }
-    for (let i = 0; i < Math.max(1, size / 8); i++) {
-      // One room that very many people read, and others.
-      const room_id = i % 2 === 0 ? roomId : idOf((i % 50) + 1)
-      const marker = { room_id, side: i % 3 === 0 ? 1 : 0, user_id: `reader ${i}` }
-      insert('read_markers', { org_id: orgId, ...marker, seq: i, updated_at: i })
-    }
-    for (let i = 0; i < 5; i++) {
-      insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })
-    }
-    for (let i = 0; i < size; i++) {
-      const talkative = i % 2 === 0
-      insert(
-        'messages',
-        messageRow({
-          org_id: talkative ? orgId : 'org 1',
-          room_id: talkative ? roomId : idOf((i % 50) + 1),
-          seq: i + 1,
-          id: idOf(i + 1),
-          side: i % 3 === 0 ? 1 : 0,
-          author: `support ${i % 5}`,
-          client_message_id: i % 4 === 0 ? `client-message-${String(i).padStart(4, '0')}` : null,
-        }),
-      )
-      insert('events', {
-        org_id: talkative ? orgId : 'org 1',
-        position: Math.floor(i / 2) + 1,
-        room_id: talkative ? (i % 20 === 0 ? idOf((i % 90) + 1) : roomId) : idOf((i % 50) + 1),
-        type: 'message.created',
-        message_seq: i + 1,
-        created_at: i,
+  // The room and the organisation that the cases name are always there, and so many rooms that no scan is as good.
+  for (let i = 0; i < Math.max(4, size / 4); i++) {
+    const org = `org ${i === 0 ? 0 : skewed(i)}`
+    const position = (positions.get(org) ?? 0) + 1
+    positions.set(org, position)
+    if (position === 1)
+      insert('organisations', {
+        id: org,
+        created_at: 0,
+        last_room_position: 1,
+        last_event_position: size,
       })
-    }
-  })()
+    insert(
+      'rooms',
+      roomRow({
+        id: idOf(i + 1),
+        org_id: org,
+        position,
+        user_id: `user ${Math.floor(i / 3)}`,
+        product_name: `product ${skewed(i + 7)}`,
+        is_active: i === 0 || i % 3 === 2 ? 1 : 0,
+      }),
+    )
+  }
+  for (let i = 0; i < Math.max(2, size / 8); i++) {
+    const org_id = i % 2 === 0 ? orgId : 'org 1'
+    const position = Math.floor(i / 2) + 1
+    const id = idOf(i + 1)
+    insert(
+      'api_keys',
+      apiKeyRow({ id, org_id, position, revoked_at: i > 1 && i % 3 === 0 ? 1 : null }),
+    )
+    insert('audit_events', auditEventRow({ id, org_id, position }))
+  }
+  for (let i = 0; i < Math.max(1, size / 8); i++) {
+    // One room that very many people read, and others.
+    const room_id = i % 2 === 0 ? roomId : idOf((i % 50) + 1)
+    const marker = { room_id, side: i % 3 === 0 ? 1 : 0, user_id: `reader ${i}` }
+    insert('read_markers', { org_id: orgId, ...marker, seq: i, updated_at: i })
+  }
+  for (let i = 0; i < 5; i++) {
+    insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })
+  }
+  for (let i = 0; i < size; i++) {
+    const talkative = i % 2 === 0
+    insert(
+      'messages',
+      messageRow({
+        org_id: talkative ? orgId : 'org 1',
+        room_id: talkative ? roomId : idOf((i % 50) + 1),
+        seq: i + 1,
+        id: idOf(i + 1),
+        side: i % 3 === 0 ? 1 : 0,
+        author: `support ${i % 5}`,
+        client_message_id: i % 4 === 0 ? `client-message-${String(i).padStart(4, '0')}` : null,
+      }),
+    )
+    insert('events', {
+      org_id: talkative ? orgId : 'org 1',
+      position: Math.floor(i / 2) + 1,
+      room_id: talkative ? (i % 20 === 0 ? idOf((i % 90) + 1) : roomId) : idOf((i % 50) + 1),
+      type: 'message.created',
+      message_seq: i + 1,
+      created_at: i,
+    })
+  }
 }

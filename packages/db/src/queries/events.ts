@@ -1,4 +1,5 @@
-import { type Expression, type Kysely, type SelectQueryBuilder, sql } from 'kysely'
+import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
+import { eachOf } from '../dialectOf.ts'
 import { prepared, type Slots } from '../prepared.ts'
 import type { EventRow, MessageRow, RoomRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -89,7 +90,7 @@ const heads = prepared((db, where: Slots<{ orgIds: string }>) =>
     .selectFrom('organisations')
     .select(['id as orgId', 'last_event_position as head'])
     .where('id', 'in', (eb) =>
-      eb.selectFrom(eachOf(where.orgIds).as('given')).select('given.value'),
+      eb.selectFrom(eachOf(db, where.orgIds).as('given')).select('given.value'),
     ),
 )
 
@@ -161,7 +162,7 @@ const ofRooms = prepared(
       db,
       where,
       db
-        .selectFrom(eachOf(where.ids).as('given'))
+        .selectFrom(eachOf(db, where.ids).as('given'))
         .crossJoin('rooms')
         .select('rooms.id')
         .whereRef('rooms.id', '=', 'given.value')
@@ -205,7 +206,7 @@ function roomByRoom<DB, From extends keyof DB>(
                 .where('own.position', '<=', where.upTo)
                 .orderBy('own.position', 'asc')
                 .limit(1)
-                .offset(eb(where.limit, '-', 1)),
+                .offset(eb(eb.cast<number>(where.limit, 'integer'), '-', sql.lit(1))),
             )
             .as('bound'),
         ),
@@ -218,11 +219,6 @@ function roomByRoom<DB, From extends keyof DB>(
     .where('e.org_id', '=', where.orgId)
     .where('e.position', 'in', first)
     .orderBy('e.position', 'asc')
-}
-
-/** The members of a JSON array, as rows: a list of any length in a statement of one text. */
-function eachOf(array: Expression<string>) {
-  return sql<{ value: string }>`json_each(${array})`
 }
 
 const eventColumns = [

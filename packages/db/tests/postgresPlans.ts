@@ -1,0 +1,119 @@
+import { type CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Tables } from '../src/tables.ts'
+import { createTestDb, type TestDatabase } from '../src/testing.ts'
+
+type Run = (db: Kysely<Tables>) => Promise<unknown>
+type Insert = (table: keyof Tables, row: object) => void
+
+/** Tables that grow for ever. */
+const HOT = ['rooms', 'messages', 'events']
+
+interface Plan {
+  'Node Type': string
+  'Relation Name'?: string
+  Plans?: Plan[]
+}
+
+/** Checks that on PostgreSQL no query reads a large table from end to end, be its values known to the planner or not. */
+export function describePostgresPlans(
+  cases: Record<string, [what: string, run: Run, plans: string[][]][]>,
+  fill: (insert: Insert) => void,
+): void {
+  describe('in a full and analysed database', () => {
+    let testDb: TestDatabase
+    let db: Kysely<Tables>
+    const statements: CompiledQuery[] = []
+
+    beforeAll(async () => {
+      testDb = await createTestDb()
+      const types = {
+        getTypeParser: (oid: number) =>
+          oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid),
+      } as pg.CustomTypesConfig
+      db = new Kysely<Tables>({
+        dialect: new PostgresDialect({
+          pool: new pg.Pool({ connectionString: testDb.url, max: 1, types }),
+        }),
+        log: (event) => void statements.push(event.query),
+      })
+      const rows = new Map<keyof Tables, object[]>()
+      fill((table, row) => void rows.set(table, [...(rows.get(table) ?? []), row]))
+      for (const [table, all] of rows) {
+        // As many as fit the parameters of a statement.
+        for (let i = 0; i < all.length; i += 1_000) {
+          await db
+            .insertInto(table)
+            .values(all.slice(i, i + 1_000) as never)
+            .execute()
+        }
+      }
+      // So many others that no scan is as good, not even for a hundred rooms at once.
+      await sql`insert into organisations values ('others', 0, 0)`.execute(db)
+      await sql`insert into rooms (id, org_id, position, event_id, user_id, portfolio_name, product_name, room_room_id,
+          is_active, last_seq, created_at, updated_at)
+        select 'a' || lpad(i::text, 23, '0'), 'others', i, '', i::text, '', 'product ' || i % 3, '', 1, 1, 0, 0
+        from generate_series(1, 100000) as i`.execute(db)
+      await sql`insert into messages (org_id, room_id, seq, id, side, author, message_type, message_data, is_active, created_at)
+        select org_id, id, 1, id, 0, '', '', '', 1, 0 from rooms where org_id = 'others'`.execute(
+        db,
+      )
+      await sql`insert into events (org_id, position, room_id, type, message_seq, created_at)
+        select org_id, position, id, 'message.created', 1, 0 from rooms where org_id = 'others'`.execute(
+        db,
+      )
+      await sql`analyze`.execute(db)
+    })
+    afterAll(async () => {
+      await db.destroy()
+      await testDb[Symbol.asyncDispose]()
+    })
+
+    /** The tables that the statements of `run` read from end to end. */
+    async function scannedBy(run: Run): Promise<Set<string>> {
+      const scanned = new Set<string>()
+      const note = (plan: Plan) => {
+        const table = plan['Relation Name']
+        if (plan['Node Type'] === 'Seq Scan' && table) scanned.add(table)
+        plan.Plans?.forEach(note)
+      }
+      const undo = new Error('undone')
+      const running = db.transaction().execute(async (tx) => {
+        statements.length = 0
+        await run(tx)
+        for (const { sql: text, parameters, ...query } of [...statements]) {
+          const real = { ...query, sql: `explain (format json) ${text}`, parameters }
+          const blind = {
+            ...query,
+            sql: `explain (format json, generic_plan) ${text}`,
+            parameters: [],
+          }
+          for (const explain of [real, blind]) {
+            const { rows } = await tx.executeQuery<{ 'QUERY PLAN': { Plan: Plan }[] }>(
+              explain as CompiledQuery<never>,
+            )
+            for (const { Plan } of rows[0]?.['QUERY PLAN'] ?? []) note(Plan)
+          }
+        }
+        throw undo
+      })
+      await expect(running).rejects.toBe(undo)
+      return scanned
+    }
+
+    test.for(
+      Object.entries(cases).flatMap(([name, runs]) => runs.map((run) => [name, ...run] as const)),
+    )('%s %s reads by an index', async ([, , run]) => {
+      const scanned = await scannedBy(run)
+      expect(HOT.filter((table) => scanned.has(table))).toEqual([])
+    })
+
+    test('a scan would be noticed', async () => {
+      const scanned = await scannedBy((db) =>
+        db.selectFrom('rooms').selectAll().where('event_id', '=', 'x').execute(),
+      )
+      expect([...scanned]).toEqual(['rooms'])
+    })
+  })
+}
