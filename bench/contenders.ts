@@ -60,8 +60,8 @@ export function targetOf(name: TargetName): Target {
   return targets.find((target) => target.name === name) as Target
 }
 
-/** How this server is run: as `npm start` does, with Node's own removal of types, or bundled beforehand. */
-export const runtimes = ['tsx', 'strip', 'bundle'] as const
+/** How this server is run: as `npm start` does, with Node's own removal of types; by tsx; or bundled beforehand. */
+export const runtimes = ['strip', 'tsx', 'bundle'] as const
 export type Runtime = (typeof runtimes)[number]
 
 export interface StartOptions {

@@ -16,7 +16,7 @@ export const HELP = `Drives this server and two others with the same requests, i
   npm run bench -- --profile=W:v3     where the CPU time goes; several, comma-separated
 
   --rounds=5 --seconds=3 --connections=50 (or 1,50,500)
-  --runtime=${runtimes.join('|')}    how this server is run; tsx is what npm start does
+  --runtime=${runtimes.join('|')}    how this server is run; strip is what npm start does
   --json=FILE                         bench/results/latest.json when left out
   --log=FILE                          where the servers' logs go; nowhere when left out
 
@@ -85,7 +85,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     warmUp: values.quick ? 200 : 500,
     firstWarmUp: values.quick ? 200 : 2000,
     connections: (values.connections ?? '50').split(',').map((one) => number('--connections', one)),
-    runtime: list('--runtime', values.runtime ?? 'tsx', runtimes)[0] as Runtime,
+    runtime: list('--runtime', values.runtime ?? 'strip', runtimes)[0] as Runtime,
     json: values.json ?? join(results, 'latest.json'),
     log: values.log,
   }

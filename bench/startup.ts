@@ -20,10 +20,10 @@ export async function measureStartup(
 ): Promise<Startup[]> {
   const cache = { NODE_COMPILE_CACHE: join(folder, 'compile-cache') }
   const ways: Way[] = [
-    { name: 'tsx (npm start)', contender: 'server', options: { runtime: 'tsx' } },
+    { name: 'tsx', contender: 'server', options: { runtime: 'tsx' } },
     { name: 'strip', contender: 'server', options: { runtime: 'strip' } },
     {
-      name: 'strip, compile cache',
+      name: 'strip, compile cache (npm start)',
       contender: 'server',
       options: { runtime: 'strip', env: cache },
     },

@@ -18,7 +18,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, type TestContext } from 'vitest'
 import { describeSettings } from '../apps/server/src/config.ts'
-import { createTestApp, json, type TestApp } from '../apps/server/tests/support.ts'
+import { createTestApp, json, openRoom, type TestApp } from '../apps/server/tests/support.ts'
 import { errorTable } from '../packages/api/src/errors.ts'
 
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
@@ -354,7 +354,12 @@ describe('the requests in README', () => {
       if (answer === undefined) continue
       const { status, stdout, stderr } = await run(
         'sh',
-        ['-c', text.replaceAll(SHOWN_URL, app.url)],
+        [
+          '-c',
+          text
+            .replaceAll(SHOWN_URL, app.url)
+            .replace(/(?<=messages\/)[0-9a-f]{24}/g, (shown) => translation.realId(shown)),
+        ],
         { env },
       )
       expect(status, stderr).toBe(0)
@@ -469,9 +474,23 @@ describe('the programs in README', () => {
     }
   })
 
-  it('have right types: TypeScript', async () => {
+  it('run: live in TypeScript, after the one above it', async () => {
+    await using app = await createTestApp()
     using folder = folderOfPrograms()
-    writeFileSync(join(folder.path, 'hello.ts'), program('ts').text)
+    const [hello, live] = [program('ts'), program('typescript')].map(({ text, prints }, n) => {
+      const file = join(folder.path, `program${n}.ts`)
+      writeFileSync(file, text.replaceAll(SHOWN_URL, app.url))
+      return { file, prints }
+    }) as [{ file: string }, { file: string; prints: string }]
+    await runTypeScript(hello.file)
+    const { status, stdout, stderr } = await runTypeScript(live.file)
+    expect(status, stderr).toBe(0)
+    expect(stdout).toBe(live.prints)
+  })
+
+  it.each(['ts', 'typescript'])('have right types: %s', async (language) => {
+    using folder = folderOfPrograms()
+    writeFileSync(join(folder.path, 'hello.ts'), program(language).text)
     const settings = { extends: join(root, 'tsconfig.base.json'), files: ['hello.ts'] }
     writeFileSync(join(folder.path, 'tsconfig.json'), JSON.stringify(settings))
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
@@ -557,8 +576,70 @@ describe('the examples', () => {
     expect(failed.stderr).toContain('curl: (7)')
   })
 
-  it('are all run here', () => {
-    const programs = readdirSync(join(root, 'examples')).filter((name) => /\.(?!json)/.test(name))
-    expect(programs.sort()).toEqual(['chat.py', 'chat.ts', 'curl.sh'])
+  /** A program that runs until it is told to stop, and what it has printed. */
+  function start(command: string, args: string[]) {
+    const child = spawn(command, args, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] })
+    const ended = once(child, 'close')
+    let printed = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (part) => {
+        printed += part
+      })
+    }
+    return {
+      child,
+      prints: (text: string) => expect.poll(() => printed, { timeout: 30_000 }).toContain(text),
+      printed: () => printed,
+      async [Symbol.asyncDispose]() {
+        child.kill('SIGKILL')
+        await ended
+      },
+    }
+  }
+
+  it('live.ts is a chat between two terminals', async () => {
+    await using app = await createTestApp()
+    const terminal = (who: string) =>
+      start(process.execPath, [TSX, 'examples/live.ts', who, app.url])
+    await using customer = terminal('customer')
+    await customer.prints('(live)')
+    await using support = terminal('support')
+    await customer.prints('(they are there)')
+    customer.child.stdin.write('The QR code ')
+    await support.prints('(ABCD12345 types …)')
+    customer.child.stdin.write('does not open.\n')
+    await support.prints('ABCD12345: The QR code does not open.\n')
+    support.child.stdin.write('Which phone do you use?\n')
+    await customer.prints('Amara: Which phone do you use?\n')
+    const ended = once(customer.child, 'exit')
+    customer.child.stdin.end()
+    expect(await ended, customer.printed()).toEqual([0, null])
+
+    const failed = await runTypeScript('examples/live.ts', 'nobody')
+    expect(failed).toMatchObject({ status: 2, stderr: expect.stringContaining('usage') })
+  })
+
+  it('live.py follows the events, and goes on where it was when it is cut', async (context) => {
+    needs(context, 'python3')
+    await using app = await createTestApp({}, { streamLifetime: 1_000 })
+    await using reader = start('python3', ['examples/live.py', app.url])
+    await reader.prints('(live)')
+    const roomId = await openRoom(app)
+    await reader.prints('(room.created: ABCD12345)')
+    const lines: string[] = []
+    for (let n = 1; reader.printed().split('(live)').length < 4; n++) {
+      lines.push(`client: message ${n}`)
+      const message = { messageData: `message ${n}`, side: false, author: 'client' }
+      await app.fetch(`/api/v3/rooms/${roomId}/messages`, json(message))
+    }
+    await reader.prints(`${lines.at(-1)}\n`)
+    expect(reader.printed().match(/^client: .*$/gm)).toEqual(lines)
+  })
+
+  it('are all run here, and the page by livePage.test.ts', () => {
+    const files = readdirSync(join(root, 'examples')).filter(
+      (name) => !/^node_modules|json$/.test(name),
+    )
+    expect(files.sort()).toEqual(['chat.py', 'chat.ts', 'curl.sh', 'live.py', 'live.ts', 'page'])
   })
 })

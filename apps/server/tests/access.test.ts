@@ -570,6 +570,8 @@ The cells say which rows exist for the caller:
   nobody else (403).
 - **no**: the caller may not call this at all (403), whatever row it asks for.
 
+Of messages, a token edits and deletes only what its own user wrote on its own side; anybody else's is refused (403).
+
 A token that is limited to some rooms has less: every other room is not found, none is listed, and it opens none (403).
 A caller without a credential, or with one that is malformed, expired, wrongly signed or revoked, is told so first (401).
 

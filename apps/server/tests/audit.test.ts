@@ -81,6 +81,25 @@ describe('each audited action writes one event', () => {
     ])
   })
 
+  test('of messages only what was not done by who wrote them, and never what they said', async () => {
+    await using app = await createTestApp(unlimited)
+    const { talk: roomId, messages, keys, tokens } = await createOrganisation(app, ORG)
+    const change = async (credential: string, messageId: string) => {
+      const by = as(app, credential)
+      await by.updateMessage({ roomId, messageId, messageData: 'a secret' })
+      await by.deleteMessage({ roomId, messageId })
+      // Once more changes nothing.
+      await by.deleteMessage({ roomId, messageId })
+    }
+    expect(await during(app, () => change(tokens.customer, messages.customer))).toEqual([])
+    const byKey = await during(app, () => change(keys.support.secret, messages.support))
+    const noted = { actor: `key:${keys.support.id}`, target: messages.support }
+    expect(byKey).toMatchObject([
+      { action: 'message.updated', ...noted, details: JSON.stringify({ roomId }) },
+      { action: 'message.deleted', ...noted, details: JSON.stringify({ roomId }) },
+    ])
+  })
+
   test('named cli at the command line, and open without a credential', async () => {
     await using app = await createTestApp({ ...unlimited, AUTH: 'open' })
     const identity = { orgId: ORG, userId: 'a', portfolioName: 'p', productName: 'q' }
@@ -102,9 +121,10 @@ describe('each audited action writes one event', () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     const foreign = await createOrganisation(app, 'FOREIGN')
-    const { room, keyToRevoke, keys, tokens, customer } = org
+    const { room, elsewhere, talk, messages, keyToRevoke, keys, tokens, customer } = org
     const admin = as(app, keys.admin.secret)
     await admin.revokeApiKey({ keyId: keyToRevoke })
+    await admin.deleteRoom({ roomId: talk })
     await admin.deleteRoom({ roomId: room })
     // Another room takes its place, so that it cannot come back.
     const { portfolioName, productName } = await admin.getRoomById({ roomId: room })
@@ -126,6 +146,16 @@ describe('each audited action writes one event', () => {
       [() => as(app, tokens.customer).deleteRoom({ roomId: org.elsewhere }), 'FORBIDDEN'],
       [() => as(app, keys.support.secret).revokeApiKey({ keyId: keys.read.id }), 'FORBIDDEN'],
       [() => as(app, keys.read.secret).deleteRoom({ roomId: org.elsewhere }), 'FORBIDDEN'],
+      [
+        () => admin.updateMessage({ roomId: talk, messageId: messages.support, messageData: 'x' }),
+        'ROOM_CLOSED',
+      ],
+      [() => admin.deleteMessage({ roomId: elsewhere, messageId: messages.support }), 'NOT_FOUND'],
+      [() => stranger.deleteMessage({ roomId: talk, messageId: messages.support }), 'NOT_FOUND'],
+      [
+        () => as(app, tokens.support).deleteMessage({ roomId: talk, messageId: messages.customer }),
+        'FORBIDDEN',
+      ],
       [() => as(app).deleteRoom({ roomId: org.elsewhere }), 'UNAUTHORIZED'],
     ]
     const before = [eventsOf(app), eventsOf(app, 'FOREIGN')]
@@ -144,6 +174,10 @@ describe('each audited action writes one event', () => {
       ['createApiKey', () => admin.createApiKey({ orgId: ORG, right: 'read' })],
       ['revokeApiKey', () => admin.revokeApiKey({ keyId: org.keyToRevoke })],
       ['createUserToken', () => admin.createUserToken({ orgId: ORG, userId: 'a', side: true })],
+      [
+        'deleteMessage',
+        () => admin.deleteMessage({ roomId: org.talk, messageId: org.messages.support }),
+      ],
       ['deleteRoom', () => admin.deleteRoom({ roomId: org.room })],
     ]
     database.exec(`

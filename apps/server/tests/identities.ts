@@ -68,6 +68,9 @@ export interface Organisation {
   /** To be deleted, any number of times. */
   readonly roomToDelete: string
   readonly elsewhere: string
+  /** The customer's too, with a message of each side: a token changes only what its own user wrote. */
+  readonly talk: string
+  readonly messages: { readonly customer: string; readonly support: string }
   readonly otherCustomersRoom: string
   /** To be revoked, any number of times. */
   readonly keyToRevoke: string
@@ -100,6 +103,11 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     return (await operator.call.createRoom(identity)).room.id
   }
   const elsewhere = await makeRoom(customer, 'ELSEWHERE')
+  const talk = await makeRoom(customer, 'TALK')
+  const write = async (side: boolean, author: string) => {
+    const input = { roomId: talk, messageData: 'hello', side, author }
+    return (await operator.call.createMessage(input)).message.id
+  }
   const admin = as(app, keys.admin.secret)
   const makeToken = async (who: Omit<Inputs['createUserToken'], 'orgId'>) =>
     (await admin.createUserToken({ orgId: id, ...who })).token
@@ -112,6 +120,8 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     room: await makeRoom(customer, 'WIFIQRCODE'),
     roomToDelete: await makeRoom(customer, 'TO DELETE'),
     elsewhere,
+    talk,
+    messages: { customer: await write(false, customer), support: await write(true, supporter) },
     otherCustomersRoom: await makeRoom(otherCustomer, 'WIFIQRCODE'),
     keyToRevoke: (await makeKey('read')).id,
     tokens: {
@@ -149,6 +159,11 @@ interface Fixture<Name extends CallName> {
   input(of: Organisation, voice: Voice): Inputs[Name]
 }
 
+/** The message of one side; of the organisation's own customer and supporter, so not of every token. */
+function messageOf({ talk, messages }: Organisation, side: boolean) {
+  return { roomId: talk, messageId: side ? messages.support : messages.customer }
+}
+
 /** How to call each procedure. A new one without a fixture does not compile. */
 export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
   createRoom: {
@@ -162,11 +177,20 @@ export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
   },
   getRoomById: { about: 'room', input: ({ room }) => ({ roomId: room }) },
   deleteRoom: { about: 'room', input: ({ roomToDelete }) => ({ roomId: roomToDelete }) },
+  updateRoom: {
+    about: 'room',
+    input: ({ room }) => ({ roomId: room, status: 'pending', labels: ['new'] }),
+  },
   listRooms: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
   createMessage: {
     about: 'room',
     input: ({ room }, voice) => ({ roomId: room, messageData: 'hello', ...voice }),
   },
+  updateMessage: {
+    about: 'room',
+    input: (of, { side }) => ({ ...messageOf(of, side), messageData: 'edited' }),
+  },
+  deleteMessage: { about: 'room', input: (of, { side }) => messageOf(of, side) },
   getMessages: { about: 'room', input: ({ room }) => ({ roomId: room }) },
   getRoomSnapshot: {
     about: 'room',

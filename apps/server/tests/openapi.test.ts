@@ -124,10 +124,15 @@ describe.each(files)('the document at $served', ({ served, committed, version })
 
   test('says "or null" in the way that generators of clients understand', async () => {
     const { document } = await read()
-    const Message = document.components.schemas.Message as { properties: Record<string, Json> }
-    expect(Message.properties.clientMessageId).toMatchObject(
-      version === '3.1.0' ? { type: ['string', 'null'] } : { type: 'string', nullable: true },
-    )
+    const { schemas } = document.components as unknown as {
+      schemas: Record<string, { properties: Record<string, Json> }>
+    }
+    const orNull =
+      version === '3.1.0' ? { type: ['string', 'null'] } : { type: 'string', nullable: true }
+    const time = { ...orNull, format: 'date-time' }
+    expect(schemas.Message?.properties).toMatchObject({ clientMessageId: orNull, editedAt: time })
+    const subject = { ...orNull, minLength: 1, maxLength: 200 }
+    expect(schemas.UpdateRoomRequest?.properties).toMatchObject({ subject })
     const alternatives = everyObject(document).flatMap(({ anyOf, oneOf }) => anyOf ?? oneOf ?? [])
     expect(alternatives).not.toContainEqual({ type: 'null' })
   })
@@ -154,17 +159,24 @@ async function cases(): Promise<Case[]> {
   const active = await openRoom(app, 'active', orgId)
   // A deleted room in whose place there is another one: it takes no messages, and cannot be restored.
   const closed = await openRoom(app, 'closed', orgId)
-  await app.fetch(`/api/v3/rooms/${closed}`, { method: 'DELETE' })
+  const message = { messageData: 'message', side: true, author: 'client' }
+  const v3 = '/api/v3/rooms'
+  const write = async (roomId: string) => {
+    const response = await app.fetch(`${v3}/${roomId}/messages`, json(message))
+    const { id } = ((await response.json()) as { message: { id: string } }).message
+    return `${v3}/${roomId}/messages/${id}`
+  }
+  const [edited, deleted] = [await write(active), await write(active)]
+  const closedMessage = await write(closed)
+  await app.fetch(`${v3}/${closed}`, { method: 'DELETE' })
   await openRoom(app, 'closed', orgId)
 
   const clientMessageId = 'every-answer-0001'
-  const message = { messageData: 'message', side: true, author: 'client' }
   const messageV2 = { message_data: 'message', side: true, auther: 'client' }
   const reader = { readerId: 'client', readerSide: false }
   const person = { userId: 'client', side: false }
   const room = { userId: 'new', orgId, portfolioName: 'umair', productName: 'LOGIN' }
   const roomV2 = { ...documentedRoom, org_id: orgId }
-  const v3 = '/api/v3/rooms'
   const control = '/api/v2/room-control/'
   const service = '/api/v2/room-service/'
   const list = '/api/v2/room-list/'
@@ -177,6 +189,9 @@ async function cases(): Promise<Case[]> {
     ['415 UNSUPPORTED_MEDIA_TYPE', path, { ...xml, method }],
   ]
   const DELETE = { method: 'DELETE' }
+  const log = '/api/v3/event-log'
+  const forgotten = await forgetFirstEvent(orgId)
+  const edit = json({ messageData: 'edited' }, 'PATCH')
 
   return [
     ...group('createRoom', [
@@ -198,6 +213,25 @@ async function cases(): Promise<Case[]> {
       ['400 BAD_REQUEST', `${v3}/not-an-id`],
       ['404 NOT_FOUND', `${v3}/${unknownId}`],
     ]),
+    ...group('updateRoom', [
+      ['200', `${v3}/${active}`, json({ subject: null, labels: ['new'], custom: {} }, 'PATCH')],
+      ['400 BAD_REQUEST', `${v3}/${active}`, json({ status: 'lost' }, 'PATCH')],
+      ['404 NOT_FOUND', `${v3}/${unknownId}`, json({ status: 'open' }, 'PATCH')],
+      ...withBody(`${v3}/${active}`, 'PATCH'),
+    ]),
+    ...group('updateMessage', [
+      ['200', edited, edit],
+      ['400 BAD_REQUEST', edited, json({}, 'PATCH')],
+      ['404 NOT_FOUND', `${v3}/${active}/messages/${unknownId}`, edit],
+      ['409 ROOM_CLOSED', closedMessage, edit],
+      ...withBody(edited, 'PATCH'),
+    ]),
+    ...group('deleteMessage', [
+      ['200', deleted, DELETE],
+      ['400 BAD_REQUEST', `${v3}/${active}/messages/x`, DELETE],
+      ['404 NOT_FOUND', `${v3}/${active}/messages/${unknownId}`, DELETE],
+    ]),
+    ...group('updateMessage', [['409 MESSAGE_DELETED', deleted, edit]]),
     ...group('createMessage', [
       ['201', `${v3}/${active}/messages`, json(message)],
       ['201', `${v3}/${active}/messages`, json({ ...message, clientMessageId })],
@@ -264,6 +298,13 @@ async function cases(): Promise<Case[]> {
       ['400 BAD_REQUEST', '/api/v3/users/active/events'],
       ['414 URI_TOO_LONG', `/api/v3/users/active/events?orgId=${tooLong}`],
     ]),
+    ...group('listEvents', [
+      ['200', `${log}?orgId=${orgId}`],
+      ['200', `${log}?orgId=${orgId}&roomId=${active}&limit=1`],
+      ['400 BAD_REQUEST', `${log}?orgId=${orgId}&after=x`],
+      ['409 CURSOR_TOO_OLD', `${log}?orgId=${orgId}&after=${forgotten}`],
+      ['414 URI_TOO_LONG', `${log}?orgId=${tooLong}`],
+    ]),
     ...group('createRoomV2', [
       ['200', control, json(roomV2)],
       ['200', control, json(roomV2)],
@@ -327,6 +368,15 @@ async function cases(): Promise<Case[]> {
   ]
 }
 
+/** Takes the first event out of an organisation's log, as retention does. @returns a cursor that lies before it */
+async function forgetFirstEvent(orgId: string): Promise<string> {
+  const response = await app.fetch(`/api/v3/event-log?orgId=${orgId}&limit=1`)
+  const { items } = (await response.json()) as { items: { position: number; cursor: string }[] }
+  using database = openDirectly(app)
+  database.prepare('delete from events where org_id = ? and position <= 2').run(orgId)
+  return items[0]?.cursor as string
+}
+
 describe('the running server', () => {
   test('answers every operation as documented, and everything documented is answered', async () => {
     const all = await cases()
@@ -354,6 +404,7 @@ describe('the running server', () => {
       const reads = [
         'listApiKeys',
         'listAuditEvents',
+        'listEvents',
         'listRooms',
         'getRoomById',
         'getMessages',
@@ -602,7 +653,7 @@ describe('the comparison itself', () => {
     expect(check('GET', path, 200, { ...room, secret: 1 })).toThrow('additional')
     expect(check('GET', path, 418, room)).toThrow('no such status')
     expect(check('GET', '/api/v3/cellars', 200, room)).toThrow('no such path')
-    expect(check('PATCH', path, 200, room)).toThrow('no such method')
+    expect(check('PUT', path, 200, room)).toThrow('no such method')
     const error = { code: 'ROOM_CLOSED', message: 'text', requestId: 'x' }
     expect(check('GET', path, 404, error)).toThrow('documents no ROOM_CLOSED')
   })

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import { isDeepStrictEqual } from 'node:util'
 import {
   createDowellChat,
   type DowellChat,
@@ -39,16 +40,19 @@ type Shared =
   | 'deleteRoom'
   | 'listRooms'
 
+/** Those that came later than the document of v2. */
+type Later = 'updateRoom' | 'updateMessage' | 'deleteMessage'
+
 /** The operations, by the names and shapes of the typed client. A surface that tells less answers less. */
-type Surface = {
-  readonly [Name in Shared]: (input: Inputs[Name]) => Promise<Partial<Outputs[Name]> | Failure>
+type Surface<Name extends Shared | Later = Shared> = {
+  readonly [Each in Name]: (input: Inputs[Each]) => Promise<Partial<Outputs[Each]> | Failure>
 }
 
 type Operation = keyof Surface
 
 // --- the surfaces
 
-function trpc(chat: DowellChat): Surface {
+function trpc(chat: DowellChat): Surface<Shared | Later> {
   const telling =
     <Input, Output>(call: (input: Input) => Promise<Output>) =>
     async (input: Input): Promise<Output | Failure> => {
@@ -66,10 +70,13 @@ function trpc(chat: DowellChat): Surface {
     listRooms: telling(chat.listRooms),
     createMessage: telling(chat.createMessage),
     getMessages: telling(chat.getMessages),
+    updateRoom: telling(chat.updateRoom),
+    updateMessage: telling(chat.updateMessage),
+    deleteMessage: telling(chat.deleteMessage),
   }
 }
 
-function v3(checked: CheckedApp): Surface {
+function v3(checked: CheckedApp): Surface<Shared | Later> {
   async function call<Output>(path: string, init?: RequestInit): Promise<Output | Failure> {
     const answer = await checked.fetch(path, init)
     return failureOf(answer) ?? (withDates(answer.body) as Output)
@@ -83,6 +90,11 @@ function v3(checked: CheckedApp): Surface {
     listRooms: (input) => call(`${rooms}${queryOf(input)}`),
     createMessage: ({ roomId, ...body }) => call(`${rooms}/${roomId}/messages`, json(body)),
     getMessages: ({ roomId, ...query }) => call(`${rooms}/${roomId}/messages${queryOf(query)}`),
+    updateRoom: ({ roomId, ...body }) => call(`${rooms}/${roomId}`, json(body, 'PATCH')),
+    updateMessage: ({ roomId, messageId, ...body }) =>
+      call(`${rooms}/${roomId}/messages/${messageId}`, json(body, 'PATCH')),
+    deleteMessage: ({ roomId, messageId }) =>
+      call(`${rooms}/${roomId}/messages/${messageId}`, { method: 'DELETE' }),
   }
 }
 
@@ -160,7 +172,7 @@ function withDates(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, each]) => [
       key,
-      key.endsWith('At') ? new Date(each as string) : withDates(each),
+      key.endsWith('At') && each !== null ? new Date(each as string) : withDates(each),
     ]),
   )
 }
@@ -250,6 +262,14 @@ interface ModelRoom {
   readonly messages: List<Message>
 }
 
+const GREETING = 'How may I help you'
+
+/** What chooses among the rooms of listRooms. */
+type Listing = Pick<
+  Inputs['listRooms'],
+  'orgId' | 'productName' | 'userId' | 'status' | 'assignee' | 'label' | 'isActive'
+>
+
 const productCodes = { LOGIN: '28', elsewhere: 'elsewhere' } as const
 
 class World {
@@ -262,11 +282,11 @@ class World {
   }
 
   /** The list that a caller of listRooms sees; made anew, as rooms change, but with the cursors given before. */
-  list(input: { orgId: string; productName?: string | undefined }): List<RoomListItem> {
-    const key = `${input.orgId} ${input.productName}`
+  list({ orgId, label, ...filter }: Listing): List<RoomListItem> {
+    const key = JSON.stringify([orgId, label, Object.entries(filter).sort()])
     const list = this.lists.get(key) ?? new List<RoomListItem>()
     this.lists.set(key, list)
-    const ofOrg = this.rooms.filter(({ view }) => view.orgId === input.orgId)
+    const ofOrg = this.rooms.filter(({ view }) => view.orgId === orgId)
     const entries = ofOrg.map(({ view }, index) => ({
       position: index + 1,
       // No caller here names a reader.
@@ -275,7 +295,9 @@ class World {
     list.entries.length = 0
     list.entries.push(
       ...entries.filter(
-        ({ item }) => input.productName === undefined || item.productName === input.productName,
+        ({ item }) =>
+          (label === undefined || item.labels.includes(label)) &&
+          Object.entries(filter).every(([name, value]) => item[name as keyof Room] === value),
       ),
     )
     return list
@@ -291,7 +313,7 @@ class World {
       id: '',
       eventId: '',
       roomRoomId: `${productCodes[input.productName as keyof typeof productCodes]}-${input.userId}`,
-      messageData: 'How may I help you',
+      messageData: GREETING,
       isActive: true,
       subject: null,
       status: 'open' as const,
@@ -342,13 +364,59 @@ class World {
     if (earlier) {
       const same =
         earlier.messageData === message.messageData && earlier.messageType === message.messageType
-      return same ? { message: earlier, replayed: true } : failure('IDEMPOTENCY_CONFLICT')
+      const changed = earlier.editedAt !== null || earlier.deletedAt !== null
+      return same || changed
+        ? { message: earlier, replayed: true }
+        : failure('IDEMPOTENCY_CONFLICT')
     }
     if (!room.view.isActive) return failure('ROOM_CLOSED')
     room.messages.entries.push({ position: message.seq, item: message })
     room.view.messageData = message.messageData
     room.view.updatedAt = now
     return { message, replayed: false }
+  }
+
+  updateMessage({ messageData, ...where }: Inputs['updateMessage']): Message | Failure {
+    const now = this.#tick()
+    const { room, message } = this.#message(where)
+    if (!room || !message) return failure('NOT_FOUND')
+    if (!message.isActive) return failure('MESSAGE_DELETED')
+    if (message.messageData === messageData) return message
+    if (!room.view.isActive) return failure('ROOM_CLOSED')
+    Object.assign(message, { messageData, editedAt: now })
+    this.#messagesChanged(room, now)
+    return message
+  }
+
+  deleteMessage(where: Inputs['deleteMessage']): Message | Failure {
+    const now = this.#tick()
+    const { room, message } = this.#message(where)
+    if (!room || !message) return failure('NOT_FOUND')
+    if (!message.isActive) return message
+    Object.assign(message, { messageData: '', isActive: false, deletedAt: now })
+    this.#messagesChanged(room, now)
+    return message
+  }
+
+  #message({ roomId, messageId }: Inputs['deleteMessage']) {
+    const room = this.room(roomId)
+    const entry = room?.messages.entries.find(({ item }) => item.id === messageId)
+    return { room, message: entry?.item }
+  }
+
+  #messagesChanged({ view, messages }: ModelRoom, now: Date): void {
+    const newest = messages.entries.findLast(({ item }) => item.isActive)?.item
+    view.messageData = newest?.messageData ?? GREETING
+    view.updatedAt = now
+  }
+
+  updateRoom({ roomId, ...changes }: Inputs['updateRoom']): Room | Failure {
+    const now = this.#tick()
+    const room = this.room(roomId)
+    if (!room) return failure('NOT_FOUND')
+    const after = { ...room.view, ...changes }
+    if (isDeepStrictEqual(after, room.view)) return room.view
+    return Object.assign(room.view, changes, { updatedAt: now })
   }
 
   room(id: string): ModelRoom | undefined {
@@ -375,10 +443,10 @@ function failure(code: string, ...fields: string[]): Failure {
 
 /** The server, by each of its surfaces, and the organisations of this run. */
 class Real {
-  readonly surfaces: Record<SurfaceName, Surface>
+  readonly surfaces: Surfaces
   readonly run: number
 
-  constructor(surfaces: Record<SurfaceName, Surface>, run: number) {
+  constructor(surfaces: Surfaces, run: number) {
     this.surfaces = surfaces
     this.run = run
   }
@@ -390,6 +458,8 @@ class Real {
 
 const surfaceNames = ['v2', 'v3', 'trpc'] as const
 type SurfaceName = (typeof surfaceNames)[number]
+const laterNames = ['v3', 'trpc'] as const
+type Surfaces = { v2: Surface } & Record<(typeof laterNames)[number], Surface<Shared | Later>>
 type Command = fc.AsyncCommand<World, Real>
 
 function command(
@@ -448,7 +518,7 @@ const createRoom = fc
       const wanted = world.createRoom(input)
       const told = (await real.surfaces[by].createRoom(input)) as Outputs['createRoom']
       learn(wanted.room, told.room)
-      expect(told, by).toEqual(wanted)
+      expectAlike(by, told, wanted)
     }),
   )
 
@@ -496,19 +566,78 @@ const deleteRoom = fc
     }),
   )
 
+const later = fc.constantFrom(...laterNames)
+
+/** A message of a room by its number, sometimes one that is not there. */
+function messageIn(world: World, roomPick: number, messagePick: number) {
+  const id = roomId(world, roomPick)
+  const entries = world.room(id)?.messages.entries ?? []
+  const { item } = entries[messagePick % (entries.length + 1)] ?? {}
+  return { roomId: id, messageId: item?.id ?? UNKNOWN_ID }
+}
+
+const updateMessage = fc
+  .record({ by: later, pick: picked, which: picked, messageData: text })
+  .map((details) =>
+    command('updateMessage', details, async (world, real) => {
+      const { by, pick, which, messageData } = details
+      const input = { ...messageIn(world, pick, which), messageData }
+      const wanted = world.updateMessage(input)
+      expectAlike(by, await real.surfaces[by].updateMessage(input), wanted)
+    }),
+  )
+
+const deleteMessage = fc.record({ by: later, pick: picked, which: picked }).map((details) =>
+  command('deleteMessage', details, async (world, real) => {
+    const { by, pick, which } = details
+    const input = messageIn(world, pick, which)
+    const wanted = world.deleteMessage(input)
+    expectAlike(by, await real.surfaces[by].deleteMessage(input), wanted)
+  }),
+)
+
+const roomStatus = fc.constantFrom('open' as const, 'pending' as const, 'resolved' as const)
+const assignee = fc.constantFrom('amara', 'ben')
+const label = fc.constantFrom('billing', 'urgent', 'ünïcödé 🙂')
+
+const updateRoom = fc
+  .record({
+    by: later,
+    pick: picked,
+    changes: fc.record(
+      {
+        subject: fc.constantFrom(null, 'a question', '✉️'),
+        status: roomStatus,
+        assignee: fc.option(assignee),
+        labels: fc.uniqueArray(label),
+        custom: fc.constantFrom({}, { order: 4711 }, { deep: [{ er: null }], text: 'ü' }),
+      },
+      { requiredKeys: [] },
+    ),
+  })
+  .map((details) =>
+    command('updateRoom', details, async (world, real) => {
+      const { by, pick, changes } = details
+      const input = { roomId: roomId(world, pick), ...changes }
+      const wanted = world.updateRoom(input)
+      expectAlike(by, await real.surfaces[by].updateRoom(input), wanted)
+    }),
+  )
+
 const getRoomById = picked.map((pick) =>
   command('getRoomById', pick, async (world, real) => {
     const input = { roomId: roomId(world, pick) }
     const wanted = world.room(input.roomId)?.view ?? failure('NOT_FOUND')
     for (const name of surfaceNames) {
-      expect(await real.surfaces[name].getRoomById(input), name).toEqual(wanted)
+      expectAlike(name, await real.surfaces[name].getRoomById(input), wanted)
     }
   }),
 )
 
-/** v2 has no `around`, which came later than its document. */
-function surfacesFor(ask: Ask): readonly SurfaceName[] {
-  return ask.around === undefined ? surfaceNames : ['v3', 'trpc']
+/** v2 has no `around`, and no filter but the product, which came later than its document. */
+function surfacesFor(ask: object): readonly SurfaceName[] {
+  const laterKeys = ['around', 'userId', 'status', 'assignee', 'label', 'isActive']
+  return laterKeys.some((key) => key in ask) ? laterNames : surfaceNames
 }
 
 /** Asks every surface for a page, and notes the cursors: those of one are good for all. */
@@ -524,7 +653,7 @@ async function expectPage<Name extends keyof Items>(
     const call = real.surfaces[name][operation as Operation] as (input: unknown) => Promise<unknown>
     page = (await call(input)) as Page<Items[Name]>
     const { before, after, ...told } = page
-    expect(told, name).toEqual(wanted)
+    expectAlike(name, told, wanted)
     for (const [cursor, boundary] of [
       [before, boundaries.before],
       [after, boundaries.after],
@@ -573,15 +702,22 @@ const getMessages = fc.record({ pick: picked, place }).map((details) =>
 const listRooms = fc
   .record({
     org: fc.constantFrom('one', 'two', 'without rooms'),
-    productName: fc.option(productName, { nil: undefined }),
+    filter: fc.record(
+      {
+        productName,
+        userId: fc.constantFrom('a', 'b'),
+        status: roomStatus,
+        assignee,
+        label,
+        isActive: fc.boolean(),
+      },
+      { requiredKeys: [] },
+    ),
     place,
   })
   .map((details) =>
     command('listRooms', details, async (world, real) => {
-      const listing = {
-        orgId: real.org(details.org),
-        ...(details.productName === undefined ? {} : { productName: details.productName }),
-      }
+      const listing = { orgId: real.org(details.org), ...details.filter }
       const list = world.list(listing)
       const input = { ...listing, ...askAt(list, details.place) }
       await expectPage<'rooms'>(real, 'listRooms', input, list)
@@ -770,6 +906,10 @@ test('REST v2, REST v3 and the typed client are one server', async () => {
       createMessage,
       createMessage,
       deleteRoom,
+      updateRoom,
+      updateRoom,
+      updateMessage,
+      deleteMessage,
       getRoomById,
       getMessages,
       getMessages,
@@ -779,7 +919,7 @@ test('REST v2, REST v3 and the typed client are one server', async () => {
       walkRooms,
       badPage,
     ],
-    { maxCommands: 40, size: 'max' },
+    { maxCommands: 50, size: 'max' },
   )
   await fc.assert(
     fc.asyncProperty(commands, async (commands) => {

@@ -156,7 +156,7 @@ function v3Ways(procedure: CallName): Way[] {
           return encodeURIComponent(value)
         })
         const reply =
-          method === 'POST' || method === 'PUT'
+          method !== 'GET' && method !== 'DELETE'
             ? await send(app, method, filled, headers, rest)
             : await send(app, method, `${filled}?${new URLSearchParams(texts(rest))}`, headers)
         return { ...reply, status: reply.httpStatus }

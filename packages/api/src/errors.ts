@@ -21,6 +21,7 @@ export const errorTable = {
     trpc: 'CONFLICT',
     text: 'The room is deleted and takes no new messages',
   },
+  MESSAGE_DELETED: { status: 409, trpc: 'CONFLICT', text: 'The message is deleted' },
   ROOM_ALREADY_ACTIVE: {
     status: 409,
     trpc: 'CONFLICT',

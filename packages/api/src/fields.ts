@@ -43,6 +43,17 @@ export const name = storable()
   })
   .meta({ minLength: 1, maxLength: NAME_MAX })
 
+const LABEL_MAX = 50
+
+/** What rooms are sorted by: 1 to 50 characters, no comma, since lists in a URL are separated by commas. */
+export const label = storable()
+  .refine((value) => value !== '', { error: 'must not be empty', abort: true })
+  .refine((value) => !isLongerThan(value, LABEL_MAX), {
+    error: `must have at most ${LABEL_MAX} characters`,
+  })
+  .refine((value) => !value.includes(','), { error: 'must have no comma' })
+  .meta({ minLength: 1, maxLength: LABEL_MAX, pattern: '^[^,]*$' })
+
 /** The text of a message. Its greatest length is a setting, so createMessage checks it. */
 export const messageText = storable()
   .refine((value) => value !== '', { error: 'must not be empty' })

@@ -24,13 +24,14 @@ export function toSuperjson(value: unknown): string {
 export const transformer = {
   serialize: (value: unknown): SuperJSONResult => superjson.serialize(value),
 
-  /** superjson gives an object the prototype that `__proto__` names, and what it has would count as input. */
+  /** superjson leaves out what is called `__proto__`: it is refused instead, here, or deeper down by who takes objects. */
   deserialize(payload: SuperJSONResult): unknown {
     const { json } = payload
     if (typeof json === 'object' && json !== null && Object.hasOwn(json, '__proto__')) {
       throw badField('input', '__proto__ is not a known key')
     }
-    return superjson.deserialize(payload)
+    // In place, since its copy is where that is left out; nobody else has this object.
+    return superjson.deserialize(payload, { inPlace: true })
   },
 }
 

@@ -66,7 +66,7 @@ const MAX_FIELDS = 20
 const MAX_NAME = 100
 
 /** Keys that superjson refuses to write, so an error that has one could not be answered over tRPC. */
-const UNWRITABLE = new Set(['__proto__', 'constructor', 'prototype'])
+export const UNWRITABLE: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
 /** zod's issues by field. What concerns no field in particular stands under `input`, a hostile name in quotes. */
 export function fieldErrors(error: ZodError): FieldErrors {

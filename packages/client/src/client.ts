@@ -1,32 +1,19 @@
-import type { AppRouter, CallName } from '@dowell-chat/api'
+import type { AppRouter } from '@dowell-chat/api'
 import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import superjson from 'superjson'
+import { Credential, type CredentialOptions } from './credential.ts'
 import { toDowellChatError } from './error.ts'
-import type { Inputs, Outputs } from './types.ts'
+import { thisBrowser } from './live/browser.ts'
+import { createFeeds, type Feeds } from './live/feeds.ts'
+import { Hub } from './live/hub.ts'
+import type { CallOptions, Calls } from './types.ts'
 
-type Headers = Record<string, string>
-
-export interface DowellChatOptions {
+export interface DowellChatOptions extends CredentialOptions {
   /** Where the server is, for example `https://chat.example.com`. */
   readonly url: string | URL
-  /** Headers for every request, or a function that is asked before each. */
-  readonly headers?: Headers | (() => Headers | Promise<Headers>)
-  /** Stands in for the global fetch. */
-  readonly fetch?: typeof fetch
 }
 
-export interface CallOptions {
-  /** Abandons the call. What the server has begun it may still finish. */
-  readonly signal?: AbortSignal
-}
-
-/** The procedures by their flat names. Every call rejects with a {@link DowellChatError}. */
-export type DowellChat = {
-  readonly [Name in CallName]: (
-    input: Inputs[Name],
-    options?: CallOptions,
-  ) => Promise<Outputs[Name]>
-}
+export type DowellChat = Calls & Feeds
 
 /** Calls that may share one HTTP request; the server takes up to 50. */
 const MAX_ITEMS = 20
@@ -48,18 +35,18 @@ async function abandonable<Output>(call: Promise<Output>, signal: AbortSignal): 
   }
 }
 
-/** A client for one server. Calls made in the same moment share a request. */
+/** A client for one server. Calls made in the same moment share a request, and all feeds share few connections. */
 export function createDowellChat(options: DowellChatOptions): DowellChat {
-  const { headers } = options
+  const url = String(options.url).replace(/\/+$/, '')
+  const credential = new Credential(options)
   const client = createTRPCClient<AppRouter>({
     links: [
       httpBatchLink({
-        url: `${String(options.url).replace(/\/+$/, '')}/trpc`,
+        url: `${url}/trpc`,
         transformer: superjson,
         maxItems: MAX_ITEMS,
         maxURLLength: MAX_URL,
-        ...(options.fetch ? { fetch: options.fetch as never } : {}),
-        ...(headers ? { headers } : {}),
+        fetch: credential.fetch as never,
       }),
     ],
   })
@@ -77,12 +64,15 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     }
   }
 
-  return {
+  const calls: Calls = {
     createRoom: call(client.createRoom.mutate),
     getRoomById: call(client.getRoomById.query),
     deleteRoom: call(client.deleteRoom.mutate),
+    updateRoom: call(client.updateRoom.mutate),
     listRooms: call(client.listRooms.query),
     createMessage: call(client.createMessage.mutate),
+    updateMessage: call(client.updateMessage.mutate),
+    deleteMessage: call(client.deleteMessage.mutate),
     getMessages: call(client.getMessages.query),
     getRoomSnapshot: call(client.getRoomSnapshot.query),
     markRead: call(client.markRead.mutate),
@@ -95,4 +85,6 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     revokeApiKey: call(client.revokeApiKey.mutate),
     listAuditEvents: call(client.listAuditEvents.query),
   }
+
+  return { ...calls, ...createFeeds(new Hub(url, credential, thisBrowser()), calls) }
 }

@@ -22,6 +22,8 @@ export {
   oldestEvents,
 } from './queries/events.ts'
 export {
+  clearMessage,
+  editMessage,
   findMessage,
   findMessageByClientId,
   insertMessage,
@@ -36,9 +38,12 @@ export {
 } from './queries/readMarkers.ts'
 export {
   advanceRoom,
+  describeRoom,
   findActiveRoom,
   findRoom,
+  findRoomToChange,
   insertRoom,
+  type RoomFilter,
   type RoomIdentity,
   type RoomScope,
   roomsNextTo,

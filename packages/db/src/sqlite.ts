@@ -48,6 +48,8 @@ function openFile(file: string): OpenedDialect {
     configure(writer)
     // From here on a write waits in WriteQueue, which leaves the event loop free.
     writer.pragma('busy_timeout = 0')
+    // What a deleted message said is written over, and not only left out: a twentieth of what a send costs here.
+    writer.pragma('secure_delete = ON')
     const reader = open()
     configure(reader)
     reader.pragma('query_only = ON')

@@ -27,8 +27,43 @@ const byPosition = 'SEARCH rooms USING INDEX rooms_by_position (org_id=? AND pos
 const byProduct =
   'SEARCH rooms USING INDEX rooms_by_product (org_id=? AND product_name=? AND position'
 const byUser = 'SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=? AND position'
+const searchBy = (index: string, ...columns: string[]) =>
+  `SEARCH rooms USING INDEX ${index} (org_id=?${columns.map((c) => ` AND ${c}=?`).join('')} AND position`
+const byStatus = searchBy('rooms_by_status', 'status')
+const byAssignee = searchBy('rooms_by_assignee', 'assignee')
+const byAssigneeStatus = searchBy('rooms_by_assignee_status', 'assignee', 'status')
+const byProductStatus = searchBy('rooms_by_product_status', 'product_name', 'status')
+const byActivity = searchBy('rooms_by_activity', 'is_active')
+const byLabel = 'SEARCH room_labels USING PRIMARY KEY (org_id=? AND label=? AND position'
+const hasLabel =
+  'SEARCH room_labels EXISTS USING COVERING INDEX room_labels_by_room (room_id=? AND label=?)'
+const labelsOfRoom = 'SEARCH room_labels USING COVERING INDEX room_labels_by_room (room_id=?)'
+const mine = { assignee: 'support 1', status: 'open' } as const
+const inbox = { productName: 'product 1', status: 'open' } as const
+const everything = {
+  userId: 'user 1',
+  label: 'label 1',
+  isActive: true,
+  ...mine,
+  ...inbox,
+} as const
 const keyId = idOf(1)
 const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
+const bySeq = 'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?)'
+const newestLeft = [
+  'SCALAR SUBQUERY 1',
+  'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=?)',
+]
+const oneMessage = { ...message, seq: 1 }
+const description = {
+  orgId,
+  roomId,
+  subject: 'subject',
+  status: 'pending',
+  assignee: 'support 1',
+  custom: '{}',
+  now: 1,
+} as const
 const reader = { userId: 'reader 1', side: true }
 const update = { roomId, lastMessage: 'message', side: false, now: 1 }
 
@@ -158,6 +193,10 @@ const cases: Record<string, Case[]> = {
     ['(own)', (db) => rooms.findRoom(db, { orgId, roomId }), [[byId]]],
     ['(any)', (db) => rooms.findRoom(db, { orgId: anyOrganisation, roomId }), [[byId]]],
   ],
+  findRoomToChange: [
+    ['(own)', (db) => rooms.findRoomToChange(db, { orgId, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoomToChange(db, { orgId: anyOrganisation, roomId }), [[byId]]],
+  ],
   advanceRoom: [
     ['(own)', (db) => rooms.advanceRoom(db, { orgId, ...update }), [[byId]]],
     ['(any)', (db) => rooms.advanceRoom(db, { orgId: anyOrganisation, ...update }), [[byId]]],
@@ -190,8 +229,30 @@ const cases: Record<string, Case[]> = {
     ...listings('unknown user', { userId: 'nobody' }, byUser),
     // A user has fewer rooms than a product.
     ...listings('user, product', { userId: 'user 1', productName: 'product 1' }, byUser),
+    ...listings('status', { status: 'resolved' }, byStatus),
+    ...listings('common status', { status: 'open' }, byStatus),
+    ...listings('assignee', { assignee: 'support 1' }, byAssignee),
+    ...listings('assignee, status', mine, byAssigneeStatus),
+    ...listings(
+      'assignee, status, product',
+      { ...mine, productName: 'product 1' },
+      byAssigneeStatus,
+    ),
+    ...listings('product, status', inbox, byProductStatus),
+    ...listings('product, status, active', { ...inbox, isActive: true }, byProductStatus),
+    ...listings('deleted', { isActive: false }, byActivity),
+    ...listings('status, active', { status: 'open', isActive: true }, byStatus),
+    ...listings('user, all else', { ...everything, label: undefined }, byUser),
+    ...listings('user, label', { userId: 'user 1', label: 'label 1' }, byUser, [hasLabel]),
+    ...listings('label', { label: 'label 1' }, byLabel, [byId]),
+    ...listings('label, all else', { ...everything, userId: undefined }, byLabel, [byId]),
     ...(['before', 'after'] as const).flatMap((direction): Case[] =>
-      [{}, { userId: 'user 1' }, { productName: 'product 1' }].map((also) => [
+      [
+        {},
+        { userId: 'user 1' },
+        { productName: 'product 1' },
+        { ...everything, label: undefined },
+      ].map((also) => [
         `(${direction}, some rooms${Object.keys(also)})`,
         listing({ direction, roomIds: [idOf(1), idOf(2), idOf(999_999)], ...also }),
         [[byId], [byId], [byId]],
@@ -398,6 +459,32 @@ const cases: Record<string, Case[]> = {
     ],
     ['(none)', (db) => signingKeys.deleteSigningKeys(db, []), []],
   ],
+  editMessage: [
+    [
+      '',
+      (db) => messages.editMessage(db, { ...oneMessage, messageData: 'edited', now: 1 }),
+      [[bySeq], [byId, ...newestLeft]],
+    ],
+  ],
+  clearMessage: [
+    [
+      '',
+      (db) => messages.clearMessage(db, { ...oneMessage, now: 1 }),
+      [[bySeq], [byId, ...newestLeft]],
+    ],
+  ],
+  describeRoom: [
+    [
+      '',
+      (db) => rooms.describeRoom(db, { ...description, labels: '[]' }),
+      [[byId], [labelsOfRoom]],
+    ],
+    [
+      '(labels)',
+      (db) => rooms.describeRoom(db, { ...description, labels: '["new", "newer"]' }),
+      [[byId], [labelsOfRoom], [], []],
+    ],
+  ],
 }
 
 /** Queries that may scan or sort, and why that costs nothing. */
@@ -415,10 +502,19 @@ function listing(where: Partial<Parameters<typeof rooms.roomsNextTo>[1]>): Run {
 }
 
 /** A listing in both directions, by one index. */
-function listings(what: string, where: Parameters<typeof listing>[0], index: string): Case[] {
+function listings(
+  what: string,
+  where: Parameters<typeof listing>[0],
+  index: string,
+  further: string[] = [],
+): Case[] {
   return [
-    [`(before, ${what})`, listing({ ...where, direction: 'before' }), [[`${index}<?)`]]],
-    [`(after, ${what})`, listing({ ...where, direction: 'after' }), [[`${index}>?)`]]],
+    [
+      `(before, ${what})`,
+      listing({ ...where, direction: 'before' }),
+      [[`${index}<?)`, ...further]],
+    ],
+    [`(after, ${what})`, listing({ ...where, direction: 'after' }), [[`${index}>?)`, ...further]]],
   ]
 }
 
@@ -508,7 +604,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
   const positions = new Map<string, number>()
   /** 0 for half of all, 1 for a quarter, and so on. */
   const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
-  // The room and the organisation that the cases name are always there, and so many rooms that no scan is as good.
+  // What the cases name is always there, and so many rooms that no scan is as good.
   for (let i = 0; i < Math.max(4, size / 4); i++) {
     const org = `org ${i === 0 ? 0 : skewed(i)}`
     const position = (positions.get(org) ?? 0) + 1
@@ -518,7 +614,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
         id: org,
         created_at: 0,
         last_room_position: 1,
-        last_event_position: size,
+        last_event_position: Math.max(1, size),
       })
     insert(
       'rooms',
@@ -529,8 +625,14 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
         user_id: `user ${Math.floor(i / 3)}`,
         product_name: `product ${skewed(i + 7)}`,
         is_active: i === 0 || i % 3 === 2 ? 1 : 0,
+        status: (['resolved', 'open', 'pending'] as const)[Math.min(2, skewed(i + 3))] ?? 'open',
+        assignee: i % 4 === 0 ? null : `support ${i % 5}`,
       }),
     )
+    if (i === 0 || i % 3 === 1) {
+      const label = `label ${skewed(i + 5)}`
+      insert('room_labels', { org_id: org, label, position, room_id: idOf(i + 1) })
+    }
   }
   for (let i = 0; i < Math.max(2, size / 8); i++) {
     const org_id = i % 2 === 0 ? orgId : 'org 1'
@@ -551,7 +653,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
   for (let i = 0; i < 5; i++) {
     insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })
   }
-  for (let i = 0; i < size; i++) {
+  for (let i = 0; i < Math.max(1, size); i++) {
     const talkative = i % 2 === 0
     insert(
       'messages',

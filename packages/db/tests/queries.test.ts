@@ -3,7 +3,10 @@ import { expect, test } from 'vitest'
 import {
   advanceRoom,
   anyOrganisation,
+  clearMessage,
   type Database,
+  describeRoom,
+  editMessage,
   findActiveRoom,
   findMessage,
   findMessageByClientId,
@@ -18,6 +21,7 @@ import {
   type RoomRow,
   roomsNextTo,
   setRoomActive,
+  type Tx,
 } from '../src/index.ts'
 import { createTestDb } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
@@ -219,7 +223,7 @@ async function compare(db: Database, model: Model): Promise<void> {
 
 async function emptied(db: Database): Promise<void> {
   await db.write(async (tx) => {
-    for (const table of ['messages', 'rooms', 'organisations'] as const) {
+    for (const table of ['messages', 'room_labels', 'rooms', 'organisations'] as const) {
       await tx.deleteFrom(table).execute()
     }
   })
@@ -243,10 +247,17 @@ test('any bursts of writes at once leave what the model says', async () => {
 
 test('rooms next to a boundary are those of the model, both ways, however they are narrowed', async () => {
   await using db = await createTestDb()
+  const status = fc.constantFrom('open' as const, 'pending' as const, 'resolved' as const)
+  const assignee = fc.constantFrom('amara', 'ben')
+  const label = fc.constantFrom('billing', 'vip')
   const listing = fc.record({
     orgId: fc.constantFrom(...orgs, 'nobody'),
     productName: fc.option(fc.constantFrom('shop', 'login', 'nothing'), { nil: undefined }),
     userId: fc.option(fc.constantFrom('ann', 'bob', 'nobody'), { nil: undefined }),
+    status: fc.option(status, { nil: undefined }),
+    assignee: fc.option(assignee, { nil: undefined }),
+    label: fc.option(label, { nil: undefined }),
+    isActive: fc.option(fc.boolean(), { nil: undefined }),
     // With ids of other organisations' rooms, of none at all, and twice the same.
     roomIds: fc.option(fc.array(fc.integer({ min: 0, max: 25 }).map(idOf), { maxLength: 8 }), {
       nil: undefined,
@@ -256,16 +267,24 @@ test('rooms next to a boundary are those of the model, both ways, however they a
     limit: fc.integer({ min: 1, max: 6 }),
   })
   const opened = fc.array(
-    fc.record({ orgId: org, productName: product, userId: fc.constantFrom('ann', 'bob') }),
+    fc.record({
+      orgId: org,
+      productName: product,
+      userId: fc.constantFrom('ann', 'bob'),
+      status,
+      assignee: fc.option(assignee),
+      // What it had first is gone, wherever it was kept.
+      labels: fc.tuple(fc.uniqueArray(label), fc.uniqueArray(label)),
+    }),
     { maxLength: 20 },
   )
   await fc.assert(
     fc.asyncProperty(opened, fc.array(listing, { maxLength: 12 }), async (rooms, listings) => {
       await emptied(db)
       const stored = await Promise.all(
-        rooms.map(({ orgId, productName, userId }, i) =>
-          db.write(async (tx) =>
-            insertRoom(
+        rooms.map(({ orgId, productName, userId, labels: [first, last], ...details }, i) =>
+          db.write(async (tx) => {
+            const { id: roomId } = await insertRoom(
               tx,
               roomRow({
                 id: idOf(i),
@@ -277,17 +296,25 @@ test('rooms next to a boundary are those of the model, both ways, however they a
                 // Deleted rooms stay listed.
                 is_active: i % 4 === 0 ? 0 : 1,
               }),
-            ),
-          ),
+            )
+            const room = { orgId, roomId, subject: null, custom: '{}', ...details, now: i }
+            await describeRoom(tx, { ...room, labels: JSON.stringify(first) })
+            return describeRoom(tx, { ...room, labels: JSON.stringify(last) })
+          }),
         ),
       )
       for (const listing of listings) {
         const { orgId, productName, userId, roomIds, direction, boundary, limit } = listing
+        const { status, assignee, label, isActive } = listing
         const listed = stored.filter(
           (room) =>
             room.org_id === orgId &&
             (productName === undefined || room.product_name === productName) &&
             (userId === undefined || room.user_id === userId) &&
+            (status === undefined || room.status === status) &&
+            (assignee === undefined || room.assignee === assignee) &&
+            (label === undefined || JSON.parse(room.labels).includes(label)) &&
+            (isActive === undefined || room.is_active === Number(isActive)) &&
             (roomIds === undefined || roomIds.includes(room.id)),
         )
         const wanted =
@@ -397,6 +424,14 @@ test("another organisation's rows do not exist", async () => {
     expect(await db.write((tx) => advanceRoom(tx, write))).toBeUndefined()
     for (const isActive of [true, false]) {
       expect(await db.write((tx) => setRoomActive(tx, { ...write, isActive }))).toBeUndefined()
+    }
+    const details = { subject: null, status: 'open', assignee: null, labels: '[]' } as const
+    for (const change of [
+      (tx: Tx) => describeRoom(tx, { ...write, ...details, custom: '{}' }),
+      (tx: Tx) => editMessage(tx, { ...write, seq: 1, messageData: 'theirs' }),
+      (tx: Tx) => clearMessage(tx, { ...write, seq: 1 }),
+    ]) {
+      await expect(db.write<unknown>(change)).rejects.toThrow('does not exist')
     }
   }
   await compare(db, model)

@@ -8,6 +8,8 @@ export const auditActions = [
   'userToken.created',
   'room.deleted',
   'room.restored',
+  'message.updated',
+  'message.deleted',
 ] as const
 export type AuditAction = (typeof auditActions)[number]
 

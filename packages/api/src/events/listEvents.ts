@@ -5,6 +5,7 @@ import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError, badField } from '../errors.ts'
 import { DEFAULT_LIMIT, pageInput } from '../paging.ts'
+import { readableRoom } from '../rooms/policy.ts'
 import { listing, roomId, roomIdentity } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { decodeEventCursor, encodeEventCursor } from './cursor.ts'
@@ -40,7 +41,8 @@ const MAX_READS = 10
 /**
  * The events of an organisation's rooms after a place in its log, for a customer only of their own.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor; CURSOR_TOO_OLD
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation, or a room that is not the caller's; BAD_REQUEST for an
+ *   invalid cursor; CURSOR_TOO_OLD
  */
 export async function listEvents(
   deps: Deps,
@@ -49,6 +51,7 @@ export async function listEvents(
 ): Promise<z.output<typeof output>> {
   const scope = authorise(actor, 'listEvents')
   requireOrganisation(scope, orgId)
+  if (roomId !== undefined) await readableRoom(deps, actor, 'listEvents', roomId)
   const { head, floor } = await eventLogBounds(deps.db.read, { orgId })
   const found: LoggedEvent[] = []
   const start = after === undefined ? floor : positionOf(orgId, after, head)
@@ -56,10 +59,10 @@ export async function listEvents(
     orgId,
     productName,
     userId: scope.userId ?? userId,
-    roomIds: roomId === undefined ? scope.roomIds : visible(scope.roomIds, roomId),
+    roomIds: roomId === undefined ? scope.roomIds : [roomId],
   }
   const isForeign = userId !== undefined && scope.userId !== undefined && userId !== scope.userId
-  let position = isForeign || filter.roomIds?.length === 0 ? head : start
+  let position = isForeign ? head : start
   const isWide = filter.roomIds === undefined && filter.userId === undefined
   for (let reads = 0; position < head && found.length < limit && reads < MAX_READS; reads++) {
     const upTo = isWide ? Math.min(head, position + WINDOW) : head
@@ -87,11 +90,6 @@ function positionOf(orgId: string, cursor: string, head: number): number {
     throw badField('after', "is not a cursor of this organisation's event log")
   }
   return position
-}
-
-/** A token that is limited to some rooms sees no other. */
-function visible(roomIds: readonly string[] | undefined, roomId: string): string[] {
-  return roomIds === undefined || roomIds.includes(roomId) ? [roomId] : []
 }
 
 export const listEventsProcedure = procedure

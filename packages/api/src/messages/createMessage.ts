@@ -12,12 +12,12 @@ import { z } from 'zod'
 import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
-import { AppError, badField } from '../errors.ts'
-import { isLongerThan } from '../fields.ts'
+import { AppError } from '../errors.ts'
 import { newId } from '../identifiers.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
+import { requireFittingText } from './policy.ts'
 import { exampleMessage, Message, messageInput, toMessage } from './schema.ts'
 
 const input = z.strictObject({ roomId, ...messageInput })
@@ -41,10 +41,7 @@ type Output = z.output<typeof output>
 export async function createMessage(deps: Deps, actor: Actor, input: Input): Promise<Output> {
   const scope = authorise(actor, 'createMessage')
   requireOwnVoice(actor, input)
-  const { messageMaxChars } = deps.limits
-  if (isLongerThan(input.messageData, messageMaxChars)) {
-    throw badField('messageData', `must have at most ${messageMaxChars} characters`)
-  }
+  requireFittingText(deps, input.messageData)
   const answer = await deps.db.write(async (tx) => {
     if (input.clientMessageId !== undefined) {
       const earlier = await findEarlier(tx, scope, {

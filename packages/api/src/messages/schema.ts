@@ -4,6 +4,12 @@ import { boolean, clientMessageId, id, messageText, messageType, name, time } fr
 
 const side = boolean.meta({ description: 'False: the customer. True: the support team.' })
 
+/** The message that a call is about. */
+export const messageId = id.meta({
+  description: "The message's id.",
+  example: '64ed7d9da57293efb539eb1a',
+})
+
 /** What a sender says of a message. */
 export const messageInput = {
   messageData: messageText.meta({ example: 'message' }),

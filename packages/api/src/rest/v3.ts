@@ -26,7 +26,8 @@ export const v3Operations: readonly V3Operation[] = Object.entries(appRouter._de
       inputs: [z.ZodObject]
       type: 'query' | 'mutation'
     }
-    const read = textReader(inputs[0])
+    const inBody = openapi.method !== 'GET' && openapi.method !== 'DELETE'
+    const read = textReader(inputs[0], inBody)
     const operation: V3Operation = {
       name: name as ProcedureName,
       method: openapi.method,

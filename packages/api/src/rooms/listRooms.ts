@@ -1,4 +1,4 @@
-import { findRoom, roomsNextTo, unreadCounts } from '@dowell-chat/db'
+import { roomsNextTo, unreadCounts } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -9,9 +9,9 @@ import { reader } from '../fields.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
 import { positionPage } from '../positionPage.ts'
 import { procedure } from '../trpc.ts'
-import { exampleRoom, listing, type Room, RoomListItem, toRoom } from './schema.ts'
+import { exampleRoom, listing, type Room, RoomListItem, roomFilter, toRoom } from './schema.ts'
 
-const input = z.strictObject({ ...listing, ...reader, ...pageInput })
+const input = z.strictObject({ ...listing, ...roomFilter, ...reader, ...pageInput })
 
 const output = pageOf(RoomListItem).meta({ id: 'RoomPage', additionalProperties: true })
 
@@ -27,35 +27,39 @@ export async function listRooms(
   actor: Actor,
   {
     limit = DEFAULT_LIMIT,
-    orgId,
-    productName,
+    before,
+    after,
+    around,
     readerId,
     readerSide,
-    ...place
+    ...wanted
   }: z.output<typeof input>,
 ): Promise<Page<RoomListItem>> {
   const scope = authorise(actor, 'listRooms')
-  requireOrganisation(scope, orgId)
+  requireOrganisation(scope, wanted.orgId)
   const reader = personOf(actor, ['readerId', readerId], ['readerSide', readerSide])
-  const seen = { ...scope, orgId }
+  const { userId = wanted.userId } = scope
+  // A customer who asks for another's rooms finds none.
+  const roomIds = userId === (wanted.userId ?? userId) ? scope.roomIds : []
+  const listed = { ...wanted, userId, roomIds }
+  const { read } = deps.db
   const page = await positionPage(
     {
       tag: 'r',
-      next: (where) => roomsNextTo(deps.db.read, { ...seen, productName, ...where }),
+      next: (where) => roomsNextTo(read, { ...listed, ...where }),
       async positionOf(roomId) {
-        const room = await findRoom(deps.db.read, { ...seen, roomId })
-        const listed = productName === undefined || room?.product_name === productName
-        if (!room || !listed) {
-          throw badField('around', 'is not the id of a room in this list')
-        }
+        const only = roomIds?.includes(roomId) === false ? [] : [roomId]
+        const anywhere = { direction: 'after', boundary: 0, limit: 1 } as const
+        const [room] = await roomsNextTo(read, { ...listed, roomIds: only, ...anywhere })
+        if (!room) throw badField('around', 'is not the id of a room in this list')
         return room.position
       },
       toItem: toRoom,
     },
     limit,
-    placeOf('r', place),
+    placeOf('r', { before, after, around }),
   )
-  return withUnread(deps, orgId, reader, page)
+  return withUnread(deps, wanted.orgId, reader, page)
 }
 
 /** Says of each room of a page what a reader has not read: one statement for all of them. */

@@ -1,6 +1,7 @@
 import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { id, name, time, unreadOfReader } from '../fields.ts'
+import { boolean, id, label, name, time, unreadOfReader } from '../fields.ts'
+import { custom } from './custom.ts'
 
 /** What a room's `messageData` says while nobody has written. */
 export const GREETING = 'How may I help you'
@@ -19,13 +20,46 @@ export const roomIdentity = {
 /** The room that a call is about. */
 export const roomId = id.meta({ description: "The room's id." })
 
-export const roomStatuses = ['open', 'pending', 'resolved'] as const
+const roomStatuses = ['open', 'pending', 'resolved'] as const
+const status = z.enum(roomStatuses, { error: `must be one of ${roomStatuses.join(', ')}` })
+
+const MAX_LABELS = 20
+
+/** What may be said of a room. */
+export const roomDetails = {
+  subject: name.nullable().meta({
+    description: 'What the conversation is about; null for nothing in particular.',
+  }),
+  status,
+  assignee: name.nullable().meta({
+    description: 'The user id of whoever of the support team looks after it; null for nobody.',
+  }),
+  labels: z
+    .array(label, { error: 'must be a list' })
+    .max(MAX_LABELS, { error: `must have at most ${MAX_LABELS} labels` })
+    .refine((labels) => new Set(labels).size === labels.length, {
+      error: 'must not have the same label twice',
+    })
+    .meta({ uniqueItems: true, description: 'All labels that it has from now on.' }),
+  custom,
+}
 
 /** Chooses among an organisation's rooms. */
 export const listing = {
   orgId: roomIdentity.orgId,
   productName: roomIdentity.productName
     .meta({ description: 'Left out: the rooms of all products.' })
+    .optional(),
+}
+
+/** Chooses among an organisation's rooms by what they are now, besides. */
+export const roomFilter = {
+  userId: roomIdentity.userId.meta({ description: 'Only the rooms of this end user.' }).optional(),
+  status: status.meta({ description: 'Only those of this status.' }).optional(),
+  assignee: name.meta({ description: 'Only those that this user looks after.' }).optional(),
+  label: label.meta({ description: 'Only those with this label.' }).optional(),
+  isActive: boolean
+    .meta({ description: 'True: only those that are not deleted. False: only deleted ones.' })
     .optional(),
 }
 
@@ -41,9 +75,9 @@ export const Room = z
       example: '13-ABCD12345',
     }),
     productName: z.string(),
-    messageData: z
-      .string()
-      .meta({ description: `The latest message's text; "${GREETING}" while there is none.` }),
+    messageData: z.string().meta({
+      description: `Text of the latest message that is not deleted; "${GREETING}" while there is none.`,
+    }),
     isActive: z.boolean().meta({ description: 'False once the room is deleted.' }),
     subject: z
       .string()

@@ -34,6 +34,25 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .columns(['org_id', 'assignee', 'position'])
     .where(sql.ref('assignee'), 'is not', null)
     .execute()
+  await db.schema
+    .createIndex('rooms_by_assignee_status')
+    .unique()
+    .on('rooms')
+    .columns(['org_id', 'assignee', 'status', 'position'])
+    .where(sql.ref('assignee'), 'is not', null)
+    .execute()
+  await db.schema
+    .createIndex('rooms_by_product_status')
+    .unique()
+    .on('rooms')
+    .columns(['org_id', 'product_name', 'status', 'position'])
+    .execute()
+  await db.schema
+    .createIndex('rooms_by_activity')
+    .unique()
+    .on('rooms')
+    .columns(['org_id', 'is_active', 'position'])
+    .execute()
   // A row for each label of a room, so that a list by label is one range of rows as well.
   await db.schema
     .createTable('room_labels')
@@ -123,7 +142,14 @@ export async function down(db: Kysely<unknown>): Promise<void> {
   for (const table of ['events', 'read_markers', 'room_labels']) {
     await db.schema.dropTable(table).execute()
   }
-  for (const index of ['messages_deleted', 'rooms_by_assignee', 'rooms_by_status']) {
+  for (const index of [
+    'messages_deleted',
+    'rooms_by_activity',
+    'rooms_by_product_status',
+    'rooms_by_assignee_status',
+    'rooms_by_assignee',
+    'rooms_by_status',
+  ]) {
     await db.schema.dropIndex(index).execute()
   }
   for (const column of ['deleted_at', 'edited_at', 'support_count']) {

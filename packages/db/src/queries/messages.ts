@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { prepared, type Slots } from '../prepared.ts'
 import type { MessageRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -82,3 +82,76 @@ export const messagesInRange = prepared(
       .where('seq', '<=', where.to)
       .orderBy('seq', 'asc'),
 )
+
+type OneMessage = InRoom & { readonly seq: number }
+
+const editing = prepared((tx, where: Slots<OneMessage & { messageData: string; now: number }>) =>
+  tx
+    .updateTable('messages')
+    .set({ message_data: where.messageData, edited_at: where.now })
+    .where('org_id', '=', where.orgId)
+    .where('room_id', '=', where.roomId)
+    .where('seq', '=', where.seq)
+    .returningAll(),
+)
+
+const deleting = prepared((tx, where: Slots<OneMessage & { now: number }>) =>
+  tx
+    .updateTable('messages')
+    .set({ message_data: '', is_active: 0, deleted_at: where.now })
+    .where('org_id', '=', where.orgId)
+    .where('room_id', '=', where.roomId)
+    .where('seq', '=', where.seq)
+    .returningAll(),
+)
+
+const notingChange = prepared((tx, where: Slots<InRoom & { now: number }>) =>
+  tx
+    .updateTable('rooms')
+    .set((eb) => ({
+      version: eb('version', '+', 1),
+      updated_at: where.now,
+      last_message: eb
+        .selectFrom('messages')
+        .select('message_data')
+        .where('org_id', '=', where.orgId)
+        .where('room_id', '=', where.roomId)
+        .where('is_active', '=', sql.lit(1))
+        .orderBy('seq', 'desc')
+        .limit(1),
+    }))
+    .where('id', '=', where.roomId)
+    .where('org_id', '=', where.orgId),
+)
+
+/** Gives a message another text. Its room's latest message follows. @returns the message as it is now */
+export async function editMessage(
+  tx: Tx,
+  where: OneMessage & { messageData: string; now: number },
+): Promise<MessageRow> {
+  const [message] = await editing(tx, where)
+  return changed(tx, where, message)
+}
+
+/**
+ * Takes a message's text away; the message keeps its place. The room's latest message is then the newest that is left.
+ *
+ * @returns the message as it is now
+ */
+export async function clearMessage(
+  tx: Tx,
+  where: OneMessage & { now: number },
+): Promise<MessageRow> {
+  const [message] = await deleting(tx, where)
+  return changed(tx, where, message)
+}
+
+async function changed(
+  tx: Tx,
+  where: InRoom & { now: number },
+  message: MessageRow | undefined,
+): Promise<MessageRow> {
+  if (!message) throw new Error('a change of a message that does not exist')
+  await notingChange(tx, where)
+  return message
+}

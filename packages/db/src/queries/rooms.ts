@@ -1,8 +1,9 @@
 import { type Expression, type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
+import { dialectOf } from '../dialectOf.ts'
 import { type NextTo, nearest } from '../nextTo.ts'
 import { prepared, preparedInScope, type Slots } from '../prepared.ts'
 import type { OrgScope } from '../scope.ts'
-import type { RoomRow, RoomsTable, Tables } from '../tables.ts'
+import type { RoomLabelsTable, RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
 /** What makes two requests for a room mean the same room. */
@@ -61,6 +62,24 @@ export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<Room
   return room
 }
 
+const roomToChange = preparedInScope((tx, where: Slots<InScope>, orgId) => {
+  const query = tx
+    .selectFrom('rooms')
+    .selectAll()
+    .where((eb) => inScope(eb, where, orgId))
+  // SQLite has one writer.
+  return dialectOf(tx) === 'postgres' ? query.forUpdate() : query
+})
+
+/**
+ * The same, for a write that decides by what it finds: until it is committed nobody else changes the room, nor a message
+ * in it.
+ */
+export async function findRoomToChange(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+  const [room] = await roomToChange(tx, parametersOf(where))
+  return room
+}
+
 const advancing = preparedInScope(
   (tx, where: Slots<InScope & { lastMessage: string; side: 0 | 1; now: number }>, orgId) =>
     tx
@@ -115,11 +134,72 @@ export async function setRoomActive(
   return changed ?? findRoom(tx, where)
 }
 
-export interface RoomListing extends RoomScope {
+/** What may be said of a room besides its messages. */
+export type RoomDetails = Pick<RoomRow, 'subject' | 'status' | 'assignee' | 'labels' | 'custom'>
+
+interface OneOrgRoom {
   readonly orgId: string
-  /** Left out: the rooms of all products. */
-  readonly productName?: string | undefined
+  readonly roomId: string
 }
+
+const describing = prepared((tx, where: Slots<OneOrgRoom & RoomDetails & { now: number }>) =>
+  tx
+    .updateTable('rooms')
+    .set((eb) => ({
+      version: eb('version', '+', 1),
+      subject: where.subject,
+      status: where.status,
+      assignee: where.assignee,
+      labels: where.labels,
+      custom: where.custom,
+      updated_at: where.now,
+    }))
+    .where('id', '=', where.roomId)
+    .where('org_id', '=', where.orgId)
+    .returningAll(),
+)
+
+const unlabelling = prepared((tx, where: Slots<OneOrgRoom>) =>
+  tx
+    .deleteFrom('room_labels')
+    .where('room_id', '=', where.roomId)
+    .where('org_id', '=', where.orgId),
+)
+
+const labelling = prepared((tx, row: Slots<RoomLabelsTable>) =>
+  tx.insertInto('room_labels').values({
+    org_id: row.org_id,
+    label: row.label,
+    position: row.position,
+    room_id: row.room_id,
+  }),
+)
+
+/** Replaces what is said of a room, and its labels wherever they are kept. @returns the room as it is now */
+export async function describeRoom(
+  tx: Tx,
+  where: OneOrgRoom & RoomDetails & { now: number },
+): Promise<RoomRow> {
+  const [room] = await describing(tx, where)
+  if (!room) throw new Error('a change of a room that does not exist')
+  const { org_id, position, id: room_id } = room
+  await unlabelling(tx, where)
+  for (const label of JSON.parse(where.labels) as string[]) {
+    await labelling(tx, { org_id, label, position, room_id })
+  }
+  return room
+}
+
+/** Chooses among the rooms of a list; what is left out chooses nothing. */
+export interface RoomFilter {
+  readonly productName?: string | undefined
+  readonly status?: RoomRow['status'] | undefined
+  readonly assignee?: string | undefined
+  readonly label?: string | undefined
+  readonly isActive?: boolean | undefined
+}
+
+export type RoomListing = RoomScope & RoomFilter & { readonly orgId: string }
 
 /**
  * Up to `limit` rooms next to a boundary between two positions: the last ones at or before it, or the first ones
@@ -129,16 +209,29 @@ export async function roomsNextTo(
   db: Kysely<Tables>,
   where: RoomListing & NextTo,
 ): Promise<RoomRow[]> {
-  if (where.roomIds !== undefined) return someRoomsNextTo(db, where, where.roomIds)
+  const { orgId, roomIds, userId, label, boundary } = where
+  if (roomIds !== undefined) return someRoomsNextTo(db, where, roomIds)
   const { comparison, order, reversed } = nearest(where)
-  let query = db.selectFrom('rooms').selectAll().where('org_id', '=', where.orgId)
-  if (where.productName !== undefined) query = query.where('product_name', '=', where.productName)
-  if (where.userId !== undefined) query = query.where('user_id', '=', where.userId)
-  const rows = await query
-    .where('position', comparison, where.boundary)
-    .orderBy('position', order)
-    .limit(where.limit)
-    .execute()
+  // A user has fewer rooms than a label.
+  const query =
+    label !== undefined && userId === undefined
+      ? db
+          .selectFrom('room_labels')
+          .innerJoin('rooms', 'rooms.id', 'room_labels.room_id')
+          .selectAll('rooms')
+          .where('room_labels.org_id', '=', orgId)
+          .where('room_labels.label', '=', label)
+          .where('room_labels.position', comparison, boundary)
+          .where((eb) => isChosen(eb, { ...where, label: undefined }))
+          .orderBy('room_labels.position', order)
+      : db
+          .selectFrom('rooms')
+          .selectAll()
+          .where('org_id', '=', orgId)
+          .where('position', comparison, boundary)
+          .where((eb) => isChosen(eb, where, leadingColumns(where)))
+          .orderBy('position', order)
+  const rows = await query.limit(where.limit).execute()
   return reversed ? rows.reverse() : rows
 }
 
@@ -148,23 +241,71 @@ export async function roomsNextTo(
  */
 async function someRoomsNextTo(
   db: Kysely<Tables>,
-  { orgId, productName, userId, direction, boundary, limit }: RoomListing & NextTo,
+  where: RoomListing & NextTo,
   roomIds: readonly string[],
 ): Promise<RoomRow[]> {
+  const { orgId, direction, boundary, limit } = where
   const found = await Promise.all(
-    [...new Set(roomIds)].map((roomId) => findRoom(db, { orgId, userId, roomId })),
+    [...new Set(roomIds)].map((roomId) =>
+      db
+        .selectFrom('rooms')
+        .selectAll()
+        .where('id', '=', roomId)
+        .where('org_id', '=', orgId)
+        .where((eb) => isChosen(eb, where))
+        .executeTakeFirst(),
+    ),
   )
   const rows = found
     .filter((room) => room !== undefined)
-    .filter(
-      (room) =>
-        (productName === undefined || room.product_name === productName) &&
-        (direction === 'before' ? room.position <= boundary : room.position > boundary),
-    )
+    .filter(({ position }) => (direction === 'before' ? position <= boundary : position > boundary))
     .sort((a, b) => a.position - b.position)
   return direction === 'before'
     ? rows.slice(Math.max(0, rows.length - limit))
     : rows.slice(0, limit)
+}
+
+type ChosenBy = Pick<RoomListing, 'userId' | keyof RoomFilter>
+type FilterColumn = 'user_id' | 'assignee' | 'product_name' | 'status' | 'is_active'
+
+/** The columns by whose index a list is found, those that say most first. */
+function leadingColumns({ userId, assignee, productName, status }: ChosenBy): FilterColumn[] {
+  if (userId !== undefined) return ['user_id']
+  if (assignee !== undefined) return ['assignee', 'status']
+  if (productName !== undefined) return ['product_name', 'status']
+  return status === undefined ? ['is_active'] : ['status']
+}
+
+/**
+ * Whether a room is one that a list chooses. Only the leading columns are compared as an index can be searched: left to
+ * itself, SQLite takes any index that fits, which may be the one that most rooms are the same in.
+ */
+function isChosen(
+  eb: ExpressionBuilder<Tables, 'rooms'>,
+  { userId, productName, status, assignee, label, isActive }: ChosenBy,
+  leading: readonly FilterColumn[] = [],
+) {
+  const wanted = {
+    user_id: userId,
+    assignee,
+    product_name: productName,
+    status,
+    is_active: isActive === undefined ? undefined : Number(isActive),
+  } satisfies Record<FilterColumn, unknown>
+  const chosen = (Object.keys(wanted) as FilterColumn[])
+    .filter((column) => wanted[column] !== undefined)
+    .map((column) => {
+      const plain = eb.ref(`rooms.${column}`)
+      const value = wanted[column] as never
+      return eb(leading.includes(column) ? plain : eb.fn.coalesce(plain, plain), '=', value)
+    })
+  if (label === undefined) return eb.and(chosen)
+  const labelled = eb
+    .selectFrom('room_labels')
+    .select('room_id')
+    .whereRef('room_labels.room_id', '=', 'rooms.id')
+    .where('label', '=', label)
+  return eb.and([...chosen, eb.exists(labelled)])
 }
 
 /** What the queries of one room are filled in with, besides the organisation. */

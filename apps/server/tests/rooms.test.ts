@@ -1,0 +1,297 @@
+import type { Inputs } from '@dowell-chat/client'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openDirectly } from './database.ts'
+import { sendJson } from './http.ts'
+import { as, createOrganisation, type Organisation, unlimited } from './identities.ts'
+import { createTestApp, json, type TestApp } from './support.ts'
+import { trpc } from './surfaces.ts'
+
+let app: TestApp
+/** Without keys, for what is about values and not about callers. */
+let open: TestApp
+let org: Organisation
+let roomId: string
+let now = Date.parse('2026-01-01T00:00:00Z')
+
+beforeAll(async () => {
+  app = await createTestApp(unlimited, { clock: () => now })
+  org = await createOrganisation(app, 'DOWELL12345')
+  open = await createTestApp(unlimited)
+  const identity = { orgId: 'a', userId: 'b', portfolioName: 'c', productName: 'd' }
+  roomId = (await as(open).createRoom(identity)).room.id
+})
+afterAll(async () => {
+  await app?.[Symbol.asyncDispose]()
+  await open?.[Symbol.asyncDispose]()
+})
+
+const support = () => as(app, org.tokens.support)
+
+function stateOf(of: TestApp, id: string) {
+  using database = openDirectly(of)
+  const all = (sql: string) => database.prepare(sql).all(id) as Record<string, unknown>[]
+  const [room] = all('select * from rooms where id = ?')
+  const labels = all('select * from room_labels where room_id = ? order by label')
+  return { room, labels, events: all('select * from events where room_id = ? order by position') }
+}
+
+describe('updateRoom', () => {
+  test('sets what is given and leaves what is not', async () => {
+    const { elsewhere: roomId } = org
+    const before = await support().getRoomById({ roomId })
+    const details = {
+      subject: 'The QR code 🙂',
+      status: 'pending',
+      assignee: org.supporter,
+      labels: ['billing', 'Ünïcode'],
+      custom: { order: 4711, nested: { list: [1, null, 'a.b', { true: false }] } },
+    } as const
+    now += 1_000
+    const described = await support().updateRoom({
+      roomId,
+      ...details,
+      labels: [...details.labels],
+    })
+    expect(described).toEqual({ ...before, ...details, updatedAt: new Date(now) })
+    expect(await support().getRoomById({ roomId })).toEqual(described)
+
+    const resolved = await support().updateRoom({ roomId, status: 'resolved' })
+    expect(resolved).toEqual({ ...described, status: 'resolved' })
+    const emptied = { subject: null, assignee: null, labels: [], custom: {} }
+    expect(await support().updateRoom({ roomId, ...emptied })).toEqual({ ...resolved, ...emptied })
+  })
+
+  test('tells each change as an event, and what is so already not at all', async () => {
+    const { elsewhere: roomId } = org
+    const details = { subject: 'again', labels: ['b', 'a'], custom: { a: [1] } }
+    const earlier = stateOf(app, roomId)
+    const described = await support().updateRoom({ roomId, ...details })
+    const before = stateOf(app, roomId)
+    expect(before.events.slice(earlier.events.length)).toMatchObject([{ type: 'room.updated' }])
+    expect(before.room?.version).toBe(Number(earlier.room?.version) + 1)
+    now += 1_000
+    for (const same of [details, {}, { subject: 'again' }, { custom: { a: [1] } }]) {
+      expect(await support().updateRoom({ roomId, ...same })).toEqual(described)
+    }
+    expect(stateOf(app, roomId)).toEqual(before)
+  })
+
+  test('is possible in a deleted room, which may have to be tidied up', async () => {
+    const { roomToDelete: roomId } = org
+    await support().deleteRoom({ roomId })
+    const described = await support().updateRoom({ roomId, subject: 'archived' })
+    expect(described).toMatchObject({ subject: 'archived', isActive: false })
+  })
+
+  test('many at once leave the labels in step', async () => {
+    const { elsewhere: roomId } = org
+    const before = stateOf(app, roomId)
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, n) =>
+        support().updateRoom({ roomId, labels: [`label ${n}`, `label ${n % 3}!`] }),
+      ),
+    )
+    const { room, labels, events } = stateOf(app, roomId)
+    expect(labels.map(({ label }) => label)).toEqual(JSON.parse(String(room?.labels)).toSorted())
+    expect(answers.map((answer) => answer.labels)).toContainEqual(JSON.parse(String(room?.labels)))
+    expect(events.length).toBe(before.events.length + answers.length)
+  })
+
+  test('is for the support team', async () => {
+    const { room: roomId, elsewhere, tokens, keys } = org
+    const describing = (credential: string, room = roomId) =>
+      as(app, credential).updateRoom({ roomId: room, status: 'open' })
+    for (const by of [keys.admin.secret, keys.support.secret, tokens.support]) {
+      expect(await describing(by)).toMatchObject({ status: 'open' })
+    }
+    expect(await describing(tokens.supportElsewhere, elsewhere)).toMatchObject({ status: 'open' })
+    const refused = { code: 'FORBIDDEN' }
+    await expect(describing(keys.read.secret)).rejects.toMatchObject(refused)
+    await expect(describing(tokens.customer)).rejects.toMatchObject(refused)
+    const limited = describing(tokens.supportElsewhere)
+    await expect(limited).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+})
+
+/** The same change over both wires: the status and the faulty fields of each. */
+async function overBoth(change: unknown) {
+  const input = typeof change === 'string' ? change : JSON.stringify(change)
+  const headers = { 'Content-Type': 'application/json' }
+  const patch = { method: 'PATCH', headers, body: input }
+  const rest = await open.fetch(`/api/v3/rooms/${roomId}`, patch)
+  const restBody = (await rest.json()) as { errors?: object }
+  const trpcBody = `{"json":${input.replace(/^\{/, `{"roomId":"${roomId}",`).replace(/,\}$/, '}')}}`
+  const call = await open.fetch('/trpc/updateRoom', { method: 'POST', headers, body: trpcBody })
+  const { error } = (await call.json()) as { error?: { json: { data: { errors?: object } } } }
+  return {
+    rest: [rest.status, restBody.errors],
+    trpc: [call.status, error?.json.data.errors],
+  }
+}
+
+describe('the input of updateRoom', () => {
+  const deep = (levels: number) => JSON.parse('{"a":'.repeat(levels) + 1 + '}'.repeat(levels))
+  const long = 'x'.repeat(4_096 - '{"a":""}'.length)
+
+  test.for<[string, unknown]>([
+    ['subject', ''],
+    ['subject', 'x'.repeat(201)],
+    ['subject', 7],
+    ['subject', 'a\0b'],
+    ['status', 'closed'],
+    ['status', null],
+    ['assignee', ''],
+    ['assignee', ['a']],
+    ['labels', null],
+    ['labels', 'billing'],
+    ['labels', 'a,b'],
+    ['labels', { 0: 'a' }],
+    ['labels', ['a', 'a']],
+    ['labels.0', ['a,b']],
+    ['labels.1', ['a', '']],
+    ['labels.0', ['x'.repeat(51)]],
+    ['labels.0', [7]],
+    ['labels', Array.from({ length: 21 }, (_, n) => `label ${n}`)],
+    ['custom', null],
+    ['custom', []],
+    ['custom', 'text'],
+    ['custom', { a: `${long}x` }],
+    ['custom', { a: 'ü'.repeat(2_100) }],
+    ['custom', { a: '\u0001'.repeat(700) }],
+    ['custom', { [`${long}xxx`]: '' }],
+    ['custom', { a: Array(3_000).fill(0) }],
+    ['custom', deep(21)],
+    ['unknown', 1],
+  ])('%s is refused: %j', async ([field, value]) => {
+    const before = stateOf(open, roomId)
+    const [name = ''] = field.split('.')
+    const { rest, trpc } = await overBoth({ [name]: value })
+    expect(rest).toEqual([400, { [field]: [expect.stringMatching(/^(must|is not)/)] }])
+    expect(trpc).toEqual(rest)
+    expect(stateOf(open, roomId)).toEqual(before)
+  })
+
+  test.for([
+    { subject: 'x'.repeat(200) },
+    { assignee: '🙂'.repeat(200) },
+    { labels: Array.from({ length: 20 }, (_, n) => `${n % 2}${'🙂'.repeat(30 + n)}`) },
+    { labels: [' ', 'constructor', '__proto__', 'Amara', 'amara'] },
+    { custom: { a: long } },
+    { custom: deep(20) },
+    { custom: { '': '', 'a.b': 1, 'a\\b': [], toString: null, length: -1.5e-300, '🙂': '\ud800' } },
+  ])('is kept as it is: %#', async (change) => {
+    expect(await overBoth(change)).toEqual({ rest: [200, undefined], trpc: [200, undefined] })
+    const shown = await (await open.fetch(`/api/v3/rooms/${roomId}`)).json()
+    expect(shown).toMatchObject(change)
+    expect(await as(open).getRoomById({ roomId })).toMatchObject(change)
+  })
+
+  test.for(['__proto__', 'constructor', 'prototype'])('%s is no key, however deep', async (key) => {
+    for (const custom of [`{"${key}":{"a":1}}`, `{"${key}":1}`, `{"a":[{"b":{"${key}":null}}]}`]) {
+      const { rest, trpc } = await overBoth(`{"custom":${custom}}`)
+      expect(rest).toEqual([400, { custom: [expect.stringContaining(key)] }])
+      expect(trpc).toEqual(rest)
+    }
+    expect(({} as { a?: number }).a).toBeUndefined()
+  })
+
+  test('what is no JSON is refused, whatever superjson makes of it', async () => {
+    const custom = (json: unknown, meta: unknown) =>
+      sendJson(open, '/trpc/updateRoom', { json: { roomId, custom: json }, meta })
+    const doubled: Record<string, string[]> = {}
+    // Each level twice the one below it: small as it is sent, and two to the twentieth when it is read.
+    for (let level = 1; level < 18; level++) {
+      const path = Array(level).fill('a').join('.')
+      doubled[`custom.${path}`] = [`custom.${path.slice(0, -1)}b`]
+    }
+    const attempts: [json: unknown, meta: unknown][] = [
+      [{ a: '2026-01-01T00:00:00Z' }, { values: { 'custom.a': ['Date'] } }],
+      [{ a: 'NaN' }, { values: { 'custom.a': ['number'] } }],
+      [{ a: '1' }, { values: { 'custom.a': ['bigint'] } }],
+      [{ a: null }, { values: { 'custom.a': ['undefined'] } }],
+      [{ a: [[1, 2]] }, { values: { 'custom.a': ['map'] } }],
+      [{ a: [1] }, { values: { 'custom.a': ['set'] } }],
+      [{ __proto__: null, a: '__proto__' }, { values: { 'custom.a': ['regexp'] } }],
+      [{ a: {} }, { referentialEqualities: { custom: ['custom.a'] } }],
+      [{ a: [{}] }, { referentialEqualities: { 'custom.a.0': ['custom.a.99999999'] } }],
+      [deep(18), { referentialEqualities: doubled }],
+    ]
+    const before = stateOf(open, roomId)
+    for (const [json, meta] of attempts) {
+      const { status, text } = await custom(json, meta)
+      expect(status, text).toBe(400)
+    }
+    expect(stateOf(open, roomId)).toEqual(before)
+  })
+
+  test('any JSON object that fits comes back over both wires', async () => {
+    const values = fc.jsonValue({ maxDepth: 5 }).filter((value) => {
+      const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+      const text = JSON.stringify(value)
+      return isObject && text.length < 2_000 && !/"(__proto__|constructor|prototype)":/.test(text)
+    })
+    await fc.assert(
+      fc.asyncProperty(values, fc.boolean(), async (custom, overRest) => {
+        const wanted = JSON.parse(JSON.stringify(custom))
+        const path = `/api/v3/rooms/${roomId}`
+        if (overRest) await open.fetch(path, json({ custom }, 'PATCH'))
+        else await trpc(open, 'updateRoom', { roomId, custom })
+        const shown = (await (await open.fetch(path)).json()) as { custom: unknown }
+        expect(shown.custom).toEqual(wanted)
+        expect((await as(open).getRoomById({ roomId })).custom).toEqual(wanted)
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
+
+describe('listRooms', () => {
+  test('finds rooms by what is said of them, for each caller among their own', async () => {
+    const { room, elsewhere, talk, otherCustomersRoom, roomToDelete, tokens } = org
+    const admin = as(app, org.keys.admin.secret)
+    await admin.deleteRoom({ roomId: roomToDelete })
+    const all = { room, elsewhere, talk, otherCustomersRoom, roomToDelete }
+    const plain = { status: 'open', assignee: null, labels: [] as string[] } as const
+    const mine = { status: 'pending', assignee: org.supporter, labels: ['vip'] } as const
+    for (const roomId of Object.values(all)) {
+      const isMine = roomId === room || roomId === otherCustomersRoom
+      const { labels, ...rest } = isMine ? mine : plain
+      await admin.updateRoom({ roomId, ...rest, labels: [...labels] })
+    }
+    const found = async (filter: Omit<Inputs['listRooms'], 'orgId'>, credential: string) => {
+      const { items } = await as(app, credential).listRooms({ orgId: org.id, ...filter })
+      return items.map(({ id }) => Object.entries(all).find(([, each]) => each === id)?.[0]).sort()
+    }
+    const ofTeam = [
+      [{ label: 'vip' }, ['otherCustomersRoom', 'room']],
+      [{ label: 'vi' }, []],
+      [{ assignee: org.supporter, status: 'pending' }, ['otherCustomersRoom', 'room']],
+      [{ assignee: org.supporter, status: 'open' }, []],
+      [{ status: 'open' }, ['elsewhere', 'roomToDelete', 'talk']],
+      [{ isActive: false }, ['roomToDelete']],
+      [{ isActive: false, label: 'vip' }, []],
+      [{ userId: org.otherCustomer }, ['otherCustomersRoom']],
+      [{ userId: org.customer, label: 'vip', isActive: true }, ['room']],
+      [{ productName: 'ELSEWHERE', status: 'open' }, ['elsewhere']],
+    ] as const
+    for (const [filter, wanted] of ofTeam) {
+      expect(await found(filter, tokens.support), JSON.stringify(filter)).toEqual(wanted)
+    }
+    expect(await found({ label: 'vip' }, tokens.customer)).toEqual(['room'])
+    expect(await found({ userId: org.otherCustomer }, tokens.customer)).toEqual([])
+    expect(await found({ status: 'open' }, tokens.supportElsewhere)).toEqual(['elsewhere'])
+    expect(await found({ label: 'vip' }, tokens.supportElsewhere)).toEqual([])
+  })
+
+  test('gives no page around a room that it does not list', async () => {
+    const { room, elsewhere, tokens } = org
+    const around = (around: string, filter: object, by = tokens.support) =>
+      as(app, by).listRooms({ orgId: org.id, around, ...filter })
+    expect((await around(room, { label: 'vip' })).items).toMatchObject([{ id: room }, {}])
+    const outside = { code: 'BAD_REQUEST', errors: { around: [expect.any(String)] } }
+    await expect(around(elsewhere, { label: 'vip' })).rejects.toMatchObject(outside)
+    await expect(around(room, { status: 'resolved' })).rejects.toMatchObject(outside)
+    await expect(around(room, {}, tokens.supportElsewhere)).rejects.toMatchObject(outside)
+  })
+})

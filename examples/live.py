@@ -1,0 +1,66 @@
+"""Follows the events of an organisation's rooms, and goes on where it was after a cut. Python 3.8 or newer, standard
+library only.
+
+Start the server (npm start), then: python3 examples/live.py [url]
+"""
+
+import json
+import os
+import random
+import sys
+import time
+import urllib.error
+import urllib.request
+
+default = os.environ.get("DOWELL_CHAT_URL", "http://127.0.0.1:3000")
+url = (sys.argv[1] if len(sys.argv) > 1 else default).rstrip("/")
+
+
+def frames(response):
+    """The events of a stream of server-sent events, as pairs of id and data."""
+    event_id, data = None, []
+    for line in response:
+        name, _, value = line.decode().rstrip("\r\n").partition(": ")
+        if name == "id":
+            event_id = value
+        elif name == "data":
+            data.append(value)
+        elif name == "" and data:
+            yield event_id, json.loads("\n".join(data))
+            data = []
+
+
+def show(event):
+    if event["type"] == "reset":
+        print(f"(events are missing: {event['reason']})", flush=True)
+    elif event["type"] == "message.created":
+        message = event["message"]
+        print(f"{message['author']}: {message['messageData']}", flush=True)
+    elif event["type"].startswith("room."):
+        print(f"({event['type']}: {event['room']['userId']})", flush=True)
+
+
+# A program that is started again may keep this in a file, and miss nothing.
+last_event_id = None
+failures = 0
+while True:
+    request = urllib.request.Request(f"{url}/api/v3/events?orgId=DOWELL12345")
+    if last_event_id:
+        request.add_header("Last-Event-ID", last_event_id)
+    try:
+        # The server says something every 20 seconds, so 45 without a word mean that the connection is dead.
+        with urllib.request.urlopen(request, timeout=45) as response:
+            for event_id, event in frames(response):
+                if event["type"] == "ready":
+                    print("(live)", flush=True)
+                    failures = 0
+                show(event)
+                # Only now: an event counts as had when it was handled.
+                last_event_id = event_id or last_event_id
+    except urllib.error.HTTPError as error:
+        if error.code < 500 and error.code not in (408, 429):
+            sys.exit(f"{error.code} {error.read().decode()}")
+    except (OSError, ValueError) as error:
+        print(f"(no connection: {error})", file=sys.stderr, flush=True)
+    failures = min(failures + 1, 12)
+    time.sleep(random.uniform(max(0.25, 2 * (failures - 1)), min(0.5 + 2 * failures, 25)))

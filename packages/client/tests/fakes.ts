@@ -1,0 +1,322 @@
+import { Credential, type CredentialOptions } from '../src/credential.ts'
+import type { Browser } from '../src/live/browser.ts'
+import { createFeeds, type Feeds } from '../src/live/feeds.ts'
+import { Hub } from '../src/live/hub.ts'
+
+export const ORG = 'DOWELL12345'
+
+interface Logged {
+  readonly position: number
+  readonly roomId: string
+}
+
+interface Connection {
+  readonly url: URL
+  readonly authorization: string | null
+  /** Sends bytes. */
+  write(text: string): void
+  /** Ends the answer; with an error the connection breaks. */
+  cut(error?: Error): void
+}
+
+const time = '2026-01-02T03:04:05.678Z'
+
+/** The event streams of a server, with an event log in memory. */
+export class FakeServer {
+  head = 0
+  /** Positions up to here are forgotten. */
+  floor = 0
+  log: Logged[] = []
+  readonly connections = new Set<Connection>()
+  /** Every request so far. */
+  readonly requests: URL[] = []
+  /** What the next requests are answered with, in place of a stream. */
+  readonly refusals: (Response | Error)[] = []
+  /** Splits what is sent, so that no piece need be whole. */
+  split: (text: string) => string[] = (text) => [text]
+
+  append(roomId: string): void {
+    const event = { position: ++this.head, roomId }
+    this.log.push(event)
+    for (const connection of this.connections) {
+      if (isFor(connection.url, roomId)) connection.write(toData(event))
+    }
+  }
+
+  /** Sends the newest events a second time. */
+  repeat(): void {
+    for (const { url, write } of this.connections) {
+      for (const event of this.log.slice(-3)) if (isFor(url, event.roomId)) write(toData(event))
+    }
+  }
+
+  /** Forgets what happened so far. */
+  prune(): void {
+    this.floor = this.head
+  }
+
+  cutAll(error?: Error): void {
+    for (const connection of this.connections) connection.cut(error)
+  }
+
+  tellAll(text: string): void {
+    for (const connection of this.connections) connection.write(text)
+  }
+
+  readonly fetch: typeof fetch = async (input, init = {}) => {
+    const url = new URL(String(input))
+    const { signal } = init
+    signal?.throwIfAborted()
+    this.requests.push(url)
+    const refusal = this.refusals.shift()
+    if (refusal instanceof Error) throw refusal
+    if (refusal) return refusal
+    const encoder = new TextEncoder()
+    let controller!: ReadableStreamDefaultController<Uint8Array>
+    const body = new ReadableStream<Uint8Array>({
+      start: (given) => {
+        controller = given
+      },
+      cancel: () => void this.connections.delete(connection),
+    })
+    const connection: Connection = {
+      url,
+      authorization: new Headers(init.headers).get('Authorization'),
+      write: (text) => {
+        for (const piece of this.split(text)) controller.enqueue(encoder.encode(piece))
+      },
+      cut: (error) => {
+        if (!this.connections.delete(connection)) return
+        if (error) controller.error(error)
+        else controller.close()
+      },
+    }
+    this.connections.add(connection)
+    signal?.addEventListener('abort', () => connection.cut(signal.reason))
+    this.#open(connection)
+    return new Response(body, { headers: { 'Content-Type': 'text/event-stream' } })
+  }
+
+  #open({ url, write }: Connection): void {
+    const after = url.searchParams.get('after')
+    if (after !== null) {
+      const position = Number(after.slice(1))
+      const reason =
+        position > this.head ? 'unknown' : position < this.floor ? 'too_old' : undefined
+      if (reason) write(data({ type: 'reset', reason, ...this.place() }))
+      else {
+        for (const event of this.log) {
+          if (event.position > position && isFor(url, event.roomId)) write(toData(event))
+        }
+      }
+    }
+    write(data({ type: 'ready', ...this.place() }))
+  }
+
+  place(): { position: number; cursor: string } {
+    return { position: this.head, cursor: `c${this.head}` }
+  }
+}
+
+function isFor(url: URL, roomId: string): boolean {
+  const rooms = url.searchParams.get('roomIds')?.split(',')
+  return rooms === undefined || rooms.includes(roomId)
+}
+
+function toData({ position, roomId }: Logged): string {
+  const message = { roomId, seq: position, createdAt: time, editedAt: null }
+  const place = { position, cursor: `c${position}` }
+  return data({ type: 'message.created', ...place, orgId: ORG, roomId, createdAt: time, message })
+}
+
+/** An answer without success, as the server makes it. */
+export function refusal(status: number, code: string, headers: Record<string, string> = {}) {
+  const body = JSON.stringify({ code, message: 'No', requestId: 'request-1' })
+  return new Response(body, { status, headers })
+}
+
+export function data(event: object): string {
+  return `data: ${JSON.stringify(event)}\n\n`
+}
+
+/** A user token, as far as a client looks at it. */
+export function tokenOf(sub: string, rest: object = {}): string {
+  const payload = JSON.stringify({ org: ORG, sub, side: false, ...rest })
+  return `header.${Buffer.from(payload).toString('base64url')}.signature`
+}
+
+/** A client of the fake server: its feeds, without the calls. */
+export function createFakeChat(
+  server: FakeServer,
+  { browser, ...options }: CredentialOptions & { browser?: Browser } = {},
+): Feeds & { snapshots: number } {
+  const credential = new Credential({
+    fetch: server.fetch,
+    token: () => tokenOf('ABCD12345'),
+    ...options,
+  })
+  const hub = new Hub('http://chat.test', credential, browser)
+  const chat = {
+    snapshots: 0,
+    ...createFeeds(hub, {
+      // As much of a snapshot as the feeds look at.
+      getRoomSnapshot: async ({ roomId }: { roomId: string }) => {
+        chat.snapshots++
+        await credential.identify()
+        const snapshot = { room: { id: roomId, orgId: ORG }, ...server.place() }
+        // It is as old as this when it arrives.
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        return snapshot as never
+      },
+      getRoomById: async () => {
+        await credential.identify()
+        return { orgId: ORG } as never
+      },
+    }),
+  }
+  return chat
+}
+
+/** A browser of which each tab can be killed. */
+export class FakeBrowser {
+  readonly #channels = new Set<FakeChannel>()
+  readonly #waiting: { name: string; tab: FakeTab; start: () => void }[] = []
+  readonly #held = new Map<string, FakeTab>()
+
+  openTab(server: FakeServer): FakeTab {
+    return new FakeTab(this, server)
+  }
+
+  openChannel(tab: FakeTab, name: string): FakeChannel {
+    const channel = new FakeChannel(tab, name, (from, message) => {
+      const text = structuredClone(message)
+      setTimeout(() => {
+        for (const other of this.#channels) {
+          if (other !== from && other.name === name) other.receive(text)
+        }
+      })
+    })
+    this.#channels.add(channel)
+    return channel
+  }
+
+  request<T>(
+    tab: FakeTab,
+    name: string,
+    { signal }: { signal: AbortSignal },
+    hold: () => T,
+  ): Promise<Awaited<T>> {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted()
+      const entry = {
+        name,
+        tab,
+        start: () => {
+          this.#held.set(name, tab)
+          const held = Promise.resolve(hold())
+          held.then(resolve, reject).finally(() => this.#release(name, tab))
+        },
+      }
+      // What a dead tab asks for is never heard.
+      if (tab.isDead) return
+      this.#waiting.push(entry)
+      signal.addEventListener('abort', () => {
+        const index = this.#waiting.indexOf(entry)
+        if (index < 0) return
+        this.#waiting.splice(index, 1)
+        reject(signal.reason)
+      })
+      setTimeout(() => this.#grant())
+    })
+  }
+
+  /** As when its process crashes: nothing of it runs any more, and the browser gives its locks back. */
+  forget(tab: FakeTab): void {
+    for (let i = this.#waiting.length - 1; i >= 0; i--) {
+      if (this.#waiting[i]?.tab === tab) this.#waiting.splice(i, 1)
+    }
+    for (const [name, holder] of this.#held) if (holder === tab) this.#release(name, tab)
+  }
+
+  #release(name: string, tab: FakeTab): void {
+    if (this.#held.get(name) === tab) this.#held.delete(name)
+    setTimeout(() => this.#grant())
+  }
+
+  #grant(): void {
+    for (const entry of [...this.#waiting]) {
+      if (this.#held.has(entry.name) || !this.#waiting.includes(entry)) continue
+      this.#waiting.splice(this.#waiting.indexOf(entry), 1)
+      entry.start()
+    }
+  }
+}
+
+/** One tab: what it opens dies with it. */
+export class FakeTab implements Browser {
+  readonly #browser: FakeBrowser
+  readonly server: FakeServer
+  /** Gets no messages of other tabs. */
+  isDeaf = false
+  isHidden = false
+  /** Hears and says nothing, as when the system has stopped it. */
+  isAsleep = false
+  readonly #dying = new AbortController()
+  readonly locks: Browser['locks']
+
+  constructor(browser: FakeBrowser, server: FakeServer) {
+    this.#browser = browser
+    this.server = server
+    this.locks = { request: (name, options, hold) => browser.request(this, name, options, hold) }
+  }
+
+  get isDead(): boolean {
+    return this.#dying.signal.aborted
+  }
+
+  readonly fetch: typeof fetch = (input, init = {}) =>
+    this.server.fetch(input, {
+      ...init,
+      signal: AbortSignal.any([this.#dying.signal, ...(init.signal ? [init.signal] : [])]),
+    })
+
+  openChannel(name: string): FakeChannel {
+    return this.#browser.openChannel(this, name)
+  }
+
+  isVisible(): boolean {
+    return !this.isHidden
+  }
+
+  kill(): void {
+    this.#dying.abort()
+    this.#browser.forget(this)
+  }
+}
+
+class FakeChannel {
+  readonly name: string
+  readonly #tab: FakeTab
+  readonly #send: (from: FakeChannel, message: unknown) => void
+  #isClosed = false
+  onmessage: ((message: { data: unknown }) => void) | null = null
+
+  constructor(tab: FakeTab, name: string, send: (from: FakeChannel, message: unknown) => void) {
+    this.#tab = tab
+    this.name = name
+    this.#send = send
+  }
+
+  postMessage(message: unknown): void {
+    if (!this.#isClosed && !this.#tab.isDead && !this.#tab.isAsleep) this.#send(this, message)
+  }
+
+  receive(data: unknown): void {
+    const { isDead, isAsleep, isDeaf } = this.#tab
+    if (!this.#isClosed && !isDead && !isAsleep && !isDeaf) this.onmessage?.({ data })
+  }
+
+  close(): void {
+    this.#isClosed = true
+  }
+}

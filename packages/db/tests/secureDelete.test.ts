@@ -1,0 +1,57 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { expect, test } from 'vitest'
+import {
+  advanceRoom,
+  clearMessage,
+  describeRoom,
+  editMessage,
+  insertMessage,
+  insertRoom,
+  nextPosition,
+} from '../src/index.ts'
+import { createTestDb } from '../src/testing.ts'
+import { idOf, messageRow, roomRow } from './support.ts'
+
+test('what was deleted or edited away is in the file no more', async () => {
+  await using db = await createTestDb()
+  const orgId = 'A'
+  const roomId = idOf(1)
+  await db.write(async (tx) => {
+    const position = await nextPosition(tx, 'last_room_position', { orgId, now: 1 })
+    await insertRoom(tx, roomRow({ id: roomId, org_id: orgId, position }))
+  })
+  // A few words, most of a page, and what needs pages of its own.
+  const texts = [2, 200, 1000].flatMap((times) =>
+    ['kept', 'deleted', 'edited'].map((fate) => ({
+      fate,
+      text: `<${fate} ${times}>`.repeat(times),
+    })),
+  )
+  for (const { text } of texts) {
+    await db.write(async (tx) => {
+      const room = await advanceRoom(tx, { orgId, roomId, lastMessage: text, side: false, now: 1 })
+      const seq = room?.last_seq as number
+      const row = messageRow({ org_id: orgId, room_id: roomId, seq, id: idOf(seq) })
+      await insertMessage(tx, { ...row, message_data: text })
+    })
+  }
+  const details = { orgId, roomId, status: 'open', assignee: null, labels: '[]', now: 2 } as const
+  const describe = (subject: string, custom: string) =>
+    db.write((tx) => describeRoom(tx, { ...details, subject, custom }))
+  await describe('<deleted 3>', JSON.stringify({ a: '<deleted 4>'.repeat(300) }))
+  await describe('<kept 3>', '{}')
+  for (const [index, { fate }] of texts.entries()) {
+    const message = { orgId, roomId, seq: index + 1, now: 2 }
+    if (fate === 'deleted') await db.write((tx) => clearMessage(tx, message))
+    if (fate === 'edited') {
+      await db.write((tx) => editMessage(tx, { ...message, messageData: 'new' }))
+    }
+  }
+
+  await db.close()
+  expect(readdirSync(dirname(db.location))).toEqual([basename(db.location)])
+  const file = readFileSync(db.location, 'latin1')
+  const found = new Set(file.match(/<(?:kept|deleted|edited) \d+>/g))
+  expect(found).toEqual(new Set(['<kept 2>', '<kept 200>', '<kept 1000>', '<kept 3>']))
+})
