@@ -114,6 +114,7 @@ export class Channel implements Peers {
         this.#attempted.resolve()
         await line.lost
         this.#line = undefined
+        await this.#sending
         this.#waiting = []
         this.#pieces.clear()
       }
