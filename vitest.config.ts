@@ -36,10 +36,12 @@ const once = {
     'packages/db/tests/events.test.ts',
     'packages/db/tests/migrations.test.ts',
     'packages/db/tests/open.test.ts',
+    'packages/db/tests/secureDelete.test.ts',
     'packages/db/tests/transaction.test.ts',
     'apps/server/tests/lifecycle.test.ts',
     // They break or read the file behind the server's back.
     'apps/server/tests/audit.test.ts',
+    'apps/server/tests/chaos.test.ts',
     'apps/server/tests/log.test.ts',
     'apps/server/tests/secrets.test.ts',
     'apps/server/tests/tenancy.test.ts',

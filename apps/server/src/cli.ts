@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { createCaller, type Deps, rights, rotateSigningKeys, toPublicError } from '@dowell-chat/api'
-import { DatabaseError } from '@dowell-chat/db'
+import { type CopyProgress, copyDatabase, DatabaseError } from '@dowell-chat/db'
+import cliProgress from 'cli-progress'
 import pino from 'pino'
 import { createDeps } from './app.ts'
 import { ConfigError, readConfig } from './config.ts'
@@ -15,12 +16,16 @@ const HELP = `Dowell Chat, at the command line. Works on the database that DATAB
       revokes a key, and the user tokens that it asked for
   npm run cli -- signing-keys rotate
       signs user tokens with a new key; tokens that are out live on
+  npm run cli -- copy --from URL --to URL
+      copies one database into another, empty one, whatever DATABASE_URL says: sqlite:./data/dowell-chat.db or
+      postgres://chat:password@db.example.com/chat, on either side. Stop the servers first. Compares everything at
+      the end; run again after an interruption, it goes on where it was
 `
 
 /** A command that was typed wrongly. */
 class UsageError extends Error {}
 
-type Options = Record<'org' | 'right' | 'name' | 'id', string | undefined>
+type Options = Record<'org' | 'right' | 'name' | 'id' | 'from' | 'to', string | undefined>
 
 type Caller = ReturnType<typeof callerOf>
 
@@ -34,19 +39,36 @@ function callerOf(deps: Deps) {
   })
 }
 
-type Command = (call: Caller, options: Options, deps: Deps) => Promise<string>
+/** @returns what to print */
+type Command = (options: Options) => Promise<string>
+
+/** A command that works on the database that DATABASE_URL names. */
+function onDatabase(
+  command: (call: Caller, options: Options, deps: Deps) => Promise<string>,
+): Command {
+  return async (options) => {
+    const deps = createDeps(readConfig(process.env), pino({ level: 'silent' }))
+    try {
+      await deps.db.migrateToLatest()
+      return await command(callerOf(deps), options, deps)
+    } finally {
+      deps.live.close()
+      await deps.db.close()
+    }
+  }
+}
 
 const commands: Record<string, Command> = {
-  async 'keys create'(call, { org, right, name }) {
+  'keys create': onDatabase(async (call, { org, right, name }) => {
     const { secret } = await call.createApiKey({
       orgId: required(org, '--org'),
       right: required(right, '--right') as (typeof rights)[number],
       ...(name === undefined ? {} : { name }),
     })
     return `${secret}\n`
-  },
+  }),
 
-  async 'keys list'(call, { org }) {
+  'keys list': onDatabase(async (call, { org }) => {
     const lines: string[] = []
     let before: string | undefined
     for (;;) {
@@ -55,16 +77,59 @@ const commands: Record<string, Command> = {
       if (!page.hasBefore) return lines.join('')
       before = page.before
     }
-  },
+  }),
 
-  async 'keys revoke'(call, { id }) {
+  'keys revoke': onDatabase(async (call, { id }) => {
     const key = await call.revokeApiKey({ keyId: required(id, '--id') })
     return `${key.id} is revoked\n`
-  },
+  }),
 
-  async 'signing-keys rotate'(_call, _options, deps) {
-    return `${await rotateSigningKeys(deps)} signs from now on\n`
+  'signing-keys rotate': onDatabase(
+    async (_call, _options, deps) => `${await rotateSigningKeys(deps)} signs from now on\n`,
+  ),
+
+  async copy({ from, to }) {
+    const bar = createProgressBar()
+    try {
+      const tables = await copyDatabase({
+        from: required(from, '--from'),
+        to: required(to, '--to'),
+        onProgress: bar.show,
+      })
+      const lines = tables.map(
+        ({ table, rows, sha256 }) => `${table.padEnd(14)}  ${`${rows}`.padStart(12)}  ${sha256}\n`,
+      )
+      return `Copied, and the same on both sides: table, rows, SHA-256\n${lines.join('')}`
+    } finally {
+      bar.stop()
+    }
   },
+}
+
+/** Tells on stderr how far a copy is: a bar, or a line now and then where stderr is no terminal. */
+function createProgressBar() {
+  const bar = new cliProgress.SingleBar({
+    format: '{step} [{bar}] {percentage}%  {value} of {total} rows  {eta_formatted} left  {table}',
+    barsize: 30,
+    // A process that is killed could not set the terminal back.
+    linewrap: true,
+    noTTYOutput: true,
+    notTTYSchedule: 5_000,
+    emptyOnZero: true,
+  })
+  let step: string | undefined
+  return {
+    show({ done, total, ...words }: CopyProgress) {
+      if (words.step === step) {
+        bar.update(done, words)
+        return
+      }
+      bar.stop()
+      bar.start(total, done, words)
+      step = words.step
+    },
+    stop: () => bar.stop(),
+  }
 }
 
 function describeKey(key: Awaited<ReturnType<Caller['revokeApiKey']>>): string {
@@ -88,15 +153,7 @@ async function main(): Promise<void> {
   }
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) throw new UsageError(`there is no command "${name}"`)
-  const config = readConfig(process.env)
-  const deps = createDeps(config, pino({ level: 'silent' }))
-  try {
-    await deps.db.migrateToLatest()
-    process.stdout.write(await command(callerOf(deps), values as Options, deps))
-  } finally {
-    deps.live.close()
-    await deps.db.close()
-  }
+  process.stdout.write(await command(values as Options))
 }
 
 function parse() {
@@ -108,6 +165,8 @@ function parse() {
         right: { type: 'string' },
         name: { type: 'string' },
         id: { type: 'string' },
+        from: { type: 'string' },
+        to: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
     })

@@ -24,7 +24,7 @@ import {
 } from '@dowell-chat/db'
 import { CompactEncrypt, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type EventReader, outcomeOfStream, streamWays, type Told } from './eventReader.ts'
+import { EventReader, outcomeOfStream, streamWays, type Told } from './eventReader.ts'
 import type { SentHeaders } from './http.ts'
 import {
   as,
@@ -447,7 +447,11 @@ test.each(streamWays)(
       }
       replayed[title] = roomsIn(events)
     }
+    const path = `/api/v3/events?orgId=${NAME}`
+    const witness = await EventReader.open(own, path, bearer(keys.admin.secret))
     await write()
+    // All streams of an organisation are given an event in one go.
+    while ((await witness.next()).roomId !== rooms.at(-1));
     await own.close()
     const heard: Record<string, string[]> = {}
     for (const [title, reader] of readers) heard[title] = roomsIn(await reader.rest())

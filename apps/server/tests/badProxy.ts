@@ -31,7 +31,8 @@ export async function createBadProxy(port: number): Promise<BadProxy> {
   function pass(from: Socket, to: Socket): void {
     from.on('data', (part) => {
       if (happens('cut', 60)) {
-        // In the middle of what it has to say, mostly.
+        // In the middle of what it has to say, mostly; and nothing after that, which TCP would never do.
+        from.removeAllListeners('data').pause()
         to.write(part.subarray(0, Math.floor(Math.random() * part.length)), () => {
           from.destroy()
           to.destroy()

@@ -1,4 +1,5 @@
 import Sqlite from 'better-sqlite3'
+import pg from 'pg'
 import type { TestApp } from './support.ts'
 
 /** A connection of the test's own to a server's database, past all of the server's code. */
@@ -8,6 +9,39 @@ export function openDirectly(app: Pick<TestApp, 'databaseUrl'>): Sqlite.Database
 }
 
 export type Rows = Record<string, unknown>[]
+
+/** Runs a statement past all of the server's code, on either database; a `?` stands for a parameter. */
+export async function ask(
+  app: Pick<TestApp, 'databaseUrl'>,
+  sql: string,
+  ...parameters: (string | number)[]
+): Promise<Rows> {
+  if (app.databaseUrl.startsWith('sqlite:')) {
+    using connection = openDirectly(app)
+    const statement = connection.prepare(sql)
+    if (statement.reader) return statement.all(...parameters) as Rows
+    statement.run(...parameters)
+    return []
+  }
+  const client = new pg.Client({ connectionString: app.databaseUrl, types: numbers })
+  await client.connect()
+  try {
+    let number = 0
+    const { rows } = await client.query<Rows[number]>(
+      sql.replaceAll('?', () => `$${++number}`),
+      parameters,
+    )
+    return rows
+  } finally {
+    await client.end()
+  }
+}
+
+/** Counts and times as numbers, as SQLite has them. */
+const numbers = {
+  getTypeParser: (oid: number, format?: 'text') =>
+    oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format),
+} as pg.CustomTypesConfig
 
 /** Every row of every table. */
 export function dump(database: Sqlite.Database): Record<string, Rows> {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openDirectly } from './database.ts'
+import { ask } from './database.ts'
 import { as, createOrganisation, type Organisation, unlimited } from './identities.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 
@@ -35,12 +35,14 @@ async function write(roomId: string, ...texts: string[]): Promise<string[]> {
 }
 
 /** Everything in the database that a change of a message can change. */
-function stateOf(roomId: string) {
-  using database = openDirectly(app)
-  const all = (sql: string) => database.prepare(sql).all(roomId)
-  const [room] = all('select * from rooms where id = ?') as { version: number }[]
-  const events = all('select type, message_seq from events where room_id = ? order by position')
-  const audit = database.prepare('select count(*) as count from audit_events').get()
+async function stateOf(roomId: string) {
+  const [room] = await ask(app, 'select * from rooms where id = ?', roomId)
+  const events = await ask(
+    app,
+    'select type, message_seq from events where room_id = ? order by position',
+    roomId,
+  )
+  const audit = await ask(app, 'select count(*) as count from audit_events')
   return { room, events: events as { type: string; message_seq: number | null }[], audit }
 }
 
@@ -71,13 +73,13 @@ describe.each(Object.entries(wires))('over %s', (_, { edit, remove }) => {
     const roomId = await openRoom()
     const [first = '', second = ''] = await write(roomId, 'first', 'second')
     const [, before] = (await admin().getMessages({ roomId })).items
-    const earlier = stateOf(roomId)
+    const earlier = await stateOf(roomId)
 
     now += 1_000
     const edited = await edit(roomId, second, 'second, edited')
     expect(edited).toEqual({ ...before, messageData: 'second, edited', editedAt: new Date(now) })
     expect((await admin().getMessages({ roomId })).items[1]).toEqual(edited)
-    const later = stateOf(roomId)
+    const later = await stateOf(roomId)
     expect(later.room).toMatchObject({ last_message: 'second, edited', updated_at: now })
     expect(later.room?.version).toBeGreaterThan(earlier.room?.version as number)
     expect(later.events).toEqual([...earlier.events, { type: 'message.updated', message_seq: 2 }])
@@ -85,7 +87,7 @@ describe.each(Object.entries(wires))('over %s', (_, { edit, remove }) => {
     // An older one is not what the room shows.
     await edit(roomId, first, 'first, edited')
     expect(await admin().getRoomById({ roomId })).toMatchObject({ messageData: 'second, edited' })
-    expect(stateOf(roomId).room?.version).toBeGreaterThan(later.room?.version as number)
+    expect((await stateOf(roomId)).room?.version).toBeGreaterThan(later.room?.version as number)
   })
 
   test('a deletion leaves the place and takes the text', async () => {
@@ -101,7 +103,10 @@ describe.each(Object.entries(wires))('over %s', (_, { edit, remove }) => {
       messageData: 'second',
       updatedAt: new Date(now),
     })
-    expect(stateOf(roomId).events.at(-1)).toEqual({ type: 'message.deleted', message_seq: 3 })
+    expect((await stateOf(roomId)).events.at(-1)).toEqual({
+      type: 'message.deleted',
+      message_seq: 3,
+    })
     await remove(roomId, first)
     expect(await admin().getRoomById({ roomId })).toMatchObject({ messageData: 'second' })
     await remove(roomId, second)
@@ -120,11 +125,11 @@ describe.each(Object.entries(wires))('over %s', (_, { edit, remove }) => {
     const [kept = '', lost = ''] = await write(roomId, 'kept', 'lost')
     const deleted = await remove(roomId, lost)
     const edited = await edit(roomId, kept, 'edited')
-    const before = stateOf(roomId)
+    const before = await stateOf(roomId)
     now += 1_000
     expect(await edit(roomId, kept, 'edited')).toEqual(edited)
     expect(await remove(roomId, lost)).toEqual(deleted)
-    expect(stateOf(roomId)).toEqual(before)
+    expect(await stateOf(roomId)).toEqual(before)
   })
 })
 
@@ -263,7 +268,7 @@ test('edits, deletions and sends at once leave the room showing the newest that 
   for (let round = 0; round < 5; round++) {
     const roomId = await openRoom()
     const ids = await write(roomId, ...Array.from({ length: 12 }, (_, n) => `message ${n}`))
-    const before = stateOf(roomId)
+    const before = await stateOf(roomId)
     const results = await Promise.allSettled(
       ids.flatMap((messageId, n) => [
         ...(n % 3 === round % 3 ? [admin().deleteMessage({ roomId, messageId })] : []),
@@ -281,14 +286,16 @@ test('edits, deletions and sends at once leave the room showing the newest that 
     const newest = items.findLast(({ isActive }) => isActive)
     expect((await admin().getRoomById({ roomId })).messageData).toBe(newest?.messageData)
 
-    const told = stateOf(roomId).events.slice(before.events.length)
+    const told = (await stateOf(roomId)).events.slice(before.events.length)
     const ofType = (type: string) =>
       told.filter((event) => event.type === type).map((event) => event.message_seq)
     const deleted = items.filter(({ isActive }) => !isActive).map(({ seq }) => seq)
     expect(ofType('message.deleted').toSorted((a, b) => Number(a) - Number(b))).toEqual(deleted)
     const edited = items.filter(({ editedAt }) => editedAt !== null).map(({ seq }) => seq)
     expect(ofType('message.updated').toSorted((a, b) => Number(a) - Number(b))).toEqual(edited)
-    const versions = [before.room, stateOf(roomId).room].map((room) => room?.version as number)
+    const versions = [before.room, (await stateOf(roomId)).room].map(
+      (room) => room?.version as number,
+    )
     expect(versions[1]).toBe((versions[0] as number) + told.length)
   }
 })

@@ -2,7 +2,7 @@ import type { Inputs } from '@dowell-chat/api'
 import type { DowellChat } from '@dowell-chat/client'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { openDirectly } from './database.ts'
+import { ask } from './database.ts'
 import { send } from './http.ts'
 import { as, bearer, createOrganisation, type Organisation, unlimited } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
@@ -47,12 +47,10 @@ async function talk(letters: string): Promise<void> {
   }
 }
 
-function deleteDirectly(...seqs: number[]): void {
-  using database = openDirectly(app)
-  const deleting = database.prepare(
-    'update messages set is_active = 0 where room_id = ? and seq = ?',
-  )
-  for (const seq of seqs) deleting.run(roomId, seq)
+async function deleteDirectly(...seqs: number[]): Promise<void> {
+  for (const seq of seqs) {
+    await ask(app, 'update messages set is_active = 0 where room_id = ? and seq = ?', roomId, seq)
+  }
 }
 
 /** Where the room's markers were moved to, as the event log tells it. */
@@ -191,7 +189,7 @@ describe('who reads', () => {
 describe('unread messages', () => {
   test('are those of the other side after the marker, deleted ones left out', async () => {
     await talk('sscsscc')
-    deleteDirectly(2, 5, 6)
+    await deleteDirectly(2, 5, 6)
     await customer.markRead({ roomId, seq: 3 })
     const unreadOf = async (chat: DowellChat, named: Named = {}) => {
       const { items } = await chat.listRooms({ orgId: org.id, limit: 200, ...named })
@@ -301,13 +299,12 @@ describe('a snapshot', () => {
     for (let i = 0; i < 102; i++) {
       await key.markRead({ roomId, seq: 1, readerId: `reader ${i}`, readerSide: true })
     }
-    using database = openDirectly(app)
     // One millisecond each, whatever the clock said.
-    database
-      .prepare(
-        'update read_markers set updated_at = cast(substr(user_id, 8) as integer) where room_id = ? and side = 1',
-      )
-      .run(roomId)
+    await ask(
+      app,
+      'update read_markers set updated_at = cast(substr(user_id, 8) as integer) where room_id = ? and side = 1',
+      roomId,
+    )
     const { markers } = await support.getRoomSnapshot({ roomId })
     expect(markers.map(({ userId }) => userId)).toEqual([
       org.customer,

@@ -1,7 +1,7 @@
 import type { Inputs } from '@dowell-chat/client'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openDirectly } from './database.ts'
+import { ask } from './database.ts'
 import { sendJson } from './http.ts'
 import { as, createOrganisation, type Organisation, unlimited } from './identities.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
@@ -28,12 +28,11 @@ afterAll(async () => {
 
 const support = () => as(app, org.tokens.support)
 
-function stateOf(of: TestApp, id: string) {
-  using database = openDirectly(of)
-  const all = (sql: string) => database.prepare(sql).all(id) as Record<string, unknown>[]
-  const [room] = all('select * from rooms where id = ?')
-  const labels = all('select * from room_labels where room_id = ? order by label')
-  return { room, labels, events: all('select * from events where room_id = ? order by position') }
+async function stateOf(of: TestApp, id: string) {
+  const [room] = await ask(of, 'select * from rooms where id = ?', id)
+  const labels = await ask(of, 'select * from room_labels where room_id = ? order by label', id)
+  const events = await ask(of, 'select * from events where room_id = ? order by position', id)
+  return { room, labels, events }
 }
 
 describe('updateRoom', () => {
@@ -65,16 +64,16 @@ describe('updateRoom', () => {
   test('tells each change as an event, and what is so already not at all', async () => {
     const { elsewhere: roomId } = org
     const details = { subject: 'again', labels: ['b', 'a'], custom: { a: [1] } }
-    const earlier = stateOf(app, roomId)
+    const earlier = await stateOf(app, roomId)
     const described = await support().updateRoom({ roomId, ...details })
-    const before = stateOf(app, roomId)
+    const before = await stateOf(app, roomId)
     expect(before.events.slice(earlier.events.length)).toMatchObject([{ type: 'room.updated' }])
     expect(before.room?.version).toBe(Number(earlier.room?.version) + 1)
     now += 1_000
     for (const same of [details, {}, { subject: 'again' }, { custom: { a: [1] } }]) {
       expect(await support().updateRoom({ roomId, ...same })).toEqual(described)
     }
-    expect(stateOf(app, roomId)).toEqual(before)
+    expect(await stateOf(app, roomId)).toEqual(before)
   })
 
   test('is possible in a deleted room, which may have to be tidied up', async () => {
@@ -86,13 +85,13 @@ describe('updateRoom', () => {
 
   test('many at once leave the labels in step', async () => {
     const { elsewhere: roomId } = org
-    const before = stateOf(app, roomId)
+    const before = await stateOf(app, roomId)
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, n) =>
         support().updateRoom({ roomId, labels: [`label ${n}`, `label ${n % 3}!`] }),
       ),
     )
-    const { room, labels, events } = stateOf(app, roomId)
+    const { room, labels, events } = await stateOf(app, roomId)
     expect(labels.map(({ label }) => label)).toEqual(JSON.parse(String(room?.labels)).toSorted())
     expect(answers.map((answer) => answer.labels)).toContainEqual(JSON.parse(String(room?.labels)))
     expect(events.length).toBe(before.events.length + answers.length)
@@ -164,12 +163,12 @@ describe('the input of updateRoom', () => {
     ['custom', deep(21)],
     ['unknown', 1],
   ])('%s is refused: %j', async ([field, value]) => {
-    const before = stateOf(open, roomId)
+    const before = await stateOf(open, roomId)
     const [name = ''] = field.split('.')
     const { rest, trpc } = await overBoth({ [name]: value })
     expect(rest).toEqual([400, { [field]: [expect.stringMatching(/^(must|is not)/)] }])
     expect(trpc).toEqual(rest)
-    expect(stateOf(open, roomId)).toEqual(before)
+    expect(await stateOf(open, roomId)).toEqual(before)
   })
 
   test.for([
@@ -217,12 +216,12 @@ describe('the input of updateRoom', () => {
       [{ a: [{}] }, { referentialEqualities: { 'custom.a.0': ['custom.a.99999999'] } }],
       [deep(18), { referentialEqualities: doubled }],
     ]
-    const before = stateOf(open, roomId)
+    const before = await stateOf(open, roomId)
     for (const [json, meta] of attempts) {
       const { status, text } = await custom(json, meta)
       expect(status, text).toBe(400)
     }
-    expect(stateOf(open, roomId)).toEqual(before)
+    expect(await stateOf(open, roomId)).toEqual(before)
   })
 
   test('any JSON object that fits comes back over both wires', async () => {

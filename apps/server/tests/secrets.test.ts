@@ -57,11 +57,15 @@ function note({ status, headers, text }: Reply, showsSecret = false): void {
   if (!showsSecret || status >= 400) told.push(text)
 }
 
+/** What shows a credential, once, in its answer. */
+function shows(name: string): boolean {
+  return /^create(ApiKey|UserToken|StreamToken)$/.test(name)
+}
+
 async function noteFailures(headers: SentHeaders): Promise<void> {
   for (const way of ways) {
     const input = fixtures[way.procedure].input(org, { side: true, author: org.supporter })
-    const shows = way.procedure === 'createApiKey' || way.procedure === 'createUserToken'
-    note(await way.call(app, { ...input }, headers), shows)
+    note(await way.call(app, { ...input }, headers), shows(way.procedure))
   }
 }
 
@@ -73,7 +77,11 @@ beforeAll(async () => {
   const valid = [...rights.map((right) => org.keys[right].secret), ...Object.values(org.tokens)]
 
   // New ones over every surface that makes them.
-  for (const way of [...waysOf('createApiKey'), ...waysOf('createUserToken')]) {
+  for (const way of [
+    ...waysOf('createApiKey'),
+    ...waysOf('createUserToken'),
+    ...waysOf('createStreamToken'),
+  ]) {
     const { input } = fixtures[way.procedure]
     const voice = { side: true, author: 'a' }
     const reply = await way.call(app, input(org, voice) as never, bearer(org.keys.admin.secret))
@@ -87,7 +95,6 @@ beforeAll(async () => {
     return keep(`invalid ${index}`, credential.slice(0, end) + other + credential.slice(end + 1))
   })
 
-  const shows = (name: string) => name === 'createApiKey' || name === 'createUserToken'
   for (const way of ways) {
     const input = fixtures[way.procedure].input(org, { side: true, author: org.supporter })
     for (const credential of [...valid, ...invalid]) {

@@ -638,10 +638,16 @@ describe('at the command line', () => {
     await using app = await createTestApp(unlimited)
     const asked = await cli(app, 'keys', 'create', '--help')
     expect(asked).toMatchObject({ code: 0, stderr: '' })
-    const commands = [...asked.stdout.matchAll(/npm run cli -- ([a-z-]+ [a-z]+)/g)].map(
+    const commands = [...asked.stdout.matchAll(/npm run cli -- ([a-z-]+(?: [a-z]+)*)/g)].map(
       ([, it]) => it,
     )
-    expect(commands).toEqual(['keys create', 'keys list', 'keys revoke', 'signing-keys rotate'])
+    expect(commands).toEqual([
+      'keys create',
+      'keys list',
+      'keys revoke',
+      'signing-keys rotate',
+      'copy',
+    ])
   })
 })
 

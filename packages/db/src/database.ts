@@ -1,6 +1,6 @@
 import { Kysely, sql } from 'kysely'
 import { type DialectOptions, openDialect } from './dialect.ts'
-import { migrateDown, migrateToLatest } from './migrate.ts'
+import { checkSchema, migrateDown, migrateToLatest } from './migrate.ts'
 import { Channel, type Peers } from './peers.ts'
 import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
@@ -25,7 +25,17 @@ export interface Database {
   isUniqueViolation(error: unknown): boolean
   /** Resolves when the database answers a read. */
   ping(): Promise<void>
-  /** Brings the schema to the newest version, under a lock. @throws DatabaseError `newer-schema`, `busy`, `cannot-open` */
+  /** Runs `job` in a transaction that sees one state, while nobody else can write. @throws DatabaseError `busy` */
+  frozen<T>(job: (tx: Tx) => Promise<T>): Promise<T>
+  /** The same for the same database, by whatever URL it was opened, and for no other. @throws DatabaseError `cannot-open` */
+  identity(): Promise<string>
+  /** @throws DatabaseError `older-schema`, `newer-schema`, `unfinished-copy`, `cannot-open` */
+  checkSchema(): Promise<void>
+  /**
+   * Brings the schema to the newest version, under a lock.
+   *
+   * @throws DatabaseError `newer-schema`, `unfinished-copy`, `busy`, `cannot-open`
+   */
   migrateToLatest(): Promise<void>
   /** Takes the newest migration back, data included. */
   migrateDown(): Promise<void>
@@ -50,6 +60,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   const dialect = openDialect(options.url, {
     poolSize: options.poolSize ?? 10,
     statementTimeout: options.statementTimeout ?? 5_000,
+    mustExist: options.mustExist ?? false,
   })
   let snapshots = 0
   const reader = withShortWay(
@@ -97,11 +108,20 @@ export function openDatabase(options: DatabaseOptions): Database {
     async ping() {
       await sql`select 1`.execute(reader)
     },
+    frozen: (job) => queue.exclusive(migrator, dialect.beginFrozen, job),
+    async identity() {
+      await dialect.check()
+      return dialect.identity()
+    },
+    async checkSchema() {
+      await dialect.check()
+      await checkSchema(migrator)
+    },
     async migrateToLatest() {
       await dialect.check()
-      await queue.exclusive(migrator, migrateToLatest)
+      await queue.exclusive(migrator, dialect.beginMigration, migrateToLatest)
     },
-    migrateDown: () => queue.exclusive(migrator, migrateDown),
+    migrateDown: () => queue.exclusive(migrator, dialect.beginMigration, migrateDown),
     async close() {
       await queue.close()
       await channel?.close()

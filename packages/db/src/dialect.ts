@@ -10,6 +10,8 @@ export interface DialectOptions {
   readonly poolSize: number
   /** PostgreSQL: milliseconds that one statement may take. */
   readonly statementTimeout: number
+  /** SQLite: whether the file must be there already. */
+  readonly mustExist: boolean
 }
 
 /** @returns the rows, if the query has any */
@@ -35,6 +37,8 @@ export interface OpenedDialect {
   readonly beginWrite: string
   /** SQL that starts a transaction which no schema change of another process can meet. */
   readonly beginMigration: string
+  /** SQL that starts a transaction which sees one state of the tables, while nobody else can write to them. */
+  readonly beginFrozen: string
   /** SQL that lets no statement of this transaction wait long for a lock, since others may be waiting for its own. */
   readonly waitBriefly: string | undefined
   /** Whether a transaction could not begin because another process has the lock that it begins with. */
@@ -48,6 +52,8 @@ export interface OpenedDialect {
   readonly openLine: OpenLine | undefined
   /** Resolves when the database can be written. @throws DatabaseError `cannot-open` */
   check(): Promise<void>
+  /** The same for the same database, whatever it is called, and for no other. */
+  identity(): Promise<string>
   /** Closes all connections, used or not. May be called twice. */
   close(): Promise<void>
 }
@@ -65,7 +71,7 @@ export function openDialect(url: string, options: DialectOptions): OpenedDialect
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0]
   const opened =
     scheme === 'sqlite:' || scheme === 'file:'
-      ? openSqlite(url.slice(scheme.length))
+      ? openSqlite(url.slice(scheme.length), options)
       : scheme === 'postgres:' || scheme === 'postgresql:'
         ? openPostgres(url, options)
         : undefined

@@ -5,6 +5,14 @@ export type DatabaseErrorReason =
   | 'cannot-open'
   /** The database was made by a newer version of this software. */
   | 'newer-schema'
+  /** The database has not been brought to the newest version. */
+  | 'older-schema'
+  /** The database is to become the copy of another one, and is not yet. */
+  | 'unfinished-copy'
+  /** A copy cannot go from this database to that one. */
+  | 'cannot-copy'
+  /** What was copied is not what the source has. */
+  | 'copy-differs'
   /** Others held a lock, or a statement ran, for longer than we are ready to wait. */
   | 'busy'
   /** The server does not answer. A write that was being committed may have been stored, or not. */

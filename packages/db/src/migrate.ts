@@ -5,19 +5,36 @@ import { DatabaseError } from './errors.ts'
 import { migrations } from './migrations/index.ts'
 import { postgresSchema } from './postgresSchema.ts'
 import type { Tables } from './tables.ts'
+import { refuseUnfinishedCopy } from './unfinishedCopy.ts'
 
 const MIGRATION_TABLE = 'schema_migrations'
 
 /** Brings an open write transaction's schema to the newest version. Must hold the write lock. */
 export async function migrateToLatest(locked: Kysely<Tables>): Promise<void> {
-  await refuseNewerSchema(locked)
+  await appliedMigrations(locked)
+  await refuseUnfinishedCopy(locked)
   check(await migrator(locked).migrateToLatest())
 }
 
 /** Takes the newest migration back. Must hold the write lock. */
 export async function migrateDown(locked: Kysely<Tables>): Promise<void> {
-  await refuseNewerSchema(locked)
+  await appliedMigrations(locked)
   check(await migrator(locked).migrateDown())
+}
+
+/** Resolves when the schema is the newest and its data is whole. @throws DatabaseError */
+export async function checkSchema(db: Kysely<Tables>): Promise<void> {
+  const applied = await appliedMigrations(db)
+  await refuseUnfinishedCopy(db)
+  if (applied.length === 0) {
+    throw new DatabaseError('older-schema', 'this is no database of Dowell Chat')
+  }
+  if (applied.length < Object.keys(migrations).length) {
+    throw new DatabaseError(
+      'older-schema',
+      'the database was made by an older version of Dowell Chat; start the server of this version on it once',
+    )
+  }
 }
 
 function migrator(db: Kysely<Tables>): Migrator {
@@ -30,19 +47,21 @@ function migrator(db: Kysely<Tables>): Migrator {
 }
 
 /** Writing to a schema that we do not know could lose what the newer version keeps in it. */
-async function refuseNewerSchema(db: Kysely<Tables>): Promise<void> {
+async function appliedMigrations(db: Kysely<Tables>): Promise<string[]> {
   const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
-  if (!tables.some((table) => table.name === MIGRATION_TABLE)) return
+  if (!tables.some((table) => table.name === MIGRATION_TABLE)) return []
   const applied = await sql<{
     name: string
   }>`select name from ${sql.table(MIGRATION_TABLE)}`.execute(db)
-  const unknown = applied.rows.map((row) => row.name).filter((name) => !(name in migrations))
+  const names = applied.rows.map((row) => row.name).sort()
+  const unknown = names.filter((name) => !(name in migrations))
   if (unknown.length > 0) {
     throw new DatabaseError(
       'newer-schema',
-      `the database was made by a newer version of Dowell Chat (it has the migration ${unknown.sort().at(-1)}); run that version or a later one`,
+      `the database was made by a newer version of Dowell Chat (it has the migration ${unknown.at(-1)}); run that version or a later one`,
     )
   }
+  return names
 }
 
 function check(result: MigrationResultSet): void {

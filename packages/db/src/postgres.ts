@@ -9,6 +9,7 @@ import { type ConnectionOptions, parse, toClientConfig } from 'pg-connection-str
 import type { DialectOptions, OpenedDialect } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
 import type { Line } from './peers.ts'
+import { primaryKeys } from './tables.ts'
 
 /** How long a connection may take to come about, and a query to get one, in milliseconds. */
 const CONNECT_TIMEOUT = 2_000
@@ -30,6 +31,9 @@ const MIGRATION_WAIT = 10 * 60_000
 
 /** Where the processes on one database hear of each other. */
 const CHANNEL = 'dowell_chat'
+
+/** How long somebody who lets nobody else write waits for those who do, in milliseconds. */
+const FREEZE_WAIT = 5_000
 
 const URL_HELP =
   'DATABASE_URL must name a PostgreSQL server as postgres://chat:password@db.example.com:5432/chat'
@@ -64,6 +68,7 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     writers,
     beginWrite: 'begin',
     beginMigration: `begin; set local lock_timeout = ${MIGRATION_WAIT}; select pg_advisory_xact_lock(${MIGRATION_LOCK}); set local lock_timeout = 0`,
+    beginFrozen: `begin isolation level repeatable read; set local lock_timeout = ${FREEZE_WAIT}; lock table ${Object.keys(primaryKeys)} in share row exclusive mode`,
     waitBriefly: `set local lock_timeout = ${BRIEFLY}`,
     isBusy: isLockTimeout,
     isUniqueViolation: (error) => codeOf(error) === '23505',
@@ -82,6 +87,18 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
         }
       } catch (error) {
         throw cannotOpen(location, error)
+      }
+    },
+    async identity() {
+      const client = await pools.migrator.connect()
+      try {
+        const { rows } = await client.query(
+          'select system_identifier, oid from pg_control_system(), pg_database where datname = current_database()',
+          [],
+        )
+        return JSON.stringify(rows[0])
+      } finally {
+        client.release()
       }
     },
     async close() {

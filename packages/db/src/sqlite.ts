@@ -1,8 +1,8 @@
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import SqliteDriver from 'better-sqlite3'
 import { type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely'
-import type { OpenedDialect, RunNow } from './dialect.ts'
+import type { DialectOptions, OpenedDialect, RunNow } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
 
 const URL_HELP =
@@ -13,7 +13,7 @@ const URL_HELP =
  *
  * @throws DatabaseError `bad-url` or `cannot-open`
  */
-export function openSqlite(name: string): OpenedDialect {
+export function openSqlite(name: string, { mustExist }: DialectOptions): OpenedDialect {
   // With two slashes the next word would be a host, not a folder: nobody means sqlite://data/chat.db as /data/chat.db.
   const path = /^(?:\/\/(?=\/)|(?!\/\/))(.+)$/s.exec(name)?.[1]
   if (path === undefined) throw new DatabaseError('bad-url', URL_HELP)
@@ -23,7 +23,14 @@ export function openSqlite(name: string): OpenedDialect {
       `${URL_HELP}; a database in memory cannot be shared by a reader and a writer`,
     )
   }
-  return openFile(resolve(path))
+  const file = resolve(path)
+  if (mustExist && !existsSync(file)) {
+    throw new DatabaseError(
+      'cannot-open',
+      `cannot open the database ${file}: there is no such file`,
+    )
+  }
+  return openFile(file)
 }
 
 function openFile(file: string): OpenedDialect {
@@ -65,6 +72,7 @@ function openFile(file: string): OpenedDialect {
       writers: 1,
       beginWrite: 'begin immediate',
       beginMigration: 'begin immediate',
+      beginFrozen: 'begin immediate',
       // There is one writer, and it has its lock from the beginning.
       waitBriefly: undefined,
       isBusy: (error) => hasCode(error, 'SQLITE_BUSY'),
@@ -76,6 +84,10 @@ function openFile(file: string): OpenedDialect {
       openLine: undefined,
       // It was, when it was opened.
       check: async () => undefined,
+      async identity() {
+        const { dev, ino } = statSync(file, { bigint: true })
+        return `${dev}:${ino}`
+      },
       close: async () => close(),
     }
   } catch (error) {

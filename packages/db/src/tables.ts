@@ -16,6 +16,19 @@ export interface Tables {
   events: EventsTable
 }
 
+/** Each table with its primary key, after the tables that it refers to. */
+export const primaryKeys: { readonly [T in keyof Tables]: readonly (keyof Tables[T])[] } = {
+  organisations: ['id'],
+  api_keys: ['id'],
+  signing_keys: ['id'],
+  audit_events: ['org_id', 'position'],
+  rooms: ['id'],
+  room_labels: ['org_id', 'label', 'position'],
+  messages: ['org_id', 'room_id', 'seq'],
+  read_markers: ['org_id', 'room_id', 'side', 'user_id'],
+  events: ['org_id', 'position'],
+}
+
 export interface OrganisationsTable {
   id: string
   created_at: number

@@ -136,17 +136,18 @@ export class WriteQueue {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Runs `job` alone in a transaction of `db`, for schema changes: no savepoint, no company. */
-  async exclusive(db: Kysely<Tables>, job: (tx: Tx) => Promise<void>): Promise<void> {
+  /** Runs `job` alone in a transaction of `db` that `begin` starts: no savepoint, no company. */
+  async exclusive<T>(db: Kysely<Tables>, begin: string, job: (tx: Tx) => Promise<T>): Promise<T> {
     this.#refuseWhenClosed()
-    await db.connection().execute(async (tx) => {
+    return db.connection().execute(async (tx) => {
       const deadline = this.#deadline()
       try {
-        await this.#beginLocked(tx, CompiledQuery.raw(this.#dialect.beginMigration), (busy) => {
+        await this.#beginLocked(tx, CompiledQuery.raw(begin), (busy) => {
           if (performance.now() >= deadline) throw busy
         })
-        await job(tx)
+        const result = await job(tx)
         await commit(tx)
+        return result
       } catch (error) {
         await rollback(tx)
         throw error

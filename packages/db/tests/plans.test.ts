@@ -614,7 +614,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
         id: org,
         created_at: 0,
         last_room_position: 1,
-        last_event_position: Math.max(1, size),
+        last_event_position: 99_999,
       })
     insert(
       'rooms',
