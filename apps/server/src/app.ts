@@ -119,7 +119,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   const deps = createDeps(config, logger, overrides)
   const openMode = createOpenMode(config, deps.db)
   const proxies = createProxies(config.TRUST_PROXY)
-  const contextOf = createContextOf(deps, createLimits(config), openMode, proxies)
+  const contextOf = createContextOf(deps, createLimits(config, deps.db.peers), openMode, proxies)
   const streams = createEventStreams({
     heartbeat: overrides.streamHeartbeat ?? STREAM_HEARTBEAT,
     patience: overrides.streamPatience ?? STREAM_PATIENCE,
@@ -222,6 +222,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     async start() {
       try {
         await deps.db.migrateToLatest()
+        await deps.db.peers?.join()
         server.listen(config.PORT, config.HOST)
         await once(server, 'listening')
       } catch (error) {

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createBadProxy } from './badProxy.ts'
+import { type Line, listen, write } from './chaos.ts'
 import { openDirectly } from './database.ts'
-import { type StreamWay, streamWays, type Told } from './eventReader.ts'
+import { type StreamWay, streamWays } from './eventReader.ts'
 import { createFolder, startServer } from './serverProcess.ts'
 import { json } from './support.ts'
 
@@ -12,9 +13,6 @@ const SECONDS = Number(process.env.CHAOS_SECONDS ?? 8)
 const ORG = 'DOWELL12345'
 const ROOMS = 5
 const WRITERS = 20
-
-/** An event, as much of it as tells it from every other. */
-type Line = readonly [position: number, type: string, text: string | null]
 
 test(
   '20 writers, 20 readers, bad connections and killed servers: nobody misses an event or hears one twice',
@@ -110,51 +108,3 @@ test(
   },
   SECONDS * 1000 + 60_000,
 )
-
-/** Hears everything after a cursor, coming again with its last id as often as it must. */
-async function listen(
-  way: StreamWay,
-  url: string,
-  input: Record<string, unknown>,
-  after: string,
-  heard: Line[],
-  over: AbortSignal,
-): Promise<void> {
-  let lastEventId = after
-  while (!over.aborted) {
-    try {
-      await using reader = await way.open({ url }, input, { 'last-event-id': lastEventId })
-      const stop = () => reader.close()
-      over.addEventListener('abort', stop)
-      for (let told = await reader.next(); told; told = await reader.next()) {
-        if (told.type === 'reset') heard.push([told.position, 'reset', told.reason])
-        lastEventId = told.cursor ?? lastEventId
-        if (told.message) heard.push([told.position, told.type, told.message.messageData])
-      }
-      over.removeEventListener('abort', stop)
-    } catch {
-      // No server, or none that answers: it comes again.
-    }
-    await sleep(Math.random() * 100)
-  }
-}
-
-/** Writes a message until it is answered, exactly once. */
-async function write(url: string, roomId: string, text: string): Promise<void> {
-  const clientMessageId = `chaos-0123456789-${text}`
-  const body = { messageData: text, side: true, author: 'writer', clientMessageId }
-  for (;;) {
-    try {
-      const signal = AbortSignal.timeout(2_000)
-      const answer = await fetch(`${url}/api/v3/rooms/${roomId}/messages`, {
-        ...json(body),
-        signal,
-      })
-      const { message } = (await answer.json()) as Told
-      if (message?.messageData === text) return
-    } catch {
-      // Perhaps it was written: with the same id it is not written again.
-    }
-    await sleep(Math.random() * 50)
-  }
-}

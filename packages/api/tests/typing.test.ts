@@ -1,7 +1,9 @@
+import type { Peers } from '@dowell-chat/db'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { EphemeralEvent } from '../src/events/schema.ts'
 import { Typing } from '../src/events/typing.ts'
+import { createPeerGroup } from './peerGroup.ts'
 
 const room = { id: 'room', orgId: 'org', userId: 'ann', productName: 'LOGIN' }
 const ann = { userId: 'ann', side: false }
@@ -10,10 +12,10 @@ beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
 /** Notes what is told, and when. */
-function createTyping() {
+function createTyping(peers?: Peers) {
   const told: [at: number, who: string, isTyping: boolean][] = []
   const begin = Date.now()
-  const typing = new Typing(Date.now, (event: EphemeralEvent) => {
+  const typing = new Typing(Date.now, peers, (event: EphemeralEvent) => {
     if (event.type !== 'typing') throw new Error(`${event.type} of Typing`)
     const silence = event.isTyping ? 6_000 : 0
     expect(event.expiresAt.getTime()).toBe(Date.now() + silence)
@@ -115,4 +117,61 @@ test('nothing is told, and no timer waits, once it is closed', () => {
   expect(vi.getTimerCount()).toBe(0)
   vi.advanceTimersByTime(10_000)
   expect(told).toHaveLength(1)
+})
+
+/** Three instances that hear each other. */
+function createInstances() {
+  const group = createPeerGroup()
+  const instances = [0, 1, 2].map(() => {
+    const peers = group.join()
+    group.connect(peers)
+    const talk: unknown[] = []
+    const send = peers.send
+    const noted: Peers = {
+      ...peers,
+      send(topic, body) {
+        talk.push(body)
+        send(topic, body)
+      },
+    }
+    return { ...createTyping(noted), talk, peers }
+  })
+  return { group, instances: instances as [Instance, Instance, Instance] }
+}
+type Instance = ReturnType<typeof createTyping> & { talk: unknown[]; peers: Peers }
+
+test('a start at one instance is heard at all, and may be stopped at another', () => {
+  const { instances } = createInstances()
+  const [one, two] = instances
+  one.typing.start(room, ann)
+  vi.advanceTimersByTime(1_000)
+  // Too early to be told again, wherever it is said.
+  two.typing.start(room, ann)
+  vi.advanceTimersByTime(500)
+  two.typing.stop(room.id, ann)
+  vi.advanceTimersByTime(10_000)
+  for (const { told } of instances) {
+    expect(told).toEqual([
+      [0, 'room false ann', true],
+      [1_500, 'room false ann', false],
+    ])
+  }
+  expect(instances.map(({ talk }) => talk.length)).toEqual([1, 1, 0])
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('each instance finds by itself that somebody fell silent, also when theirs was killed', () => {
+  const { group, instances } = createInstances()
+  const [one, ...others] = instances
+  one.typing.start(room, ann)
+  group.cut(one.peers)
+  one.typing.close()
+  vi.advanceTimersByTime(6_000)
+  for (const { told, talk } of others) {
+    expect(told).toEqual([
+      [0, 'room false ann', true],
+      [6_000, 'room false ann', false],
+    ])
+    expect(talk).toEqual([])
+  }
 })

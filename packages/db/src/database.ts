@@ -1,6 +1,7 @@
 import { Kysely, sql } from 'kysely'
 import { type DialectOptions, openDialect } from './dialect.ts'
 import { checkSchema, migrateDown, migrateToLatest } from './migrate.ts'
+import { Channel, type Peers } from './peers.ts'
 import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 import { type Tx, WriteQueue, type WriteQueueOptions } from './transaction.ts'
@@ -12,8 +13,13 @@ export interface Database {
   readonly read: Kysely<Tables>
   /** See {@link WriteQueue.write}. */
   write<T>(job: (tx: Tx) => Promise<T>): Promise<T>
-  /** See {@link WriteQueue.onEvents}. Only of this process: others on the same database write without a word. */
+  /**
+   * Calls `listener` with the organisations whose log grew: at once after a commit of this process, and soon after one of a
+   * peer. A peer's word may be lost, so whoever must not miss an event also looks now and then. @returns what ends that
+   */
   onEvents(listener: (orgIds: ReadonlySet<string>) => void): () => void
+  /** The other processes on this database. Undefined on SQLite, whose processes know nothing of each other. */
+  readonly peers: Peers | undefined
   /** Several reads that see one state of the database. `job` must await nothing but its reads: others wait for it. */
   snapshot<T>(job: (db: Kysely<Tables>) => Promise<T>): Promise<T>
   isUniqueViolation(error: unknown): boolean
@@ -42,6 +48,9 @@ export interface DatabaseOptions extends Partial<WriteQueueOptions>, Partial<Dia
   readonly url: string
 }
 
+/** The topic on which peers are told whose log grew. */
+const EVENTS = 'events'
+
 /**
  * Opens a database without changing its schema. A PostgreSQL server is called when it is first needed.
  *
@@ -65,11 +74,23 @@ export function openDatabase(options: DatabaseOptions): Database {
     maxWaiting: options.maxWaiting ?? 10_000,
     busyTimeout: options.busyTimeout ?? 5_000,
   })
+  const channel = dialect.openLine && new Channel(dialect.openLine)
+  // After the commit and not in it: PostgreSQL lets the commits of all who notify pass one at a time, syncs included.
+  queue.onEvents((orgIds) => channel?.send(EVENTS, [...orgIds]))
   return {
     location: dialect.location,
+    peers: channel,
     read: reader,
     write: (job) => queue.write(job),
-    onEvents: (listener) => queue.onEvents(listener),
+    onEvents(listener) {
+      const stops = [
+        queue.onEvents(listener),
+        channel?.on(EVENTS, (orgIds) => listener(new Set(orgIds as string[]))),
+      ]
+      return () => {
+        for (const stop of stops) stop?.()
+      }
+    },
     async snapshot(job) {
       // SQLite has one connection that reads: whoever reads meanwhile waits for the end, and must not see this state.
       snapshots++
@@ -103,6 +124,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     migrateDown: () => queue.exclusive(migrator, dialect.beginMigration, migrateDown),
     async close() {
       await queue.close()
+      await channel?.close()
       // Not by Kysely, which closes only a connection that it has used; an open one keeps the log on the disk.
       await dialect.close()
     },

@@ -1,5 +1,6 @@
 import type { CompiledQuery, Dialect } from 'kysely'
 import { DatabaseError } from './errors.ts'
+import type { OpenLine } from './peers.ts'
 import { openPostgres } from './postgres.ts'
 import { openSqlite } from './sqlite.ts'
 
@@ -47,6 +48,8 @@ export interface OpenedDialect {
   isLockTimeout(error: unknown): boolean
   /** Whether the same transaction may succeed when it is run again: it lost against another, or its connection. */
   isPassing(error: unknown): boolean
+  /** Connects to the other processes on this database; undefined where there is no way to. */
+  readonly openLine: OpenLine | undefined
   /** Resolves when the database can be written. @throws DatabaseError `cannot-open` */
   check(): Promise<void>
   /** The same for the same database, whatever it is called, and for no other. */

@@ -1,6 +1,7 @@
 export { type CopiedTable, type CopyOptions, type CopyProgress, copyDatabase } from './copy.ts'
 export { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 export { DatabaseError } from './errors.ts'
+export type { Peers } from './peers.ts'
 export {
   anyApiKeyExists,
   apiKeysNextTo,

@@ -8,6 +8,7 @@ import pg from 'pg'
 import { type ConnectionOptions, parse, toClientConfig } from 'pg-connection-string'
 import type { DialectOptions, OpenedDialect } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
+import type { Line } from './peers.ts'
 import { primaryKeys } from './tables.ts'
 
 /** How long a connection may take to come about, and a query to get one, in milliseconds. */
@@ -27,6 +28,9 @@ const MIGRATION_LOCK = 4_097_235_811
 
 /** How long a process waits for others that change the schema, in milliseconds. */
 const MIGRATION_WAIT = 10 * 60_000
+
+/** Where the processes on one database hear of each other. */
+const CHANNEL = 'dowell_chat'
 
 /** How long somebody who lets nobody else write waits for those who do, in milliseconds. */
 const FREEZE_WAIT = 5_000
@@ -70,6 +74,7 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     isUniqueViolation: (error) => codeOf(error) === '23505',
     isLockTimeout,
     isPassing: (error) => PASSING.has(codeOf(error) ?? '') || isUnavailable(error),
+    openLine: (onNotice) => openLine({ ...connectionConfig(config), ...timeouts }, onNotice),
     async check() {
       try {
         const client = await pools.migrator.connect()
@@ -163,19 +168,52 @@ const types = {
   },
 } as pg.CustomTypesConfig
 
+function connectionConfig(config: ConnectionOptions): pg.ClientConfig {
+  return {
+    application_name: 'dowell-chat',
+    ...toClientConfig(config),
+    connectionTimeoutMillis: CONNECT_TIMEOUT,
+    keepAlive: true,
+  }
+}
+
+/** A connection that hears the channel from the moment at which this resolves. */
+async function openLine(
+  config: pg.ClientConfig,
+  onNotice: (notice: string) => void,
+): Promise<Line> {
+  const client = new pg.Client(config)
+  const lost = new Promise<void>((resolve) =>
+    client.on('error', () => resolve()).on('end', resolve),
+  )
+  client.on('notification', ({ payload }) => onNotice(payload ?? ''))
+  try {
+    await client.connect()
+    await client.query(`listen ${CHANNEL}`)
+  } catch (error) {
+    await client.end().catch(() => undefined)
+    throw error
+  }
+  return {
+    lost,
+    async send(notices) {
+      const text = `select pg_notify('${CHANNEL}', notice) from unnest($1::text[]) as notice`
+      await client.query({ name: 'notify', text, values: [notices] })
+    },
+    end: () => client.end(),
+  }
+}
+
 function openPool(
   config: ConnectionOptions,
   own: pg.PoolConfig,
   kind: 'read' | 'write',
 ): PostgresPool {
   const pool = new pg.Pool({
-    application_name: 'dowell-chat',
-    ...toClientConfig(config),
+    ...connectionConfig(config),
     ...(kind === 'read'
       ? { options: `${config.options ?? ''} -c default_transaction_read_only=on` }
       : {}),
-    connectionTimeoutMillis: CONNECT_TIMEOUT,
-    keepAlive: true,
     types,
     ...own,
   })

@@ -81,6 +81,7 @@ function openFile(file: string): OpenedDialect {
         hasCode(error, 'SQLITE_CONSTRAINT_PRIMARYKEY'),
       isLockTimeout: () => false,
       isPassing: () => false,
+      openLine: undefined,
       // It was, when it was opened.
       check: async () => undefined,
       async identity() {

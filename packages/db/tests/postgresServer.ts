@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,6 +29,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 export interface PostgresServer {
   readonly url: string
+  /** Ends it in the middle of its work, and begins anew with the same data. */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -40,13 +42,14 @@ export async function startPostgres(flags: string[] = []): Promise<PostgresServe
   const note = (text: unknown) => {
     log += text
   }
+  const databaseDir = await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-'))
   const server = new EmbeddedPostgres({
-    databaseDir: await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-')),
+    databaseDir,
     port,
     user: 'postgres',
     password,
     authMethod: 'scram-sha-256',
-    persistent: false,
+    persistent: true,
     // The server refuses to run as root.
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
@@ -76,7 +79,14 @@ export async function startPostgres(flags: string[] = []): Promise<PostgresServe
   }
   return {
     url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
-    stop: () => server.stop(),
+    async restart() {
+      await server.stop()
+      await server.start()
+    },
+    async stop() {
+      await server.stop()
+      await rm(databaseDir, { recursive: true, force: true })
+    },
   }
 }
 

@@ -2,8 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type Database, eventLogBounds, eventLogHeads, eventsInScope } from '@dowell-chat/db'
 import { type Actor, actorKey } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
-import { Presence } from './presence.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
+import { SharedPresence } from './sharedPresence.ts'
 import {
   EventStream,
   type RoomRef,
@@ -54,7 +54,7 @@ export class Live {
   readonly #streams = new Map<EventStream, { actor: Actor; endsAt: number; expires: boolean }>()
   readonly #perActor = new Map<string, number>()
   readonly #limits: StreamLimits
-  readonly #presence: Presence
+  readonly #presence: SharedPresence
   readonly #stopListening: () => void
   readonly #sweeping: NodeJS.Timeout
   #sweepRuns = false
@@ -64,13 +64,18 @@ export class Live {
     this.#db = db
     this.#options = options
     this.#limits = options.limits ?? streamLimits
-    this.#presence = new Presence((room, state) =>
+    this.#presence = new SharedPresence(options.clock, db.peers, (room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
-    this.typing = new Typing(options.clock, (event, room) => this.publish(event, room))
-    this.#stopListening = db.onEvents((orgIds) => {
+    this.typing = new Typing(options.clock, db.peers, (event, room) => this.publish(event, room))
+    const wake = (orgIds: Iterable<string>) => {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
-    })
+    }
+    // Who was not connected to the others may have missed their words.
+    const stops = [db.onEvents(wake), db.peers?.onJoin(() => wake(this.#tails.keys()))]
+    this.#stopListening = () => {
+      for (const stop of stops) stop?.()
+    }
     this.#sweeping = setInterval(() => this.#sweep(), SWEEP).unref()
   }
 
@@ -115,7 +120,7 @@ export class Live {
     return stream
   }
 
-  /** Tells those who listen now; kept nowhere. */
+  /** Tells those who listen to this process now; kept nowhere. */
   publish(event: EphemeralEvent, room: RoomRef): void {
     this.#tails.get(room.orgId)?.deliver(event, room)
   }

@@ -1,0 +1,8 @@
+FROM node:24-slim
+WORKDIR /app
+COPY . .
+RUN npx --yes pnpm@10.34.9 install --frozen-lockfile --prod
+USER node
+EXPOSE 3000
+# What npm start runs once it has installed.
+CMD ["node", "apps/server/src/main.ts"]

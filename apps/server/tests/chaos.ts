@@ -1,0 +1,54 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { StreamWay, Told } from './eventReader.ts'
+import { json } from './support.ts'
+
+/** An event, as much of it as tells it from every other. */
+export type Line = readonly [position: number, type: string, text: string | null]
+
+/** Hears everything after a cursor, coming again with its last id as often as it must. */
+export async function listen(
+  way: StreamWay,
+  url: string,
+  input: Record<string, unknown>,
+  after: string,
+  heard: Line[],
+  over: AbortSignal,
+): Promise<void> {
+  let lastEventId = after
+  while (!over.aborted) {
+    try {
+      await using reader = await way.open({ url }, input, { 'last-event-id': lastEventId })
+      const stop = () => reader.close()
+      over.addEventListener('abort', stop)
+      for (let told = await reader.next(); told; told = await reader.next()) {
+        if (told.type === 'reset') heard.push([told.position, 'reset', told.reason])
+        lastEventId = told.cursor ?? lastEventId
+        if (told.message) heard.push([told.position, told.type, told.message.messageData])
+      }
+      over.removeEventListener('abort', stop)
+    } catch {
+      // No server, or none that answers: it comes again.
+    }
+    await sleep(Math.random() * 100)
+  }
+}
+
+/** Writes a message until it is answered, exactly once. */
+export async function write(url: string, roomId: string, text: string): Promise<void> {
+  const clientMessageId = `chaos-0123456789-${text}`
+  const body = { messageData: text, side: true, author: 'writer', clientMessageId }
+  for (;;) {
+    try {
+      const signal = AbortSignal.timeout(2_000)
+      const answer = await fetch(`${url}/api/v3/rooms/${roomId}/messages`, {
+        ...json(body),
+        signal,
+      })
+      const { message } = (await answer.json()) as Told
+      if (message?.messageData === text) return
+    } catch {
+      // Perhaps it was written: with the same id it is not written again.
+    }
+    await sleep(Math.random() * 50)
+  }
+}
