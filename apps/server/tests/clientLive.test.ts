@@ -108,6 +108,8 @@ describe('a room', () => {
       room: { id: roomId },
       messages: { items: [{ messageData: 'Hello' }] },
     })
+    // Its stream is live from here on: that somebody types is told to those who listen, and to nobody later.
+    expect((await events.next()).value).toMatchObject({ type: 'presence', customer: true })
     const leaving = new AbortController()
     const seen: RoomFeedEvent[] = []
     const supporting = (async () => {

@@ -135,8 +135,8 @@ describe.concurrent('a server that cannot start says why in one sentence', () =>
 
   test('another database, whose password is not repeated', async () => {
     const said = await refusal({ DATABASE_URL: 'postgres://someone:s3cret@db.invalid/chat' })
-    expect(said).toContain('DATABASE_URL must be "sqlite:"')
-    expect(said).not.toMatch(/s3cret|someone|db\.invalid/)
+    expect(said).toContain('its host is not known')
+    expect(said).not.toContain('s3cret')
   })
 })
 
