@@ -134,7 +134,7 @@ describe.concurrent('a server that cannot start says why in one sentence', () =>
   })
 
   test('another database, whose password is not repeated', async () => {
-    const said = await refusal({ DATABASE_URL: 'postgres://someone:s3cret@db.invalid/chat' })
+    const said = await refusal({ DATABASE_URL: 'mysql://someone:s3cret@db.invalid/chat' })
     expect(said).toContain('DATABASE_URL must be "sqlite:"')
     expect(said).not.toMatch(/s3cret|someone|db\.invalid/)
   })
