@@ -20,6 +20,7 @@ const once = {
     'packages/api/tests/newestPages.test.ts',
     'packages/api/tests/paging.test.ts',
     'packages/api/tests/publicError.test.ts',
+    'packages/api/tests/sharedPresence.test.ts',
     'packages/api/tests/wire.test.ts',
     'apps/server/tests/browser.test.ts',
     'apps/server/tests/compose.test.ts',

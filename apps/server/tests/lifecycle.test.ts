@@ -133,10 +133,16 @@ describe.concurrent('a server that cannot start says why in one sentence', () =>
     expect(said).toContain('MESSAGE_MAX_CHARS must be a whole number from 1 to 1000000')
   })
 
-  test('another database, whose password is not repeated', async () => {
+  test('a database that is not there, whose password is not repeated', async () => {
     const said = await refusal({ DATABASE_URL: 'postgres://someone:s3cret@db.invalid/chat' })
     expect(said).toContain('its host is not known')
     expect(said).not.toContain('s3cret')
+  })
+
+  test('another database, whose password is not repeated', async () => {
+    const said = await refusal({ DATABASE_URL: 'mysql://someone:s3cret@db.invalid/chat' })
+    expect(said).toContain('DATABASE_URL must be "sqlite:"')
+    expect(said).not.toMatch(/s3cret|someone|db\.invalid/)
   })
 })
 
