@@ -70,6 +70,7 @@ export default defineConfig({
     // Real servers, databases and processes on a machine with two cores.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    teardownTimeout: 60_000,
     projects: [sqlite, postgres]
       .filter(({ name }) => databases.includes(name))
       .map((test) => ({ extends: true as const, test })),

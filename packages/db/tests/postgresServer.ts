@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,8 +22,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await db.close()
   project.provide('testTarget', { dialect: 'postgres', server, template })
   return async () => {
-    await atServer(server, `drop database ${template} with (force)`)
-    await stop()
+    try {
+      await atServer(server, `drop database ${template} with (force)`)
+    } finally {
+      await stop()
+    }
   }
 }
 
@@ -35,18 +38,18 @@ export interface PostgresServer {
 /** A server of its own on a free port, with its data in a temporary folder that goes with it. */
 export async function startPostgres(flags: string[] = []): Promise<PostgresServer> {
   const port = await freePort()
+  const databaseDir = await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-'))
   const password = randomBytes(12).toString('hex')
   let log = ''
   const note = (text: unknown) => {
     log += text
   }
   const server = new EmbeddedPostgres({
-    databaseDir: await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-')),
+    databaseDir,
     port,
     user: 'postgres',
     password,
     authMethod: 'scram-sha-256',
-    persistent: false,
     // The server refuses to run as root.
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
@@ -76,7 +79,10 @@ export async function startPostgres(flags: string[] = []): Promise<PostgresServe
   }
   return {
     url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
-    stop: () => server.stop(),
+    async stop() {
+      await server.stop()
+      await rm(databaseDir, { recursive: true, force: true, maxRetries: 5 })
+    },
   }
 }
 
