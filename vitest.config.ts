@@ -33,6 +33,13 @@ const once = {
     'apps/server/tests/traps.test.ts',
     'apps/server/tests/trpcCalls.test.ts',
     'apps/server/tests/unknownUrl.test.ts',
+    // What they ask of a database others ask of both; they take long.
+    'packages/client/tests/**',
+    'apps/server/tests/clientLive.test.ts',
+    'apps/server/tests/input.test.ts',
+    'apps/server/tests/livePage.test.ts',
+    'apps/server/tests/openMode.test.ts',
+    'apps/server/tests/streamTokens.test.ts',
     // SQLite's files and locks; the folders named postgres have what stands against them.
     'packages/db/tests/events.test.ts',
     'packages/db/tests/migrations.test.ts',
@@ -73,6 +80,7 @@ export default defineConfig({
     // Real servers, databases and processes on a machine with two cores.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    teardownTimeout: 60_000,
     projects: [sqlite, postgres]
       .filter(({ name }) => databases.includes(name))
       .map((test) => ({ extends: true as const, test })),

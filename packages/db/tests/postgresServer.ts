@@ -22,8 +22,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await db.close()
   project.provide('testTarget', { dialect: 'postgres', server, template })
   return async () => {
-    await atServer(server, `drop database ${template} with (force)`)
-    await stop()
+    try {
+      await atServer(server, `drop database ${template} with (force)`)
+    } finally {
+      await stop()
+    }
   }
 }
 
@@ -37,12 +40,12 @@ export interface PostgresServer {
 /** A server of its own on a free port, with its data in a temporary folder that goes with it. */
 export async function startPostgres(flags: string[] = []): Promise<PostgresServer> {
   const port = await freePort()
+  const databaseDir = await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-'))
   const password = randomBytes(12).toString('hex')
   let log = ''
   const note = (text: unknown) => {
     log += text
   }
-  const databaseDir = await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-'))
   const server = new EmbeddedPostgres({
     databaseDir,
     port,
@@ -85,7 +88,7 @@ export async function startPostgres(flags: string[] = []): Promise<PostgresServe
     },
     async stop() {
       await server.stop()
-      await rm(databaseDir, { recursive: true, force: true })
+      await rm(databaseDir, { recursive: true, force: true, maxRetries: 5 })
     },
   }
 }
