@@ -17,7 +17,6 @@ const once = {
     'tests/**',
     'packages/api/tests/identifiers.test.ts',
     'packages/api/tests/json.test.ts',
-    'packages/api/tests/newestPages.test.ts',
     'packages/api/tests/paging.test.ts',
     'packages/api/tests/publicError.test.ts',
     'packages/api/tests/sharedPresence.test.ts',
@@ -80,6 +79,7 @@ export default defineConfig({
     // Real servers, databases and processes on a machine with two cores.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    maxWorkers: 2,
     teardownTimeout: 60_000,
     projects: [sqlite, postgres]
       .filter(({ name }) => databases.includes(name))

@@ -26,8 +26,11 @@ async function reads(server: TestApp): Promise<string[]> {
     `/api/v3/rooms/${room}`,
     `/api/v3/rooms/${room}/messages`,
     `/api/v3/rooms/${room}/messages?limit=1`,
+    `/api/v3/rooms/${room}/snapshot?readerId=a&readerSide=true`,
+    `/api/v3/event-log?orgId=${ORG}`,
     `/api/v3/rooms/${room}/messages?before=${body?.after}`,
     `/api/v3/rooms?orgId=${ORG}`,
+    `/api/v3/rooms?orgId=${ORG}&readerId=a&readerSide=true`,
     `/api/v3/api-keys?orgId=${ORG}`,
     `/api/v3/audit-events?orgId=${ORG}`,
     `/api/v2/room-service/?type=get_messages&room_id=${room}`,
@@ -82,7 +85,10 @@ test('what changes something, and what fails, is kept by nobody', async () => {
 })
 
 test('no 304 hides a change', async () => {
-  const act = fc.constantFrom('say v2', 'say v3', 'say tRPC', 'open', 'delete', 'restore', 'read')
+  const act = fc.constantFrom(
+    ...['say v2', 'say v3', 'say tRPC', 'edit', 'remove', 'describe', 'mark'],
+    ...['open', 'delete', 'restore', 'read'],
+  )
   await fc.assert(
     fc.asyncProperty(fc.array(act, { minLength: 1, maxLength: 8 }), async (acts) => {
       await using server = await createTestApp()
@@ -90,12 +96,27 @@ test('no 304 hides a change', async () => {
       const room = await openRoom(server)
       /** What a browser keeps: the last answer of each path. */
       const kept = new Map<string, Answer>()
+      const [spoken, page] = paths as [string, string]
+      const said = (await send(server, { path: page })).body?.items?.[0]?.id
+      const change = (method: string, path: string, body?: object) =>
+        send(server, {
+          path,
+          method,
+          headers: { 'Content-Type': 'application/json' },
+          body: body && JSON.stringify(body),
+        })
       const remove = (isActive: boolean) =>
         send(server, { path: `/api/v3/rooms/${room}?isActive=${isActive}`, method: 'DELETE' })
       for (const [index, one] of acts.entries()) {
         if (one === 'say v2') await surfaces.v2.say(server, { room, text: 'same' })
         if (one === 'say v3') await surfaces.v3.say(server, { room, text: 'same' })
         if (one === 'say tRPC') await surfaces.trpc.say(server, { room, text: 'same' })
+        const message = `${spoken}/messages/${said}`
+        if (one === 'edit') await change('PATCH', message, { messageData: `edit ${index}` })
+        if (one === 'remove') await change('DELETE', message)
+        if (one === 'describe') await change('PATCH', spoken, { subject: `${index}` })
+        const reader = { readerId: 'a', readerSide: true }
+        if (one === 'mark') await change('PUT', `${spoken}/read-marker`, { seq: 1, ...reader })
         if (one === 'open') await openRoom(server, `user ${index}`)
         if (one === 'delete' || one === 'restore') await remove(one === 'restore')
         for (const path of paths) {

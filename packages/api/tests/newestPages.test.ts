@@ -5,12 +5,15 @@ import { describe, expect, test } from 'vitest'
 import type { Actor } from '../src/auth/actor.ts'
 import type { Context } from '../src/context.ts'
 import { createMessage } from '../src/messages/createMessage.ts'
+import { deleteMessage } from '../src/messages/deleteMessage.ts'
 import { getMessages } from '../src/messages/getMessages.ts'
 import { NewestPages } from '../src/messages/newestPages.ts'
+import { updateMessage } from '../src/messages/updateMessage.ts'
 import { callV2 } from '../src/rest/v2/call.ts'
 import { type V2Operation, v2Operations } from '../src/rest/v2/operations.ts'
 import { createRoom } from '../src/rooms/createRoom.ts'
 import { deleteRoom } from '../src/rooms/deleteRoom.ts'
+import { updateRoom } from '../src/rooms/updateRoom.ts'
 import { createContext, createDeps } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -52,8 +55,14 @@ const callers: readonly Actor[] = [
 ]
 
 const room = fc.nat(1)
+const text = fc.string({ minLength: 1, unit: fc.constantFrom('a', 'b', 'ü') })
 const step = fc.oneof(
-  fc.record({ kind: fc.constant('write' as const), room, server: fc.nat(2), text: fc.string() }),
+  fc.record({ kind: fc.constant('write' as const), room, server: fc.nat(2), text }),
+  // One of the messages that there are, as far as there are any.
+  fc.record({
+    kind: fc.constantFrom('edit' as const, 'remove' as const, 'describe' as const),
+    ...{ room, server: fc.nat(2), text, which: fc.nat(4) },
+  }),
   fc.record({
     kind: fc.constant('delete' as const),
     room,
@@ -90,6 +99,22 @@ describe('a kept page', () => {
                     await readAs(server, callers[one.caller] as Actor, roomId, one.limit)
                   } else if (one.kind === 'delete') {
                     await deleteRoom(deps, actor, { roomId, isActive: one.isActive })
+                  } else if (one.kind === 'describe') {
+                    await updateRoom(deps, actor, { roomId, subject: one.text })
+                  } else if (one.kind === 'edit' || one.kind === 'remove') {
+                    const { items } = await getMessages(bare.deps, actor, { roomId })
+                    const messageId = items[one.which]?.id
+                    if (messageId === undefined) return
+                    const message = { roomId, messageId }
+                    const change =
+                      one.kind === 'remove'
+                        ? deleteMessage(deps, actor, message)
+                        : updateMessage(deps, actor, { ...message, messageData: one.text })
+                    await change.catch((error: unknown) =>
+                      expect(['ROOM_CLOSED', 'MESSAGE_DELETED']).toContain(
+                        (error as { code?: string }).code,
+                      ),
+                    )
                   } else {
                     await createMessage(deps, actor, {
                       ...{ roomId, messageData: one.text, side: true, author: 'a' },
