@@ -98,7 +98,7 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
     keyUse: createKeyUse(db, clock),
     live: new Live(db, {
       clock,
-      isStillValid: createCredentialCheck(db, () => createOpenMode(config, db).isOn()),
+      isStillValid: createCredentialCheck(db, createOpenMode(config, db).isOn),
       onError: (error) => logger.error({ err: error }, 'the event log cannot be read'),
       maxStreams: config.STREAMS_MAX,
       maxStreamsPerActor: config.STREAMS_PER_ACTOR,

@@ -75,7 +75,7 @@ export function createContextOf(
   return async (req, res, streamToken) => {
     const address = networkOf(proxies.callerOf(req))
     const actor = await identify(req, res, address, streamToken)
-    const caller = actor.kind === 'open' ? address : budgetOf(actor)
+    const caller = actor.kind === 'open' ? address : actorKey(actor)
     const spend = (points: number) => limits.spend(res, caller, address, points)
     return {
       deps,
@@ -92,9 +92,4 @@ export function createContextOf(
       },
     }
   }
-}
-
-/** Whose budget a credential draws on. No two callers share one, whatever signs their names are made of. */
-function budgetOf(actor: Exclude<Actor, { kind: 'open' }>): string {
-  return actorKey(actor)
 }

@@ -3,6 +3,7 @@ import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Actor } from './actor.ts'
 import { parseApiKey, sameHash } from './apiKeySecret.ts'
+import { isRevoked } from './credentialCheck.ts'
 import { verifyStreamToken } from './streamToken.ts'
 import { verifyUserToken } from './userToken.ts'
 
@@ -57,8 +58,7 @@ export async function authenticateStream(deps: Deps, token: string): Promise<Act
 async function refuseRevoked(deps: Deps, actor: Actor): Promise<void> {
   if (actor.kind === 'open' || actor.keyId === undefined) return
   const { orgId, keyId } = actor
-  const key = await findApiKey(deps.db.read, { orgId, keyId })
-  if (!key || key.revoked_at !== null) {
+  if (await isRevoked(deps.db, { orgId, keyId })) {
     throw new AppError('UNAUTHORIZED', { message: 'The token was revoked' })
   }
 }

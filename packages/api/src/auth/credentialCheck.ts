@@ -13,7 +13,15 @@ export function createCredentialCheck(
 ): (actor: Actor) => Promise<boolean> {
   return async (actor) => {
     if (actor.kind === 'open' || actor.keyId === undefined) return isOpen()
-    const key = await findApiKey(db.read, { orgId: actor.orgId, keyId: actor.keyId })
-    return key !== undefined && key.revoked_at === null
+    return !(await isRevoked(db, { orgId: actor.orgId, keyId: actor.keyId }))
   }
+}
+
+/** Whether an API key is good for nothing any more. */
+export async function isRevoked(
+  db: Database,
+  key: { readonly orgId: string; readonly keyId: string },
+): Promise<boolean> {
+  const row = await findApiKey(db.read, key)
+  return row === undefined || row.revoked_at !== null
 }

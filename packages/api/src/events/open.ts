@@ -61,10 +61,10 @@ export async function openStream(
   const isForeign = scope.userId !== undefined && (wanted.userId ?? scope.userId) !== scope.userId
   const userId = scope.userId ?? wanted.userId
   const ids = roomIds ?? scope.roomIds
-  const rooms = ids && (isForeign ? [] : await visibleRooms(deps, { ...scope, orgId }, ids))
+  const rooms = isForeign ? [] : ids && (await visibleRooms(deps, { ...scope, orgId }, ids))
   return deps.live.open(
     actor,
-    { orgId, rooms: isForeign ? [] : rooms, userId, productName },
+    { orgId, rooms, userId, productName },
     { after: wanted.lastEventId ?? wanted.after, side: roomIds ? side : undefined },
   )
 }
