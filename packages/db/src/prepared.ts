@@ -16,8 +16,8 @@ class Slot {
 }
 
 /**
- * A query that is built and compiled at its first call on either database; each call then only fills in its parameters. Building costs more
- * than most of our queries themselves.
+ * A query that is built and compiled at its first call on either database; each call then only fills in its parameters.
+ * Building costs more than most of our queries themselves.
  *
  * @returns what runs the query, on a transaction or outside of one, and resolves with its rows
  */
