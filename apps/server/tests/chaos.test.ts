@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createBadProxy } from './badProxy.ts'
 import { type Line, listen, write } from './chaos.ts'
-import { openDirectly } from './database.ts'
+import { ask } from './database.ts'
 import { type StreamWay, streamWays } from './eventReader.ts'
 import { createFolder, startServer } from './serverProcess.ts'
 import { json } from './support.ts'
@@ -76,14 +76,14 @@ test(
     await Promise.all(writers)
     proxy.calm()
 
-    using connection = openDirectly({ databaseUrl: env.DATABASE_URL })
-    const rows = connection
-      .prepare(
-        `select e.position, e.type, m.message_data as text, e.room_id as room from events e
-          left join messages m on m.org_id = e.org_id and m.room_id = e.room_id and m.seq = e.message_seq
-          where e.org_id = ? and e.position > ? order by e.position`,
-      )
-      .all(ORG, ROOMS) as { position: number; type: string; text: string; room: string }[]
+    const rows = (await ask(
+      { databaseUrl: env.DATABASE_URL },
+      `select e.position, e.type, m.message_data as text, e.room_id as room from events e
+        left join messages m on m.org_id = e.org_id and m.room_id = e.room_id and m.seq = e.message_seq
+        where e.org_id = ? and e.position > ? order by e.position`,
+      ORG,
+      ROOMS,
+    )) as { position: number; type: string; text: string; room: string }[]
     const logOf = (room: string | undefined): Line[] =>
       rows
         .filter((row) => room === undefined || row.room === room)
