@@ -21,19 +21,18 @@ const once = {
     'packages/api/tests/publicError.test.ts',
     'packages/api/tests/sharedPresence.test.ts',
     'packages/api/tests/wire.test.ts',
+    'packages/client/tests/**',
     'apps/server/tests/browser.test.ts',
     'apps/server/tests/compose.test.ts',
     'apps/server/tests/config.test.ts',
     'apps/server/tests/earlySignal.test.ts',
-    'apps/server/tests/hostile.test.ts',
     'apps/server/tests/hygiene.test.ts',
     'apps/server/tests/openapi.test.ts',
     'apps/server/tests/sharedLimits.test.ts',
+    'apps/server/tests/start.test.ts',
     'apps/server/tests/traps.test.ts',
     'apps/server/tests/trpcCalls.test.ts',
     'apps/server/tests/unknownUrl.test.ts',
-    // What they ask of a database others ask of both; they take long.
-    'packages/client/tests/**',
     // SQLite's files and locks; the folders named postgres have what stands against them.
     'packages/db/tests/events.test.ts',
     'packages/db/tests/migrations.test.ts',
@@ -41,7 +40,12 @@ const once = {
     'packages/db/tests/secureDelete.test.ts',
     'packages/db/tests/transaction.test.ts',
     'apps/server/tests/sqlite/**',
+    // One server is killed; in cluster.test.ts of PostgreSQL several are, and the database.
     'apps/server/tests/chaos.test.ts',
+    // They need a server whose storage others try on both: who calls by what name, and what a client makes of its answers.
+    'apps/server/tests/clientLive.test.ts',
+    'apps/server/tests/livePage.test.ts',
+    'apps/server/tests/openMode.test.ts',
     // They go on by turns of the event loop, in which SQLite has answered and a server has not.
     'packages/api/tests/cutover.test.ts',
     'packages/api/tests/live.test.ts',

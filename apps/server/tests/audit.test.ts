@@ -5,18 +5,12 @@ import {
   createOperator,
   createOrganisation,
   type Organisation,
+  outcome,
   unlimited,
 } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
-
-async function codeOf(attempt: Promise<unknown>): Promise<string> {
-  return attempt.then(
-    () => 'ok',
-    (error: { code?: string }) => String(error.code),
-  )
-}
 
 function eventsOf(app: TestApp, orgId = ORG): Promise<Rows> {
   return ask(app, 'select * from audit_events where org_id = ? order by position', orgId)
@@ -187,7 +181,7 @@ describe('each audited action writes one event', () => {
     ]
     const all = async () => [await eventsOf(app), await eventsOf(app, 'FOREIGN')]
     const before = await all()
-    for (const [attempt, code] of attempts) expect(await codeOf(attempt())).toBe(code)
+    for (const [attempt, code] of attempts) expect(await outcome(attempt())).toBe(code)
     expect(await all()).toEqual(before)
   })
 
@@ -210,7 +204,7 @@ describe('each audited action writes one event', () => {
     {
       await using _ = await refuse(database, 'insert on audit_events')
       for (const [name, act] of actions) {
-        expect(await codeOf(act()), name).toBe('INTERNAL_SERVER_ERROR')
+        expect(await outcome(act()), name).toBe('INTERNAL_SERVER_ERROR')
         expect(await database.dump(), name).toEqual(before)
       }
     }
@@ -224,11 +218,11 @@ describe('each audited action writes one event', () => {
         'update on rooms',
       )
       for (const [name, act] of actions.filter(([name]) => name !== 'createUserToken')) {
-        expect(await codeOf(act()), name).toBe('INTERNAL_SERVER_ERROR')
+        expect(await outcome(act()), name).toBe('INTERNAL_SERVER_ERROR')
         expect(await database.dump(), name).toEqual(before)
       }
     }
-    for (const [name, act] of actions) expect(await codeOf(act()), name).toBe('ok')
+    for (const [name, act] of actions) expect(await outcome(act()), name).toBe('ok')
     const positions = (await eventsOf(app)).map(({ position }) => position)
     expect(positions).toEqual(positions.map((_, index) => index + 1))
   })
@@ -299,7 +293,7 @@ describe('the log', () => {
     expect((await admin.listAuditEvents({ orgId: ORG, after })).items).toMatchObject([
       { action: 'room.deleted', target: org.elsewhere },
     ])
-    expect(await codeOf(admin.listAuditEvents({ orgId: ORG, after: 'nonsense' }))).toBe(
+    expect(await outcome(admin.listAuditEvents({ orgId: ORG, after: 'nonsense' }))).toBe(
       'BAD_REQUEST',
     )
   })
@@ -308,7 +302,7 @@ describe('the log', () => {
     await using app = await createTestApp(unlimited)
     const { org, foreign } = await filled(app)
     const read = (credential: string, orgId = ORG) =>
-      codeOf(as(app, credential).listAuditEvents({ orgId }))
+      outcome(as(app, credential).listAuditEvents({ orgId }))
     expect(await read(org.keys.admin.secret)).toBe('ok')
     expect(await read(org.keys.support.secret)).toBe('FORBIDDEN')
     expect(await read(org.keys.read.secret)).toBe('FORBIDDEN')
