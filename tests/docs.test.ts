@@ -38,7 +38,7 @@ interface Block {
   text: string
   /** The block that follows with nothing between: what the first one answers or prints. */
   answer?: Block
-  /** The folder in which the last text above that names one says to save a program. */
+  /** Where a program is to be saved, as the text above it says. */
   folder: string | undefined
 }
 
@@ -388,7 +388,7 @@ describe('the blocks in the documents', () => {
       'docs/live.md bash curl -sN',
       'docs/live.md bash curl -s',
       'docs/live.md js async function',
-      // It measures; bench.test.ts runs it.
+      // It measures.
       'docs/performance.md sh npm run',
     ])
   })
@@ -456,13 +456,16 @@ describe('the streams in docs/live.md', () => {
     )
     const child = spawn('sh', ['-c', `exec ${listen}`], { env: { ...process.env, ...env } })
     let heard = ''
-    for await (const part of child.stdout) {
-      const wasThere = heard.includes('presence')
-      heard += part
-      if (!wasThere && heard.includes('presence')) await run('sh', ['-c', write], { env })
-      if (heard.includes('message.created')) break
+    try {
+      for await (const part of child.stdout) {
+        const isFirst = !heard.includes('presence')
+        heard += part
+        if (isFirst && heard.includes('presence')) await run('sh', ['-c', write], { env })
+        if (heard.includes('message.created') && heard.endsWith('\n\n')) break
+      }
+    } finally {
+      child.kill()
     }
-    child.kill()
 
     const shownRoom = /(?<=^ROOM=)\w+/m.exec(read(page))?.[0] ?? ''
     /** With each cursor as the place that it names, but without its log, which is another one each time. */
@@ -501,7 +504,9 @@ describe('the streams in docs/live.md', () => {
       if (asked === 2) return new Response('Bad gateway', { status: 502 })
       return fetch(...request)
     }
-    const token = await customerToken(app)
+    const user = { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false }
+    const made = await app.fetch('/api/v3/user-tokens', json(user))
+    const { token } = (await made.json()) as { token: string }
     const names = ['fetch', 'setTimeout', 'EventSource']
     const listen = new Function(...names, `${textsOf('js')[0]}; return listen`)(
       send,
@@ -520,13 +525,6 @@ describe('the streams in docs/live.md', () => {
     for (const source of sources) source.close()
     expect(heard).toMatchObject({ messageData: 'hello' })
   })
-
-  async function customerToken(app: TestApp): Promise<string> {
-    const user = { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false }
-    const made = await app.fetch('/api/v3/user-tokens', json(user))
-    const { token } = (await made.json()) as { token: string }
-    return token
-  }
 })
 
 /** What runs a program that a document shows. */
