@@ -20,7 +20,9 @@ import { procedureNames, type Reply, waysOf } from './ways.ts'
 let app: TestApp
 
 beforeAll(async () => {
-  app = await createTestApp({ ...unlimited, TOKEN_SIGNING_KEYS: signingKeysOf(signingKey) })
+  const env = { ...unlimited, TOKEN_SIGNING_KEYS: signingKeysOf(signingKey) }
+  // Meanwhile nothing is written but what a caller asks for.
+  app = await createTestApp(env, { keyUseInterval: 24 * 60 * 60_000 })
 })
 
 afterAll(async () => {
