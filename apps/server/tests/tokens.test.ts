@@ -366,6 +366,20 @@ describe('signing keys', () => {
     expect(await stored(app)).toHaveLength(1)
   })
 
+  test('are made and rotated by one process at a time', async () => {
+    await using app = await withClock()
+    await using processes = new AsyncDisposableStack()
+    const operators = Array.from({ length: 4 }, () => processes.use(createOperator(app)))
+    const user = { orgId: ORG, userId: 'a', side: true }
+    await Promise.all(operators.map(({ call }) => call.createUserToken(user)))
+    expect(await stored(app)).toHaveLength(1)
+
+    const clock = () => app.time.now
+    await Promise.all(operators.map(({ deps }) => rotateSigningKeys({ ...deps, clock })))
+    const rows = await ask(app, 'select distinct created_at from signing_keys')
+    expect(rows).toHaveLength(5)
+  })
+
   test('and tokens outlive a restart', async () => {
     await using before = await createTestApp(unlimited)
     const org = await createOrganisation(before, ORG)
