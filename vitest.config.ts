@@ -23,6 +23,7 @@ const once = {
     'packages/api/tests/wire.test.ts',
     'packages/client/tests/**',
     'apps/server/tests/browser.test.ts',
+    'apps/server/tests/cliUsage.test.ts',
     'apps/server/tests/compose.test.ts',
     'apps/server/tests/config.test.ts',
     'apps/server/tests/earlySignal.test.ts',

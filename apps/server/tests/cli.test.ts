@@ -1,16 +1,10 @@
 import { decodeProtectedHeader } from 'jose'
 import { expect, test } from 'vitest'
-import { ask } from './database.ts'
 import { as, createOrganisation, outcome, unlimited } from './identities.ts'
-import { type Ended, spawnHere } from './serverProcess.ts'
-import { createTestApp, type TestApp } from './support.ts'
+import { cli } from './serverProcess.ts'
+import { createTestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
-
-/** The real command, in a process of its own. */
-function cli(app: TestApp, ...args: string[]): Promise<Ended> {
-  return spawnHere(['src/cli.ts', ...args], { DATABASE_URL: app.databaseUrl }).ended
-}
 
 test('keys are made, listed and revoked, and the first one closes open mode at once', async () => {
   await using app = await createTestApp(unlimited)
@@ -50,45 +44,4 @@ test('signing keys are rotated', async () => {
   expect(decodeProtectedHeader(token).kid).toBe(id)
   const reading = as(app, org.tokens.support).getRoomById({ roomId: org.room })
   expect(await outcome(reading)).toBe('ok')
-})
-
-test('what was typed wrongly is told in one clear text', async () => {
-  await using app = await createTestApp(unlimited)
-  const wrong: [args: string[], text: string, help: boolean][] = [
-    [['keys', 'create', '--right', 'admin'], '--org is missing', true],
-    [['toString'], 'there is no command "toString"', true],
-    [['keys', 'list', '--organisation', ORG], "Unknown option '--organisation'", true],
-    [
-      ['keys', 'create', '--org', ORG, '--right', 'root'],
-      'right must be one of admin, support, read',
-      false,
-    ],
-    [['keys', 'revoke', '--id', 'f'.repeat(24)], 'There is no such API key', false],
-  ]
-  const results = await Promise.all(wrong.map(([args]) => cli(app, ...args)))
-  for (const [index, [args, text, help]] of wrong.entries()) {
-    const { code, stdout, stderr } = results[index] as Ended
-    const told = args.join(' ')
-    expect({ code, stdout }, told).toEqual({ code: 1, stdout: '' })
-    expect(stderr, told).toContain(text)
-    expect(stderr.includes('npm run cli -- keys create'), told).toBe(help)
-    expect(stderr, told).not.toMatch(/\n\s+at /)
-  }
-  expect(await ask(app, 'select * from api_keys')).toEqual([])
-})
-
-test('and what the help says is a command', async () => {
-  await using app = await createTestApp(unlimited)
-  const asked = await cli(app, 'keys', 'create', '--help')
-  expect(asked).toMatchObject({ code: 0, stderr: '' })
-  const commands = [...asked.stdout.matchAll(/npm run cli -- ([a-z-]+(?: [a-z]+)*)/g)].map(
-    ([, it]) => it,
-  )
-  expect(commands).toEqual([
-    'keys create',
-    'keys list',
-    'keys revoke',
-    'signing-keys rotate',
-    'copy',
-  ])
 })

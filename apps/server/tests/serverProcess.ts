@@ -77,6 +77,11 @@ export async function startServer(env: Record<string, string>): Promise<ServerPr
   }
 }
 
+/** A command at the command line, on the database of a server that runs. */
+export function cli(app: { databaseUrl: string }, ...args: string[]): Promise<Ended> {
+  return spawnHere(['src/cli.ts', ...args], { DATABASE_URL: app.databaseUrl }).ended
+}
+
 /** Why a server with these settings does not start: one sentence. */
 export async function refusal(env: Record<string, string>): Promise<string> {
   const { ended } = run({ PORT: '0', ...env })
