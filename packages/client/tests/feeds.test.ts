@@ -236,6 +236,47 @@ describe('a handler that throws', () => {
     expect(other.told).toEqual(['reset 0', ...[1, 2, 3].map((n) => `message.created ${n}`)])
   })
 
+  test.each(['live', 'connecting'])(
+    'at the state %s ends its subscription, and no other',
+    async (bad) => {
+      const server = new FakeServer()
+      const chat = createFakeChat(server)
+      const errors: unknown[] = []
+      chat.inbox({ orgId: ORG }).subscribe({
+        onEvent: () => undefined,
+        onState: ({ status }) => {
+          if (status === bad) throw new Error('cannot show this')
+        },
+        onError: (error) => errors.push(error),
+      })
+      const other = read(chat.inbox({ orgId: ORG }))
+      await wait(SOON)
+      server.cutAll()
+      server.append('room-1')
+      await wait(5_000)
+      expect(errors).toEqual([new Error('cannot show this')])
+      expect(other.told).toEqual(['reset 0', 'message.created 1'])
+    },
+  )
+
+  test('at the failure itself leaves the others theirs, and is caught by nobody', async () => {
+    const server = new FakeServer()
+    const chat = createFakeChat(server)
+    chat.inbox({ orgId: ORG }).subscribe({
+      onEvent: () => undefined,
+      onError: () => {
+        throw new Error('cannot say this')
+      },
+    })
+    const other = read(chat.inbox({ orgId: ORG }))
+    await wait(SOON)
+    server.refusals.push(refusal(403, 'FORBIDDEN'))
+    server.cutAll()
+    await expect(wait(5_000)).rejects.toThrow('cannot say this')
+    expect(other.errors).toMatchObject([{ code: 'FORBIDDEN' }])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('gets the event again when it subscribes after the last one it had', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)

@@ -8,7 +8,10 @@ export interface SubscribeOptions<Event> {
    * instead. One that throws ends the subscription, and what it threw goes to `onError`.
    */
   readonly onEvent: (event: Event) => void
-  /** Why the subscription has ended: a {@link DowellChatError} that to try again would not mend, or what `onEvent` threw. */
+  /**
+   * Why the subscription has ended: a {@link DowellChatError} that to try again would not mend, or what `onEvent` or
+   * `onState` threw. What it throws itself nobody catches.
+   */
   readonly onError: (error: unknown) => void
   /** Told when it changes whether events arrive, to show a user. Until then it is `connecting`. */
   readonly onState?: (state: ConnectionState) => void
