@@ -90,6 +90,8 @@ export class Subscription<Event> implements Reader {
     if (this.#isBeginning || this.#closing.signal.aborted) return
     if (news.type === 'state') {
       this.isNew = false
+      // What was asked for came before this. Whoever still misses something did not hear it.
+      if (news.state.status === 'live') this.#isMissing = false
       this.#tell(news.state)
     } else if (this.#isPaused) return
     else if (news.type === 'reset') this.#reset(news.event)
