@@ -388,6 +388,21 @@ describe('an iterator', () => {
     ).rejects.toBe('enough')
   })
 
+  test('that is aborted while its consumer has an event lets go of its connection at once', async () => {
+    const server = new FakeServer()
+    const aborting = new AbortController()
+    const { signal } = aborting
+    const events = createFakeChat(server).inbox({ orgId: ORG }).events({ signal })
+    const first = events.next()
+    await wait(SOON)
+    await first
+    aborting.abort('enough')
+    await wait(SOON)
+    expect(server.connections.size).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+    await expect(events.next()).rejects.toBe('enough')
+  })
+
   test('throws what to try again would not mend, after all that came before', async () => {
     const server = new FakeServer()
     const events = createFakeChat(server).inbox({ orgId: ORG }).events()

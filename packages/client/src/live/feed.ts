@@ -67,7 +67,11 @@ export function createFeed<Event>(hub: Hub, origin: Origin<Event>): Feed<Event |
         },
       }
       const subscription = new Subscription(hub, origin, handlers, after)
-      const abort = () => wake()
+      // At once: whoever aborts may never ask for the next event.
+      const abort = () => {
+        subscription.close()
+        wake()
+      }
       signal?.addEventListener('abort', abort)
       try {
         for (;;) {
