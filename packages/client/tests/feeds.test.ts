@@ -388,6 +388,23 @@ describe('an iterator', () => {
     ).rejects.toBe('enough')
   })
 
+  test('that is left while it waits for an event lets go of its connection at once', async () => {
+    const server = new FakeServer()
+    const events = createFakeChat(server).inbox({ orgId: ORG }).events()
+    const first = events.next()
+    await wait(SOON)
+    await first
+    const next = events.next()
+    const left = events.return(undefined as never)
+    await wait(SOON)
+    expect(server.connections.size).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+    expect(await Promise.all([next, left])).toEqual([
+      { done: true, value: undefined },
+      { done: true, value: undefined },
+    ])
+  })
+
   test('that is aborted while its consumer has an event lets go of its connection at once', async () => {
     const server = new FakeServer()
     const aborting = new AbortController()
