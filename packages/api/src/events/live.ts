@@ -64,7 +64,7 @@ export class Live {
     this.#db = db
     this.#options = options
     this.#limits = options.limits ?? streamLimits
-    this.#presence = new SharedPresence(options.clock, db.peers, (room, state) =>
+    this.#presence = new SharedPresence(db.peers, (room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
     this.typing = new Typing(options.clock, db.peers, (event, room) => this.publish(event, room))
