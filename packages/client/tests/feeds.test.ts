@@ -337,6 +337,23 @@ describe('a subscription that has ended', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  test('when it was told that it has to wait leaves nothing behind', async () => {
+    const token = () => Promise.reject(new Error('not signed in'))
+    const chat = createFakeChat(new FakeServer(), { token })
+    const states: string[] = []
+    const stop = chat.inbox({ orgId: ORG }).subscribe({
+      onEvent: () => undefined,
+      onState: ({ status }) => {
+        states.push(status)
+        stop()
+      },
+      onError: () => undefined,
+    })
+    await wait(0)
+    expect(states).toEqual(['waiting'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('while it waited for the next try leaves nothing behind', async () => {
     const server = new FakeServer()
     const { stop } = read(createFakeChat(server).inbox({ orgId: ORG }))
