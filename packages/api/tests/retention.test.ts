@@ -160,6 +160,36 @@ test('what listEvents reads while it is forgotten is not missing without a word'
   deps.live.close()
 })
 
+test.for([
+  [50, [2_003]],
+  [1, []],
+] as const)(
+  'what listEvents reads from the beginning on, %i at most, has no hole when that is forgotten',
+  async ([limit, expected]) => {
+    await using log = await createLog()
+    const deps = createDeps(log)
+    const [shop, login] = [room(log, 0), room(log, 4)]
+    // More than one read looks through.
+    await log.appendAt(now, shop, ...Array<RoomRef>(2_000).fill(login), shop, shop)
+    const read = log.read.executeQuery.bind(log.read)
+    let count = 0
+    vi.spyOn(log.read, 'executeQuery').mockImplementation(async (...args) => {
+      const result = await read(...args)
+      // After the bounds and the first page.
+      if (++count === 2) await log.write((tx) => deleteEvents(tx, { orgId: 'A', upTo: 2_002 }))
+      return result
+    })
+    const input = { orgId: 'A', productName: shop.productName }
+    const { items, after, hasAfter } = await listEvents(deps, open, { ...input, limit })
+    expect(items.map(({ position }) => position)).toEqual(expected)
+    expect(hasAfter).toBe(expected.length === 0)
+    // What it says is no cursor that is too old.
+    const rest = (await listEvents(deps, open, { ...input, after })).items
+    expect([...items, ...rest].map(({ position }) => position)).toEqual([2_003])
+    deps.live.close()
+  },
+)
+
 test('looks at many organisations with few reads, and lets others run between them', async () => {
   await using log = await createLog()
   await log.write(async (tx) => {
