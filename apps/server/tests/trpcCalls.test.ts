@@ -31,6 +31,10 @@ function posting(names: string, body: string, query = ''): Outgoing {
   return { path: `/trpc/${names}?${query}`, method: 'POST', headers: JSON_TYPE, body }
 }
 
+function heading(outgoing: Outgoing): Outgoing {
+  return { ...outgoing, method: 'HEAD' }
+}
+
 function getting(names: string, input?: unknown, query = ''): Outgoing {
   const text = typeof input === 'string' ? input : JSON.stringify(input)
   const given = text === undefined ? '' : `&input=${encodeURIComponent(text)}`
@@ -111,11 +115,26 @@ describe('an answer is the same as that of tRPC’s adapter', () => {
       () => posting('deleteRoom,deleteRoom', JSON.stringify({ 0: none, 1: bad }), 'batch=1'),
     ],
     ['a batch of mutations without a body', () => posting('deleteRoom,deleteRoom', '', 'batch=1')],
+    ['HEAD of a query', () => heading(getting('getMessages', page()))],
+    ['HEAD of a mutation', () => heading(getting('deleteRoom', page()))],
+    ['HEAD of a batch of mutations', () => heading(getting('deleteRoom', [], 'batch=1'))],
+    ['GET of a mutation', () => getting('deleteRoom', page())],
+    ['POST of a query', () => posting('getMessages', JSON.stringify(page()))],
     ['a batch that is none', () => getting('getMessages,getMessages', { 0: page() }, 'batch=2')],
   ]
   for (const [name, make] of requests) {
     test(name, async () => {
       expect(await asked(make())).toEqual(await asked(byAdapter(make())))
+    })
+  }
+})
+
+test('HEAD changes nothing', async () => {
+  for (const query of ['', 'batch=1']) {
+    const input = query === '' ? page() : { 0: page() }
+    await send(app, heading(getting('deleteRoom', input, query)))
+    expect((await send(app, { path: `/api/v3/rooms/${room}` })).body).toMatchObject({
+      isActive: true,
     })
   }
 })

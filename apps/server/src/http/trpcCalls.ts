@@ -46,6 +46,7 @@ export function callsOf(
   query: URLSearchParams,
 ): Calls | undefined {
   const { method, headers } = request
+  if (method !== 'GET' && method !== 'POST') return undefined
   if (headers['trpc-accept'] !== undefined || headers.accept?.includes('jsonl')) return undefined
   if (query.has('connectionParams')) return undefined
   const type = method === 'GET' ? 'query' : 'mutation'
