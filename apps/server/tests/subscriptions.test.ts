@@ -255,4 +255,19 @@ describe('on the wire', () => {
     while (app.log.every(({ streamEnd }) => streamEnd === undefined)) await sleep(5)
     expect(app.log.at(-1)).toMatchObject({ level: 40, streamEnd: 'BAD_REQUEST' })
   })
+
+  test('notes of superjson’s that cannot be are a failure of the caller, and are not logged', async () => {
+    await using app = await createTestApp()
+    for (const meta of [
+      { values: { orgId: ['regexp'] } },
+      { values: { 'constructor.a': ['Date'] } },
+      { referentialEqualities: { 'private.a.b': ['orgId'] } },
+    ]) {
+      const input = JSON.stringify({ json: { orgId: 'private(' }, meta })
+      const path = `/trpc/onInboxEvents?input=${encodeURIComponent(input)}`
+      expect(await (await app.fetch(path)).text()).toContain('"httpStatus":400')
+    }
+    while (app.log.filter(({ streamEnd }) => streamEnd === 'BAD_REQUEST').length < 3) await sleep(5)
+    expect(JSON.stringify(app.log)).not.toContain('private')
+  })
 })
