@@ -1,7 +1,7 @@
 import type { AppRouter } from '@dowell-chat/api'
 import { createTRPCClient, httpBatchLink, httpLink } from '@trpc/client'
 import superjson from 'superjson'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Answer, type Outgoing, send } from './http.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 
@@ -136,6 +136,16 @@ test('HEAD changes nothing', async () => {
     expect((await send(app, { path: `/api/v3/rooms/${room}` })).body).toMatchObject({
       isActive: true,
     })
+  }
+})
+
+test('what the calls of a batch share is read once, also when it is broken', async () => {
+  for (const body of ['{"0":', '{"0":7,"1":{"json":{"__proto__":{}}}}']) {
+    const parse = vi.spyOn(JSON, 'parse')
+    await send(app, posting('deleteRoom,deleteRoom,deleteRoom', body, 'batch=1'))
+    const times = parse.mock.calls.filter(([text]) => text === body).length
+    parse.mockRestore()
+    expect(times).toBe(1)
   }
 })
 

@@ -70,7 +70,7 @@ export async function makeCalls(
   text: string,
   ctx: Context,
 ): Promise<CallsAnswer> {
-  let inputs: readonly unknown[] | undefined
+  let inputs: Promise<readonly unknown[]> | undefined
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
@@ -85,7 +85,7 @@ export async function makeCalls(
         signal: undefined,
         getRawInput: async () => {
           inputs ??= inputsIn(text, names.length, isBatch)
-          return inputs[batchIndex]
+          return (await inputs)[batchIndex]
         },
       })
       statuses.add(200)
@@ -115,8 +115,8 @@ function written(data: unknown): string {
   return text
 }
 
-/** @throws TRPCError BAD_REQUEST */
-function inputsIn(text: string, count: number, isBatch: boolean): unknown[] {
+/** A promise, so that what cannot be read is read once for all calls as well. @throws TRPCError BAD_REQUEST */
+async function inputsIn(text: string, count: number, isBatch: boolean): Promise<unknown[]> {
   try {
     if (text === '') return []
     const sent = JSON.parse(text)
