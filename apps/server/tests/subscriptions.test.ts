@@ -224,6 +224,15 @@ describe('on the wire', () => {
     expect(await reader.frame()).toEqual({ event: 'restore-id', data: '', id })
   })
 
+  test('is the same however the URL spells it', async () => {
+    await using app = await createTestApp()
+    const path = trpcPath('onInboxEvents', { orgId: ORG })
+    for (const spelt of [path.replace('/on', '/%6F%6e'), path.replace('?', '?batch=0&')]) {
+      await using reader = await EventReader.open(app, spelt)
+      expect(await reader.frame()).toEqual({ retry: '2000' })
+    }
+  })
+
   test('other methods, batches and what is no input are refused', async () => {
     await using app = await createTestApp()
     const statusOf = async (path: string, init?: RequestInit) => {
