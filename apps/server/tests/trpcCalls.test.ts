@@ -89,6 +89,10 @@ describe('an answer is the same as that of tRPC’s adapter', () => {
     ],
     ['a body that is no JSON', () => posting('deleteRoom', '{')],
     ['a body with an input in the query, too', () => posting('deleteRoom', '', 'input=%7B%7D')],
+    [
+      'a body that begins with a byte order mark',
+      () => posting('deleteRoom', `\u{feff}${JSON.stringify(none)}`),
+    ],
     ['no body', () => ({ path: '/trpc/deleteRoom', method: 'POST', headers: JSON_TYPE })],
     ['neither body nor type', () => ({ path: '/trpc/deleteRoom', method: 'POST' })],
     ['a batch', () => getting('getMessages,getRoomById', { 0: page(), 1: page() }, 'batch=1')],
