@@ -70,7 +70,7 @@ export async function makeCalls(
   text: string,
   ctx: Context,
 ): Promise<CallsAnswer> {
-  let inputs: Promise<readonly unknown[]> | undefined
+  let inputs: readonly unknown[] | TRPCError | undefined
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
@@ -85,7 +85,8 @@ export async function makeCalls(
         signal: undefined,
         getRawInput: async () => {
           inputs ??= inputsIn(text, names.length, isBatch)
-          return (await inputs)[batchIndex]
+          if (inputs instanceof TRPCError) throw inputs
+          return inputs[batchIndex]
         },
       })
       statuses.add(200)
@@ -115,8 +116,8 @@ function written(data: unknown): string {
   return text
 }
 
-/** A promise, so that what cannot be read is read once for all calls as well. @throws TRPCError BAD_REQUEST */
-async function inputsIn(text: string, count: number, isBatch: boolean): Promise<unknown[]> {
+/** @returns a BAD_REQUEST for what cannot be read, so that it, too, is read once for all calls */
+function inputsIn(text: string, count: number, isBatch: boolean): unknown[] | TRPCError {
   try {
     if (text === '') return []
     const sent = JSON.parse(text)
@@ -128,6 +129,6 @@ async function inputsIn(text: string, count: number, isBatch: boolean): Promise<
       sent[index] === undefined ? undefined : transformer.deserialize(sent[index]),
     )
   } catch (cause) {
-    throw new TRPCError({ code: 'BAD_REQUEST', cause })
+    return new TRPCError({ code: 'BAD_REQUEST', cause })
   }
 }
