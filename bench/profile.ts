@@ -46,7 +46,12 @@ export async function profile(
   copyFileSync(seed.file, file)
   const profiles = join(folder, `profile-${operation}-${name}`)
   const nodeArgs = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${INTERVAL}`]
-  const contender = await start(target.contender, { ...options, file, folder, nodeArgs })
+  const contender = await start(target.contender, {
+    ...options,
+    url: `sqlite:${file}`,
+    folder,
+    nodeArgs,
+  })
   const load = new LoadGenerator()
   const [connections = 50] = options.connections
   let outcome: Awaited<ReturnType<typeof measure>>
