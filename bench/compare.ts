@@ -98,7 +98,7 @@ let checks = 0
  *
  * @returns the entity tags of those that sent one
  */
-async function check(
+export async function check(
   operation: Operation,
   seed: Seed,
   all: readonly Running[],
