@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { measure } from './compare.ts'
+import { check, measure } from './compare.ts'
 import { LoadGenerator, start, type TargetName, targetOf } from './contenders.ts'
 import { results, root } from './folders.ts'
 import { callsPerRequest, type Operation } from './operations.ts'
@@ -58,7 +58,10 @@ export async function profile(
   try {
     const timing = { seconds: options.seconds, warmUp: options.firstWarmUp }
     const running = { target, contender }
-    outcome = await measure(timing, load, seed, operation, connections, running)
+    const notes: string[] = []
+    const etag = (await check(operation, seed, [running], notes)).get(name)
+    if (notes.length > 0) throw new Error(notes.join(' '))
+    outcome = await measure(timing, load, seed, operation, connections, running, etag)
   } finally {
     load.stop()
     await contender.stop()
