@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { EventReader, type Told, trpcPath } from './eventReader.ts'
+import { parseRaw, raw } from './http.ts'
 import { as, bearer, createOperator, createOrganisation, unlimited } from './identities.ts'
 import { createTestApp, json, openRoom, type TestApp } from './support.ts'
 
@@ -10,6 +11,19 @@ const ORG = 'DOWELL12345'
 const inbox = `/api/v3/events?orgId=${ORG}`
 
 describe('a stream ends', () => {
+  test('before it begins, when its request was answered meanwhile', async () => {
+    await using app = await createTestApp({ STREAMS_MAX: '2' })
+    const path = trpcPath('onInboxEvents', { orgId: ORG })
+    const broken = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n`
+    for (let times = 0; times < 4; times++) {
+      expect(parseRaw(await raw(app, broken)).status).toBe(400)
+    }
+    await until(async () => {
+      await using reader = await EventReader.open(app, inbox)
+      return reader.status === 200
+    })
+  })
+
   test('with the key that opened it, or asked for the token that did, and no other does', async () => {
     await using app = await createTestApp(unlimited)
     const { keys, tokens } = await createOrganisation(app, ORG)
