@@ -65,7 +65,7 @@ const sqlite = {
 const postgres = {
   name: 'postgres',
   exclude: once.sqlite,
-  globalSetup: 'packages/db/tests/postgresServer.ts',
+  globalSetup: 'packages/db/tests/postgresSetup.ts',
 }
 
 export default defineConfig({
