@@ -58,7 +58,8 @@ describe('as plain server-sent events', () => {
   })
 
   test('an event is one frame: its cursor as id, one line of data, no name', async () => {
-    await using app = await createTestApp()
+    // No heartbeat comes between.
+    await using app = await createTestApp({}, { streamHeartbeat: 24 * 60 * 60_000 })
     const room = await openRoom(app)
     await using reader = await EventReader.open(app, `/api/v3/rooms/${room}/events`)
     expect(reader.response.headers).toMatchObject({
