@@ -53,7 +53,7 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
   }
   const pools = {
     reader: openPool(config, { ...timeouts, max: poolSize - writers }, 'read'),
-    writer: openPool(config, { ...timeouts, max: writers }, 'write'),
+    writer: openPool(config, { ...timeouts, max: writers, pipeline: true }, 'write'),
     // A schema change may take its time.
     migrator: openPool(config, { max: 1 }, 'write'),
   }

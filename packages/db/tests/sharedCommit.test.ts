@@ -1,0 +1,124 @@
+import fc from 'fast-check'
+import { sql } from 'kysely'
+import { expect, test } from 'vitest'
+import {
+  advanceRoom,
+  appendEvent,
+  type EventRow,
+  insertMessage,
+  insertRoom,
+  nextPosition,
+  type Tx,
+} from '../src/index.ts'
+import { createTestDb, type TestDatabase } from '../src/testing.ts'
+import { idOf, messageRow, roomRow } from './support.ts'
+
+const orgs = ['A', 'B', 'C']
+
+/** Two rooms in each of three organisations. */
+async function createRooms(): Promise<TestDatabase> {
+  const db = await createTestDb()
+  await db.write(async (tx) => {
+    for (let room = 0; room < 6; room++) {
+      const orgId = orgs[room % 3] as string
+      const position = await nextPosition(tx, 'last_room_position', { orgId, now: 1 })
+      await insertRoom(
+        tx,
+        roomRow({ id: idOf(room), org_id: orgId, position, user_id: `user ${room}` }),
+      )
+    }
+  })
+  return db
+}
+
+let ids = 0
+
+/** @returns where in its room and organisation the message went: the text that tells it apart */
+async function send(tx: Tx, room: number): Promise<string> {
+  const where = { orgId: orgs[room % 3] as string, roomId: idOf(room) }
+  const advanced = await advanceRoom(tx, { ...where, lastMessage: 'text', side: false, now: 1 })
+  if (!advanced) throw new Error('no room')
+  const { org_id, id: room_id, last_seq: seq } = advanced
+  await insertMessage(tx, messageRow({ id: idOf(++ids), org_id, room_id, seq }))
+  const event = { org_id, room_id, message_seq: seq, created_at: 1 }
+  appendEvent(tx, { ...event, type: 'message.created' })
+  return `${room_id} ${seq}`
+}
+
+/** A statement that fails, and with it, on PostgreSQL, all that come after it. */
+const fail = (tx: Tx) => sql`insert into rooms select * from rooms`.execute(tx)
+
+type Ending =
+  | 'returns'
+  | 'throws'
+  | 'fails'
+  /** Goes on as if nothing had happened, against the rules. */
+  | 'hides a failure'
+
+async function perform(tx: Tx, rooms: readonly number[], ending: Ending): Promise<string[]> {
+  const sent: string[] = []
+  for (const room of rooms) sent.push(await send(tx, room))
+  if (ending === 'throws') throw new Error('mine')
+  if (ending === 'fails') await fail(tx)
+  if (ending === 'hides a failure') await fail(tx).catch(() => undefined)
+  return sent
+}
+
+const logOf = (db: TestDatabase, orgId: string): Promise<EventRow[]> =>
+  db.read.selectFrom('events').selectAll().where('org_id', '=', orgId).orderBy('position').execute()
+
+test('whichever writes of a batch fail, the others are stored, and neither rooms nor logs have a gap', async () => {
+  await using db = await createRooms()
+  const job = fc.record({
+    rooms: fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 3 }),
+    ending: fc.oneof(
+      { weight: 5, arbitrary: fc.constant<Ending>('returns') },
+      { weight: 3, arbitrary: fc.constantFrom<Ending>('throws', 'fails', 'hides a failure') },
+    ),
+  })
+  const told: string[] = []
+  await fc.assert(
+    fc.asyncProperty(fc.array(job, { minLength: 2, maxLength: 12 }), async (batch) => {
+      const results = await Promise.allSettled(
+        batch.map(({ rooms, ending }) =>
+          db.write((tx) => perform(tx, rooms, ending)).then((sent) => told.push(...sent)),
+        ),
+      )
+      for (const [index, { ending }] of batch.entries()) {
+        // SQLite undoes a failed statement alone, so there is nothing to hide.
+        if (ending === 'hides a failure') continue
+        expect(results[index]?.status).toBe(ending === 'returns' ? 'fulfilled' : 'rejected')
+      }
+      const logs = await Promise.all(orgs.map((orgId) => logOf(db, orgId)))
+      for (const log of logs) {
+        expect(log.map(({ position }) => position)).toEqual(log.map((_, i) => i + 1))
+      }
+      const logged = logs.flat()
+      expect(logged.map((event) => `${event.room_id} ${event.message_seq}`).sort()).toEqual(
+        told.toSorted(),
+      )
+      for (const own of Map.groupBy(logged, (event) => event.room_id).values()) {
+        expect(own.map((event) => event.message_seq)).toEqual(own.map((_, i) => i + 1))
+      }
+    }),
+    { numRuns: 40 },
+  )
+})
+
+test('what is built and what is prepared run in the order in which they are asked for', async () => {
+  await using db = await createRooms()
+  const write = async (tx: Tx) => {
+    const before = await sql<{ n: number }>`select count(*) as n from messages`.execute(tx)
+    await send(tx, 0)
+    const after = await tx
+      .selectFrom('messages')
+      .select((eb) => eb.fn.countAll<number>().as('n'))
+      .executeTakeFirstOrThrow()
+    return [before.rows[0]?.n, after.n]
+  }
+  expect(await Promise.all([db.write(write), db.write(write), db.write(write)])).toEqual([
+    [0, 1],
+    [1, 2],
+    [2, 3],
+  ])
+})
