@@ -1,5 +1,5 @@
 import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
-import { eachOf } from '../dialectOf.ts'
+import { dialectOf, eachOf } from '../dialectOf.ts'
 import { prepared, type Slots } from '../prepared.ts'
 import type { EventRow, MessageRow, RoomRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -17,13 +17,32 @@ export interface LoggedEvent {
   readonly message: MessageRow | undefined
 }
 
-const advancingLog = prepared((tx, where: Slots<{ orgId: string; count: number }>) =>
-  tx
+const eventColumns = [
+  'org_id',
+  'position',
+  'room_id',
+  'type',
+  'message_seq',
+  'marker_seq',
+  'user_id',
+  'side',
+  'created_at',
+] as const satisfies (keyof EventRow)[]
+
+const advancingLog = prepared((tx, where: Slots<Growth>) => advancedLog(tx, where))
+
+interface Growth {
+  readonly orgId: string
+  readonly count: number
+}
+
+function advancedLog(tx: Pick<Tx, 'updateTable'>, where: Slots<Growth>) {
+  return tx
     .updateTable('organisations')
     .set((eb) => ({ last_event_position: eb('last_event_position', '+', where.count) }))
     .where('id', '=', where.orgId)
-    .returning('last_event_position'),
-)
+    .returning('last_event_position')
+}
 
 const insertingEvent = prepared((tx, row: Slots<EventRow>) =>
   tx.insertInto('events').values({
@@ -39,21 +58,71 @@ const insertingEvent = prepared((tx, row: Slots<EventRow>) =>
   }),
 )
 
+/** Both for all events of an organisation at once, which are a JSON array. PostgreSQL only. */
+const appendingAll = prepared((tx, where: Slots<Growth & { events: string }>) =>
+  tx
+    .with('log', (cte) => advancedLog(cte, where).returning('id'))
+    .insertInto('events')
+    .columns(eventColumns)
+    .expression((eb) =>
+      eb
+        .selectFrom([
+          'log',
+          sql<Omit<EventRow, 'org_id' | 'position'> & { number: number }>`
+            rows from (
+              jsonb_to_recordset(cast(${where.events} as jsonb)) as (room_id text, type text,
+                message_seq bigint, marker_seq bigint, user_id text, side bigint, created_at bigint)
+            ) with ordinality
+          `.as<'e'>(
+            sql`e(room_id, type, message_seq, marker_seq, user_id, side, created_at, number)`,
+          ),
+        ])
+        .select((eb) => [
+          'log.id as org_id',
+          eb(eb('last_event_position', '-', where.count), '+', eb.ref('number')).as('position'),
+          'room_id',
+          'type',
+          'message_seq',
+          'marker_seq',
+          'user_id',
+          'side',
+          'e.created_at',
+        ]),
+    )
+    .returning('position'),
+)
+
 /** Gives events their positions, in the order in which they come, and stores them. Their organisations must exist. */
 export async function writeEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   // In one order of organisations everywhere, so that no two transactions wait for each other.
   const byOrganisation = [...Map.groupBy(events, (event) => event.org_id)].sort(([a], [b]) =>
     a < b ? -1 : 1,
   )
-  for (const [orgId, own] of byOrganisation) {
-    const [organisation] = await advancingLog(tx, { orgId, count: own.length })
-    if (!organisation) throw new Error('an event of an organisation that does not exist')
-    let position = organisation.last_event_position - own.length
-    for (const event of own) {
-      const empty = { message_seq: null, marker_seq: null, user_id: null, side: null }
-      await insertingEvent(tx, { ...empty, ...event, position: ++position })
-    }
+  // PostgreSQL is sent all of it at once; what comes after a statement that fails then fails as well.
+  if (dialectOf(tx) === 'postgres') {
+    await Promise.all(byOrganisation.map(([orgId, own]) => appendAtOnce(tx, orgId, own)))
+    return
   }
+  for (const [orgId, own] of byOrganisation) await appendOneByOne(tx, orgId, own)
+}
+
+async function appendAtOnce(tx: Tx, orgId: string, events: readonly NewEvent[]): Promise<void> {
+  const given = { orgId, count: events.length, events: JSON.stringify(events) }
+  requireOrganisation((await appendingAll(tx, given))[0])
+}
+
+async function appendOneByOne(tx: Tx, orgId: string, events: readonly NewEvent[]): Promise<void> {
+  const [organisation] = await advancingLog(tx, { orgId, count: events.length })
+  requireOrganisation(organisation)
+  let position = organisation.last_event_position - events.length
+  for (const event of events) {
+    const empty = { message_seq: null, marker_seq: null, user_id: null, side: null }
+    await insertingEvent(tx, { ...empty, ...event, position: ++position })
+  }
+}
+
+function requireOrganisation<Row>(row: Row | undefined): asserts row is Row {
+  if (row === undefined) throw new Error('an event of an organisation that does not exist')
 }
 
 const bounds = prepared((db, where: Slots<{ orgId: string }>) =>
@@ -220,18 +289,6 @@ function roomByRoom<DB, From extends keyof DB>(
     .where('e.position', 'in', first)
     .orderBy('e.position', 'asc')
 }
-
-const eventColumns = [
-  'org_id',
-  'position',
-  'room_id',
-  'type',
-  'message_seq',
-  'marker_seq',
-  'user_id',
-  'side',
-  'created_at',
-] as const satisfies (keyof EventRow)[]
 
 const roomColumns = [
   'id',
