@@ -2,10 +2,9 @@ import fc from 'fast-check'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import {
-  advanceRoom,
   appendEvent,
+  appendMessage,
   type EventRow,
-  insertMessage,
   insertRoom,
   nextPosition,
   type Tx,
@@ -36,10 +35,9 @@ let ids = 0
 /** @returns where in its room and organisation the message went: the text that tells it apart */
 async function send(tx: Tx, room: number): Promise<string> {
   const where = { orgId: orgs[room % 3] as string, roomId: idOf(room) }
-  const advanced = await advanceRoom(tx, { ...where, lastMessage: 'text', side: false, now: 1 })
-  if (!advanced) throw new Error('no room')
-  const { org_id, id: room_id, last_seq: seq } = advanced
-  await insertMessage(tx, messageRow({ id: idOf(++ids), org_id, room_id, seq }))
+  const message = await appendMessage(tx, where, messageRow({ id: idOf(++ids) }))
+  if (!message) throw new Error('no room')
+  const { org_id, room_id, seq } = message
   const event = { org_id, room_id, message_seq: seq, created_at: 1 }
   appendEvent(tx, { ...event, type: 'message.created' })
   return `${room_id} ${seq}`

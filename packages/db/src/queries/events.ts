@@ -1,9 +1,9 @@
 import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
 import { dialectOf, eachOf } from '../dialectOf.ts'
 import { prepared, type Slots } from '../prepared.ts'
+import type { RoomScope } from '../roomScope.ts'
 import type { EventRow, MessageRow, RoomRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
-import type { RoomScope } from './rooms.ts'
 
 /** An event before it has its position. */
 export type NewEvent = Pick<EventRow, 'org_id' | 'room_id' | 'type' | 'created_at'> &
