@@ -80,6 +80,7 @@ function openFile(file: string): OpenedDialect {
         hasCode(error, 'SQLITE_CONSTRAINT_UNIQUE') ||
         hasCode(error, 'SQLITE_CONSTRAINT_PRIMARYKEY'),
       isLockTimeout: () => false,
+      isOutdated: () => false,
       isPassing: () => false,
       openLine: undefined,
       // It was, when it was opened.

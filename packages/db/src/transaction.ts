@@ -55,7 +55,7 @@ const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
 
 type QueueDialect = Omit<
   OpenedDialect,
-  'reader' | 'writer' | 'migrator' | 'location' | 'openLine' | 'check' | 'close'
+  'reader' | 'writer' | 'migrator' | 'location' | 'openLine' | 'check' | 'close' | 'isOutdated'
 >
 
 /** This job ended the whole transaction: it had no savepoint, or a statement of it did so, as on a full disk. */
