@@ -269,9 +269,22 @@ class PooledClient {
   }
 
   async query(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+    const name = nameOf(text, values)
     const isAlone = this.#client.getTransactionStatus() === 'I'
     try {
-      return await this.#client.query({ text, name: nameOf(text, values), values: [...values] })
+      return await this.#ask(text, values, name)
+    } catch (error) {
+      if (name === undefined || !isOutdated(error)) throw error
+      if (names.get(text) === name) names.clear()
+      // In a transaction nothing more can be asked.
+      if (!isAlone) throw error
+      return this.#ask(text, values, undefined)
+    }
+  }
+
+  async #ask(text: string, values: readonly unknown[], name: string | undefined) {
+    try {
+      return await this.#client.query({ text, name, values: [...values] })
     } catch (error) {
       if (isLost(error)) {
         this.#broken = true
@@ -279,11 +292,6 @@ class PooledClient {
       }
       if (codeOf(error) === '57014') {
         throw new DatabaseError('busy', 'a statement took too long', { cause: error })
-      }
-      if (isOutdated(error)) {
-        const isNamed = names.delete(text)
-        names.clear()
-        if (isNamed && isAlone) return this.query(text, values)
       }
       throw error
     }

@@ -111,15 +111,15 @@ test.for([
 
 type Ask = (db: TestDatabase) => Promise<unknown[]>
 
-/** Two statements, each prepared by itself. */
-async function find(db: Kysely<Tables>): Promise<unknown[]> {
-  const query = db.selectFrom('signing_keys').selectAll()
-  const rows = await query.where('id', '=', 'a').execute()
-  return [...rows, ...(await query.where('secret', '=', 'a').execute())]
-}
+const byId = (db: Kysely<Tables>) =>
+  db.selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute()
+const bySecret = (db: Kysely<Tables>) =>
+  db.selectFrom('signing_keys').selectAll().where('secret', '=', 'a').execute()
+
+const find = async (tx: Kysely<Tables>) => [...(await byId(tx)), ...(await bySecret(tx))]
 
 test.for<[string, Ask]>([
-  ['read', (db) => find(db.read)],
+  ['read', async (db) => (await Promise.all([byId(db.read), bySecret(db.read)])).flat()],
   ['snapshot', (db) => db.snapshot(find)],
   ['write', (db) => db.write(find)],
 ])(
