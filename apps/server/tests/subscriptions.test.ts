@@ -224,6 +224,15 @@ describe('on the wire', () => {
     expect(await reader.frame()).toEqual({ event: 'restore-id', data: '', id })
   })
 
+  test('is the same however the URL spells it', async () => {
+    await using app = await createTestApp()
+    const path = trpcPath('onInboxEvents', { orgId: ORG })
+    for (const spelt of [path.replace('/on', '/%6F%6e'), path.replace('?', '?batch=0&')]) {
+      await using reader = await EventReader.open(app, spelt)
+      expect(await reader.frame()).toEqual({ retry: '2000' })
+    }
+  })
+
   test('other methods, batches and what is no input are refused', async () => {
     await using app = await createTestApp()
     const statusOf = async (path: string, init?: RequestInit) => {
@@ -254,5 +263,20 @@ describe('on the wire', () => {
     await (await app.fetch(trpcPath('onRoomEvents', { roomId: 'x' }))).text()
     while (app.log.every(({ streamEnd }) => streamEnd === undefined)) await sleep(5)
     expect(app.log.at(-1)).toMatchObject({ level: 40, streamEnd: 'BAD_REQUEST' })
+  })
+
+  test('notes of superjson’s that cannot be are a failure of the caller, and are not logged', async () => {
+    await using app = await createTestApp()
+    for (const meta of [
+      { values: { orgId: ['regexp'] } },
+      { values: { 'constructor.a': ['Date'] } },
+      { referentialEqualities: { 'private.a.b': ['orgId'] } },
+    ]) {
+      const input = JSON.stringify({ json: { orgId: 'private(' }, meta })
+      const path = `/trpc/onInboxEvents?input=${encodeURIComponent(input)}`
+      expect(await (await app.fetch(path)).text()).toContain('"httpStatus":400')
+    }
+    while (app.log.filter(({ streamEnd }) => streamEnd === 'BAD_REQUEST').length < 3) await sleep(5)
+    expect(JSON.stringify(app.log)).not.toContain('private')
   })
 })

@@ -61,6 +61,11 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
 
   return {
     serve(res, stream, wire, lastEventId) {
+      // The rest of the request may have been no HTTP while the stream was opened: that was answered already.
+      if (res.headersSent) {
+        stream.leave()
+        return
+      }
       res.locals.streamEnd = { reason: 'client_left', isFault: false }
       handOver(res)
       res.writeHead(200, eventStreamHeaders)

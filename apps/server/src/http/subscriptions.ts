@@ -81,7 +81,7 @@ export type Subscribe = (
 export function subscriptions({ contextOf, streams }: SubscriptionOptions): Subscribe {
   return async (req, res, name, query) => {
     // Another method, or a batch, is tRPC's to refuse.
-    if (!isStreamName(name) || req.method !== 'GET' || query.has('batch')) return false
+    if (!isStreamName(name) || req.method !== 'GET' || query.get('batch') === '1') return false
     try {
       const { streamToken, ...fields } = fieldsOf(res.locals.query)
       const context = await contextOf(req, res, streamToken)
