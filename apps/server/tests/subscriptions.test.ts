@@ -258,6 +258,22 @@ describe('on the wire', () => {
     expect(await reader.next()).toMatchObject({ type: 'ready' })
   })
 
+  test.each(['onInboxEvent%73?', 'onInboxEvents?batch=0&'])(
+    'is the same for /trpc/%s, and is let go of when its reader leaves',
+    async (start) => {
+      await using app = await createTestApp({ STREAMS_MAX: '1' })
+      const input = encodeURIComponent(JSON.stringify({ json: { orgId: ORG } }))
+      const path = `/trpc/${start}input=${input}`
+      const reader = await EventReader.open(app, path)
+      expect(await reader.frame()).toEqual({ retry: '2000' })
+      expect(await reader.next()).toMatchObject({ type: 'ready' })
+      reader.close()
+      while (app.log.every(({ streamEnd }) => streamEnd === undefined)) await sleep(5)
+      await using again = await EventReader.open(app, path)
+      expect(await again.next()).toMatchObject({ type: 'ready' })
+    },
+  )
+
   test('failures are warnings in the log', async () => {
     await using app = await createTestApp()
     await (await app.fetch(trpcPath('onRoomEvents', { roomId: 'x' }))).text()

@@ -83,7 +83,7 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
       })
       // Node's own clock of the socket runs while nothing is taken, and begins anew with each part that is.
       res.setTimeout(patience, () => {
-        if (!res.writableNeedDrain) return
+        if (res.writableLength === 0) return
         res.locals.streamEnd = { reason: 'slow_reader', isFault: true }
         stream.end('slow_reader')
         setTimeout(() => res.destroy(), FAREWELL).unref()
