@@ -5,6 +5,7 @@ import {
   appendEvent,
   appendMessage,
   type EventRow,
+  type EventType,
   insertRoom,
   nextPosition,
   type Tx,
@@ -101,6 +102,56 @@ test('whichever writes of a batch fail, the others are stored, and neither rooms
     }),
     { numRuns: 40 },
   )
+})
+
+test('events are stored as they were given, whatever their text', async () => {
+  await using db = await createRooms()
+  const text = fc.oneof(
+    fc.constantFrom('', 'NULL', 'null', '{}', '{"a",b}', '\\', '"', "'", '\u{1f600}', '\n,\t'),
+    fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', '')),
+  )
+  const event = fc.record({
+    room: fc.integer({ min: 0, max: 5 }),
+    type: fc.constantFrom<EventType>('message.created', 'marker.moved', 'room.updated'),
+    message_seq: fc.option(fc.integer({ min: 1, max: 2 ** 40 })),
+    marker_seq: fc.option(fc.nat()),
+    user_id: fc.option(text),
+    side: fc.option(fc.constantFrom<0 | 1>(0, 1)),
+    created_at: fc.nat(),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.array(event, { maxLength: 20 }), async (given) => {
+      const logs = () => Promise.all(orgs.map((orgId) => logOf(db, orgId)))
+      const before = await logs()
+      const events = given.map(({ room, ...event }) => ({
+        ...event,
+        org_id: orgs[room % 3] as string,
+        room_id: idOf(room),
+      }))
+      await db.write(async (tx) => {
+        for (const event of events) appendEvent(tx, event)
+      })
+      const wanted = orgs.map((orgId, i) => {
+        const log = [...(before[i] as EventRow[])]
+        for (const event of events) {
+          if (event.org_id === orgId) log.push({ ...event, position: log.length + 1 })
+        }
+        return log
+      })
+      expect(await logs()).toEqual(wanted)
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('text that is no Unicode fails nobody who shares the commit', async () => {
+  await using db = await createRooms()
+  const event = { org_id: 'A', room_id: idOf(0), created_at: 1 }
+  await Promise.all([
+    db.write((tx) => send(tx, 0)),
+    db.write(async (tx) => appendEvent(tx, { ...event, type: 'marker.moved', user_id: '\ud800' })),
+  ])
+  expect((await logOf(db, 'A')).length).toBe(2)
 })
 
 test('what is built and what is prepared run in the order in which they are asked for', async () => {

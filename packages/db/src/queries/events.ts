@@ -58,20 +58,27 @@ const insertingEvent = prepared((tx, row: Slots<EventRow>) =>
   }),
 )
 
-/** Both for all events of an organisation at once, which are a JSON array. PostgreSQL only. */
-const appendingAll = prepared((tx, where: Slots<Growth & { events: string }>) =>
+const givenColumns = eventColumns.filter((column) => column !== 'org_id' && column !== 'position')
+
+/** Of each column that is given, the values of all events. */
+type Columns = { [Column in (typeof givenColumns)[number]]: EventRow[Column][] }
+
+/** Both for all events of an organisation at once. PostgreSQL only. */
+const appendingAll = prepared((tx, where: Slots<Growth & Columns>) =>
   tx
     .with('log', (cte) => advancedLog(cte, where).returning('id'))
     .insertInto('events')
-    .columns(eventColumns)
+    .columns(['org_id', 'position', ...givenColumns])
     .expression((eb) =>
       eb
         .selectFrom([
           'log',
           sql<Omit<EventRow, 'org_id' | 'position'> & { number: number }>`
-            rows from (
-              jsonb_to_recordset(cast(${where.events} as jsonb)) as (room_id text, type text,
-                message_seq bigint, marker_seq bigint, user_id text, side bigint, created_at bigint)
+            unnest(
+              cast(${where.room_id} as text[]), cast(${where.type} as text[]),
+              cast(${where.message_seq} as bigint[]), cast(${where.marker_seq} as bigint[]),
+              cast(${where.user_id} as text[]), cast(${where.side} as bigint[]),
+              cast(${where.created_at} as bigint[])
             ) with ordinality
           `.as<'e'>(
             sql`e(room_id, type, message_seq, marker_seq, user_id, side, created_at, number)`,
@@ -79,14 +86,8 @@ const appendingAll = prepared((tx, where: Slots<Growth & { events: string }>) =>
         ])
         .select((eb) => [
           'log.id as org_id',
-          eb(eb('last_event_position', '-', where.count), '+', eb.ref('number')).as('position'),
-          'room_id',
-          'type',
-          'message_seq',
-          'marker_seq',
-          'user_id',
-          'side',
-          'e.created_at',
+          eb(eb('last_event_position', '-', where.count), '+', eb.ref('e.number')).as('position'),
+          ...givenColumns.map((column) => `e.${column}` as const),
         ]),
     )
     .returning('position'),
@@ -107,8 +108,18 @@ export async function writeEvents(tx: Tx, events: readonly NewEvent[]): Promise<
 }
 
 async function appendAtOnce(tx: Tx, orgId: string, events: readonly NewEvent[]): Promise<void> {
-  const given = { orgId, count: events.length, events: JSON.stringify(events) }
-  requireOrganisation((await appendingAll(tx, given))[0])
+  const [first] = await appendingAll(tx, {
+    orgId,
+    count: events.length,
+    room_id: events.map((event) => event.room_id),
+    type: events.map((event) => event.type),
+    message_seq: events.map((event) => event.message_seq ?? null),
+    marker_seq: events.map((event) => event.marker_seq ?? null),
+    user_id: events.map((event) => event.user_id ?? null),
+    side: events.map((event) => event.side ?? null),
+    created_at: events.map((event) => event.created_at),
+  })
+  requireOrganisation(first)
 }
 
 async function appendOneByOne(tx: Tx, orgId: string, events: readonly NewEvent[]): Promise<void> {
