@@ -23,12 +23,14 @@ export {
   oldestEvents,
 } from './queries/events.ts'
 export {
+  appendMessage,
   clearMessage,
   editMessage,
   findMessage,
   findMessageByClientId,
   insertMessage,
   messagesInRange,
+  type NewMessage,
 } from './queries/messages.ts'
 export { nextPosition } from './queries/organisations.ts'
 export {
@@ -38,7 +40,6 @@ export {
   unreadCounts,
 } from './queries/readMarkers.ts'
 export {
-  advanceRoom,
   describeRoom,
   findActiveRoom,
   findRoom,
@@ -46,7 +47,6 @@ export {
   insertRoom,
   type RoomFilter,
   type RoomIdentity,
-  type RoomScope,
   roomsNextTo,
   setRoomActive,
 } from './queries/rooms.ts'
@@ -56,6 +56,7 @@ export {
   listSigningKeys,
   listSigningKeysToChange,
 } from './queries/signingKeys.ts'
+export type { RoomScope } from './roomScope.ts'
 export { anyOrganisation, type OrgScope } from './scope.ts'
 export type {
   ApiKeyRow,

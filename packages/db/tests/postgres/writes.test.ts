@@ -3,12 +3,11 @@ import fc from 'fast-check'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import {
-  advanceRoom,
   appendEvent,
+  appendMessage,
   type Database,
   eventLogBounds,
   findActiveRoom,
-  insertMessage,
   insertRoom,
   nextPosition,
   openDatabase,
@@ -55,17 +54,13 @@ async function openRooms(db: Database, orgId: string, numbers: readonly number[]
 let ids = 0
 
 async function send(tx: Tx, orgId: string, room: number): Promise<void> {
-  const lastMessage = 'text'
-  const advanced = await advanceRoom(tx, {
-    orgId,
-    roomId: idOf(room),
-    lastMessage,
-    side: false,
-    now: 1,
-  })
-  if (!advanced) throw new Error('no room')
-  const { id: room_id, last_seq: seq } = advanced
-  await insertMessage(tx, messageRow({ id: idOf(++ids), org_id: orgId, room_id, seq }))
+  const message = await appendMessage(
+    tx,
+    { orgId, roomId: idOf(room) },
+    messageRow({ id: idOf(++ids) }),
+  )
+  if (!message) throw new Error('no room')
+  const { room_id, seq } = message
   appendEvent(tx, {
     type: 'message.created',
     org_id: orgId,
