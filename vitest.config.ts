@@ -40,11 +40,9 @@ const once = {
     'apps/server/tests/openMode.test.ts',
     'apps/server/tests/streamTokens.test.ts',
     // SQLite's files and locks; the folders named postgres have what stands against them.
-    'packages/db/tests/events.test.ts',
     'packages/db/tests/migrations.test.ts',
     'packages/db/tests/open.test.ts',
     'packages/db/tests/secureDelete.test.ts',
-    'packages/db/tests/transaction.test.ts',
     'apps/server/tests/lifecycle.test.ts',
     // They break or read the file behind the server's back.
     'apps/server/tests/audit.test.ts',
@@ -53,10 +51,6 @@ const once = {
     'apps/server/tests/secrets.test.ts',
     'apps/server/tests/tenancy.test.ts',
     'apps/server/tests/tokens.test.ts',
-    // They go on by turns of the event loop, in which SQLite has answered and a server has not.
-    'packages/api/tests/cutover.test.ts',
-    'packages/api/tests/live.test.ts',
-    'packages/api/tests/roomSnapshot.test.ts',
   ],
   postgres: ['packages/db/tests/postgres/**', 'apps/server/tests/postgres/**'],
 }
