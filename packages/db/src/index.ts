@@ -43,6 +43,7 @@ export {
   findActiveRoom,
   findRoom,
   findRoomToChange,
+  findRoomToTell,
   insertRoom,
   type RoomFilter,
   type RoomIdentity,

@@ -8,10 +8,14 @@ import {
   type Database,
   eventLogBounds,
   findActiveRoom,
+  findRoomToChange,
+  findRoomToTell,
   insertMessage,
   insertRoom,
+  moveReadMarker,
   nextPosition,
   openDatabase,
+  setRoomActive,
   type Tx,
 } from '../../src/index.ts'
 import { createTestDb, type TestDatabase } from '../../src/testing.ts'
@@ -110,13 +114,7 @@ test('nobody commits an event behind one that is not committed yet', async () =>
   await another(db).write((tx) => send(tx, 'B', 3))
   expect(await positionsOf(db, 'B')).toEqual([1])
   // The second waits in the server: it shows there as one that waits for the first.
-  await until(async () => {
-    const { rows } = await sql<{ n: number }>`
-      select count(*) as n from pg_stat_activity
-      where datname = current_database() and wait_event_type = 'Lock'
-    `.execute(db.read)
-    return rows[0]?.n === 1
-  })
+  await until(() => isWaiting(db))
   expect(isDone).toBe(false)
   expect(await positionsOf(db, 'A')).toEqual([])
   held.resolve()
@@ -133,9 +131,58 @@ test('nobody commits an event behind one that is not committed yet', async () =>
   ])
 })
 
+/** Whether somebody waits for a lock. */
+async function isWaiting(db: Database): Promise<boolean> {
+  const { rows } = await sql`
+    select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+  `.execute(db.read)
+  return rows.length > 0
+}
+
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await turn()
 }
+
+test('an event of a room is committed while another process holds the room to change it', async () => {
+  await using db = await createTestDb()
+  await openRooms(db, 'A', [1])
+  const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
+  await db.write(async (tx) => {
+    await findRoomToChange(tx, { orgId: 'A', roomId: idOf(1) })
+    await another(db).write(async (tx) => appendEvent(tx, { ...event, type: 'marker.moved' }))
+    appendEvent(tx, { ...event, type: 'room.updated' })
+  })
+  expect(await positionsOf(db, 'A')).toEqual([1, 2])
+})
+
+test('who closes a room and who moves a marker in it do not wait for each other in a circle', async () => {
+  await using db = await createTestDb()
+  await openRooms(db, 'A', [1])
+  const room = { orgId: 'A', roomId: idOf(1) }
+  const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
+  const move = (seq: number) => async (tx: Tx) => {
+    runs++
+    await findRoomToTell(tx, room)
+    await moveReadMarker(tx, { ...room, userId: 'ann', side: false, seq, now: 1 })
+    appendEvent(tx, { ...event, type: 'marker.moved', marker_seq: seq, user_id: 'ann', side: 0 })
+  }
+  let runs = 0
+  await db.write(move(1))
+  let moving: Promise<void> | undefined
+  await db.write(async (tx) => {
+    runs++
+    await findRoomToChange(tx, room)
+    await setRoomActive(tx, { ...room, isActive: false, now: 1 })
+    appendEvent(tx, { ...event, type: 'room.deleted' })
+    moving ??= another(db).write(move(2))
+    await until(() => isWaiting(db))
+    await nextPosition(tx, 'last_audit_position', { orgId: 'A', now: 1 })
+  })
+  await moving
+  // PostgreSQL would have ended one of them, which would have been run again.
+  expect(runs).toBe(3)
+  expect(await positionsOf(db, 'A')).toEqual([1, 2, 3])
+})
 
 test('a reader that follows the log skips no position, however many write', async () => {
   await using db = await createTestDb()
