@@ -40,9 +40,7 @@ const once = {
     'apps/server/tests/openMode.test.ts',
     'apps/server/tests/streamTokens.test.ts',
     // SQLite's files and locks; the folders named postgres have what stands against them.
-    'packages/db/tests/migrations.test.ts',
-    'packages/db/tests/open.test.ts',
-    'packages/db/tests/secureDelete.test.ts',
+    'packages/db/tests/sqlite/**',
     'apps/server/tests/lifecycle.test.ts',
     // They break or read the file behind the server's back.
     'apps/server/tests/audit.test.ts',

@@ -21,8 +21,8 @@ import {
 import { createTestDb, type TestDatabase } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
-// What can only happen where several processes write at once. Each has a connection pool of its own, so a second
-// Database on one URL stands for a second process.
+// What is PostgreSQL's own, above all what can only happen where several processes write at once. Each has a connection
+// pool of its own, so a second Database on one URL stands for a second process.
 
 async function createScratch(): Promise<TestDatabase> {
   const db = await createTestDb()
@@ -296,4 +296,40 @@ test('writes that lock the same rows in any order are all done, and soon', async
     ),
     { numRuns: 10 },
   )
+})
+
+test('writes that arrive together share one commit, up to 256 of them', async () => {
+  await using db = await createScratch()
+  const column = sql`alter table scratch add column written_in xid8 default pg_current_xact_id()`
+  await db.write((tx) => column.execute(tx))
+  for (const [writes, commits] of [
+    [1, 1],
+    [50, 1],
+    [256, 1],
+    [257, 2],
+  ] as const) {
+    await db.write((tx) => sql`delete from scratch`.execute(tx))
+    await Promise.all(
+      Array.from({ length: writes }, (_, value) => db.write((tx) => put(tx, value))),
+    )
+    const { rows } = await sql`
+      select count(*) as writes, count(distinct written_in::text) as commits from scratch
+    `.execute(db.read)
+    expect(rows).toEqual([{ writes, commits }])
+  }
+})
+
+test('a write that hides a failed statement is not told that it succeeded', async () => {
+  await using db = await createScratch()
+  const hiding = () =>
+    db.write(async (tx) => {
+      await put(tx, 1)
+      await put(tx, 1).catch(() => 'all is well')
+    })
+  await expect(hiding()).rejects.toThrow('a write went on after a failed statement')
+  const [hidden, other] = await Promise.allSettled([hiding(), db.write((tx) => put(tx, 2))])
+  expect(hidden).toMatchObject({ status: 'rejected' })
+  expect(other).toMatchObject({ status: 'fulfilled' })
+  const { rows } = await sql`select value from scratch`.execute(db.read)
+  expect(rows).toEqual([{ value: 2 }])
 })
