@@ -25,6 +25,7 @@ const once = {
     'apps/server/tests/compose.test.ts',
     'apps/server/tests/config.test.ts',
     'apps/server/tests/earlySignal.test.ts',
+    'apps/server/tests/eventStreams.test.ts',
     'apps/server/tests/hostile.test.ts',
     'apps/server/tests/hygiene.test.ts',
     'apps/server/tests/openapi.test.ts',
@@ -62,7 +63,7 @@ const sqlite = {
 const postgres = {
   name: 'postgres',
   exclude: once.sqlite,
-  globalSetup: 'packages/db/tests/postgresServer.ts',
+  globalSetup: 'packages/db/tests/postgresSetup.ts',
 }
 
 export default defineConfig({

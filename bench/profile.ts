@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { measure } from './compare.ts'
+import { check, measure } from './compare.ts'
 import { LoadGenerator, start, type TargetName, targetOf } from './contenders.ts'
 import { results, root } from './folders.ts'
 import { callsPerRequest, type Operation } from './operations.ts'
@@ -46,14 +46,20 @@ export async function profile(
   copyFileSync(seed.file, file)
   const profiles = join(folder, `profile-${operation}-${name}`)
   const nodeArgs = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${INTERVAL}`]
-  const contender = await start(target.contender, { ...options, file, folder, nodeArgs })
+  const contender = await start(target.contender, {
+    ...options,
+    url: `sqlite:${file}`,
+    folder,
+    nodeArgs,
+  })
   const load = new LoadGenerator()
   const [connections = 50] = options.connections
   let outcome: Awaited<ReturnType<typeof measure>>
   try {
     const timing = { seconds: options.seconds, warmUp: options.firstWarmUp }
     const running = { target, contender }
-    outcome = await measure(timing, load, seed, operation, connections, running)
+    const etag = (await check(operation, seed, [running])).get(name)
+    outcome = await measure(timing, load, seed, operation, connections, running, etag)
   } finally {
     load.stop()
     await contender.stop()

@@ -46,6 +46,7 @@ export function callsOf(
   query: URLSearchParams,
 ): Calls | undefined {
   const { method, headers } = request
+  if (method !== 'GET' && method !== 'POST') return undefined
   if (headers['trpc-accept'] !== undefined || headers.accept?.includes('jsonl')) return undefined
   if (query.has('connectionParams')) return undefined
   const type = method === 'GET' ? 'query' : 'mutation'
@@ -69,7 +70,7 @@ export async function makeCalls(
   text: string,
   ctx: Context,
 ): Promise<CallsAnswer> {
-  let inputs: readonly unknown[] | undefined
+  let inputs: readonly unknown[] | TRPCError | undefined
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
@@ -84,6 +85,7 @@ export async function makeCalls(
         signal: undefined,
         getRawInput: async () => {
           inputs ??= inputsIn(text, names.length, isBatch)
+          if (inputs instanceof TRPCError) throw inputs
           return inputs[batchIndex]
         },
       })
@@ -114,8 +116,8 @@ function written(data: unknown): string {
   return text
 }
 
-/** @throws TRPCError BAD_REQUEST */
-function inputsIn(text: string, count: number, isBatch: boolean): unknown[] {
+/** @returns a BAD_REQUEST for what cannot be read, so that it, too, is read once for all calls */
+function inputsIn(text: string, count: number, isBatch: boolean): unknown[] | TRPCError {
   try {
     if (text === '') return []
     const sent = JSON.parse(text)
@@ -127,6 +129,6 @@ function inputsIn(text: string, count: number, isBatch: boolean): unknown[] {
       sent[index] === undefined ? undefined : transformer.deserialize(sent[index]),
     )
   } catch (cause) {
-    throw new TRPCError({ code: 'BAD_REQUEST', cause })
+    return new TRPCError({ code: 'BAD_REQUEST', cause })
   }
 }

@@ -11,7 +11,7 @@ test('a run of tests on PostgreSQL of which one fails ends with 1', async () => 
   const target = inject('testTarget')
   if (target.dialect !== 'postgres') throw new Error('this file is of PostgreSQL')
   await using folder = await createFolder()
-  const globalSetup = fileURLToPath(new URL('../postgresServer.ts', import.meta.url))
+  const globalSetup = fileURLToPath(new URL('../postgresSetup.ts', import.meta.url))
   const config = { test: { globals: true, globalSetup } }
   const files = {
     'vitest.config.mjs': `export default ${JSON.stringify(config)}`,
