@@ -197,6 +197,10 @@ const cases: Record<string, Case[]> = {
     ['(own)', (db) => rooms.findRoomToChange(db, { orgId, roomId }), [[byId]]],
     ['(any)', (db) => rooms.findRoomToChange(db, { orgId: anyOrganisation, roomId }), [[byId]]],
   ],
+  findRoomToTell: [
+    ['(own)', (db) => rooms.findRoomToTell(db, { orgId, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoomToTell(db, { orgId: anyOrganisation, roomId }), [[byId]]],
+  ],
   advanceRoom: [
     ['(own)', (db) => rooms.advanceRoom(db, { orgId, ...update }), [[byId]]],
     ['(any)', (db) => rooms.advanceRoom(db, { orgId: anyOrganisation, ...update }), [[byId]]],
