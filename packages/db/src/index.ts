@@ -44,6 +44,7 @@ export {
   findActiveRoom,
   findRoom,
   findRoomToChange,
+  findRoomToTell,
   insertRoom,
   type RoomFilter,
   type RoomIdentity,

@@ -153,9 +153,9 @@ export class WriteQueue {
    * `job` must touch nothing but `tx`: when it throws, its writes are undone and the error is passed on. It may run more
    * than once, when another write ends the transaction that they share; only what the last run did is kept.
    *
-   * `job` must await every statement, and must not go on after one that failed. All writes share one connection: a
-   * statement that is still to run when `job` returns lands in another write or outside of any, and what follows a failed
-   * one may find no transaction to belong to.
+   * `job` must await every statement, must not go on after one that failed, and must leave the transaction to this queue.
+   * All writes share one connection: a statement that is still to run when `job` returns lands in another write or outside of
+   * any, and what follows a failed one, or the end of the transaction, may find none to belong to.
    *
    * @throws DatabaseError `overloaded`, `busy` or `closed`; in all three nothing was written
    */

@@ -205,6 +205,10 @@ const cases: Record<string, Case[]> = {
     ['(own)', (db) => rooms.findRoomToChange(db, { orgId, roomId }), [[byId]]],
     ['(any)', (db) => rooms.findRoomToChange(db, { orgId: anyOrganisation, roomId }), [[byId]]],
   ],
+  findRoomToTell: [
+    ['(own)', (db) => rooms.findRoomToTell(db, { orgId, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoomToTell(db, { orgId: anyOrganisation, roomId }), [[byId]]],
+  ],
   setRoomActive: [
     [
       '(deletes)',

@@ -11,7 +11,7 @@ import {
   nextPosition,
   unreadCounts,
 } from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
+import { createTestDb, runs } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
 const ORGS = ['A', 'B'] as const
@@ -138,7 +138,7 @@ test('markers and unread counts are what a model says, whatever happens in whate
         }
       }
     }),
-    { numRuns: 40 },
+    { numRuns: runs(40, 10) },
   )
 })
 

@@ -51,14 +51,19 @@ export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<Room
   return room
 }
 
-const roomToChange = preparedInScope((tx, where: Slots<InScope>, orgId) => {
-  const query = tx
-    .selectFrom('rooms')
-    .selectAll()
-    .where((eb) => inScope(eb, where, orgId))
-  // SQLite has one writer.
-  return dialectOf(tx) === 'postgres' ? query.forUpdate() : query
-})
+/** SQLite has one writer, and needs no lock. */
+const lockedRoom = (lock: 'forNoKeyUpdate' | 'forKeyShare') =>
+  preparedInScope((tx, where: Slots<InScope>, orgId) => {
+    const query = tx
+      .selectFrom('rooms')
+      .selectAll()
+      .where((eb) => inScope(eb, where, orgId))
+    return dialectOf(tx) === 'postgres' ? query[lock]() : query
+  })
+
+// What refers to the room, as an event does, need not wait.
+const roomToChange = lockedRoom('forNoKeyUpdate')
+const roomToTell = lockedRoom('forKeyShare')
 
 /**
  * The same, for a write that decides by what it finds: until it is committed nobody else changes the room, nor a message
@@ -66,6 +71,15 @@ const roomToChange = preparedInScope((tx, where: Slots<InScope>, orgId) => {
  */
 export async function findRoomToChange(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
   const [room] = await roomToChange(tx, parametersOf(where))
+  return room
+}
+
+/**
+ * The same, for a write that appends events of the room and does not change it: PostgreSQL locks what a new row refers to,
+ * and a room is to be locked before its organisation.
+ */
+export async function findRoomToTell(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+  const [room] = await roomToTell(tx, parametersOf(where))
   return room
 }
 

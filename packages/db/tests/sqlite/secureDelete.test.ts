@@ -8,9 +8,9 @@ import {
   editMessage,
   insertRoom,
   nextPosition,
-} from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
-import { idOf, messageRow, roomRow } from './support.ts'
+} from '../../src/index.ts'
+import { createTestDb } from '../../src/testing.ts'
+import { idOf, messageRow, roomRow } from '../support.ts'
 
 test('what was deleted or edited away is in the file no more', async () => {
   await using db = await createTestDb()
