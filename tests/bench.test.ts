@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,14 +15,18 @@ let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true })
+  const left = await readdir(join('bench', 'results'))
+  expect(left.filter((name) => name.startsWith('data-'))).toEqual([])
+})
 
 async function bench(...args: string[]) {
   return run(process.execPath, [join('bench', 'main.ts'), ...args])
 }
 
 async function report(...args: string[]): Promise<Report & { stdout: string }> {
-  const json = join(folder, 'report.json')
+  const json = join(folder, `${randomUUID()}.json`)
   const { stdout } = await bench('--quick', ...args, `--json=${json}`)
   return { ...JSON.parse(await readFile(json, 'utf8')), stdout }
 }
@@ -31,7 +36,8 @@ const all = ['bare', 'usual-v3', 'usual-trpc', 'v2', 'v3', 'trpc', 'batch']
 // Whoever goes without PostgreSQL in the tests goes without it here.
 const hasPostgres = (process.env.TEST_DATABASES || 'postgres').split(',').includes('postgres')
 
-describe('npm run bench', { timeout: 180_000 }, () => {
+// They wait more than they work.
+describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
   it('drives every server with every operation without a wrong answer and tells the figures', async () => {
     const { header, rows, stdout } = await report('--seconds=0.3', '--connections=2')
 
@@ -47,14 +53,11 @@ describe('npm run bench', { timeout: 180_000 }, () => {
       expect(row.rounds).toHaveLength(1)
     }
     expect(stdout).toMatch(/\| W +\| bare +\|/)
-    expect(
-      (await readdir(join('bench', 'results'))).filter((name) => name.startsWith('data-')),
-    ).toEqual([])
   })
 
   it('compares sizes and numbers of connections', async () => {
-    const { rows } = await report('--sizes', '--only=P,PS,WR', '--seconds=0.3', '--connections=1,2')
-    expect(rows).toHaveLength(3 * 2 * 2 * 2)
+    const { rows } = await report('--sizes', '--only=P,PS', '--seconds=0.3', '--connections=1,2')
+    expect(rows).toHaveLength(2 * 2 * 2 * 2)
     for (const row of rows) {
       expect(row.errors).toBe(0)
       if (row.messages === 1_000) expect(row.toSmallest).toBeNull()
@@ -63,9 +66,9 @@ describe('npm run bench', { timeout: 180_000 }, () => {
   })
 
   it.runIf(hasPostgres)('drives every server on PostgreSQL', async () => {
-    const args = ['--database=postgres', '--only=P,L,W,M', '--seconds=0.3', '--connections=2']
+    const args = ['--database=postgres', '--only=L,W', '--seconds=0.3', '--connections=2']
     const { rows } = await report(...args)
-    expect(rows.map(({ target }) => target)).toEqual([...all, ...all, ...all, ...all])
+    expect(rows.map(({ target }) => target)).toEqual([...all, ...all])
     for (const row of rows) {
       expect(row.errors).toBe(0)
       expect(row.toBare).toBeGreaterThan(0)
@@ -73,7 +76,7 @@ describe('npm run bench', { timeout: 180_000 }, () => {
   })
 
   it('counts what arrives over event streams', async () => {
-    const { streams } = await report('--streams', '--seconds=0.2')
+    const { streams } = await report('--streams', '--seconds=0.3')
     expect(streams.map(({ target }) => target)).toEqual(['bare', 'sse', 'trpc'])
     for (const row of streams) {
       expect(row.deliveries).toBeGreaterThan(0)

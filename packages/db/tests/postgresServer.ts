@@ -47,7 +47,7 @@ export async function startPostgres({
     persistent: true,
     // The server refuses to run as root.
     createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
+    initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync', '-c', 'scram_iterations=1'],
     postgresFlags: [
       '-c',
       'listen_addresses=127.0.0.1',
