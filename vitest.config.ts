@@ -15,6 +15,7 @@ const once = {
   sqlite: [
     // They need no database.
     'tests/**',
+    'packages/api/tests/call.test.ts',
     'packages/api/tests/identifiers.test.ts',
     'packages/api/tests/json.test.ts',
     'packages/api/tests/paging.test.ts',

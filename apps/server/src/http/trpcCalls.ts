@@ -1,27 +1,24 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import {
   appRouter,
+  type CallableProcedure,
   type Context,
-  type ProcedureName,
+  call,
+  callableProcedures,
   type PublicError,
   toPublicError,
   toSuperjson,
+  toTrpcError,
   transformer,
 } from '@dowell-chat/api'
-import {
-  callTRPCProcedure,
-  getTRPCErrorFromUnknown,
-  getTRPCErrorShape,
-  TRPCError,
-} from '@trpc/server'
+import { getTRPCErrorFromUnknown, getTRPCErrorShape, TRPCError } from '@trpc/server'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
 
 /** The calls of one HTTP request. */
 export interface Calls {
-  readonly names: readonly string[]
-  readonly type: 'query' | 'mutation'
+  readonly procedures: readonly CallableProcedure[]
   /** Whether they came as a batch: then the answer is a list, even for one. */
   readonly isBatch: boolean
 }
@@ -32,7 +29,7 @@ export interface CallsAnswer {
   readonly failures: readonly { readonly error: TRPCError; readonly told: PublicError }[]
 }
 
-const { procedures, _config: config } = appRouter._def
+const { _config: config } = appRouter._def
 
 /**
  * Reads what a request calls, when it is what tRPC's own clients commonly send: queries by GET or mutations by POST, alone
@@ -52,11 +49,9 @@ export function callsOf(
   const isBatch = query.get('batch') === '1'
   const names = isBatch ? path.split(',') : [path]
   if (names.length > MAX_BATCH_SIZE) return undefined
-  const known = names.every(
-    (name) =>
-      Object.hasOwn(procedures, name) && procedures[name as ProcedureName]._def.type === type,
-  )
-  return known ? { names, type, isBatch } : undefined
+  const procedures = names.flatMap((name) => callableProcedures.get(name) ?? [])
+  const known = procedures.length === names.length && procedures.every((one) => one.type === type)
+  return known ? { procedures, isBatch } : undefined
 }
 
 /**
@@ -65,7 +60,7 @@ export function callsOf(
  * @param text the inputs as they were sent, in the query or in the body; read by the first call that was paid for
  */
 export async function makeCalls(
-  { names, type, isBatch }: Calls,
+  { procedures, isBatch }: Calls,
   text: string,
   ctx: Context,
 ): Promise<CallsAnswer> {
@@ -73,33 +68,26 @@ export async function makeCalls(
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
-  async function call(path: string, batchIndex: number): Promise<string> {
+  async function make(procedure: CallableProcedure, index: number): Promise<string> {
     try {
-      const data = await callTRPCProcedure({
-        router: appRouter,
-        path,
-        type,
-        ctx,
-        batchIndex,
-        signal: undefined,
-        getRawInput: async () => {
-          inputs ??= inputsIn(text, names.length, isBatch)
-          return inputs[batchIndex]
-        },
+      const data = await call(ctx, procedure, () => {
+        inputs ??= inputsIn(text, procedures.length, isBatch)
+        return inputs[index]
       })
       statuses.add(200)
       return `{"result":{"data":${written(data)}}}`
     } catch (cause) {
-      const error = getTRPCErrorFromUnknown(cause)
+      const error = toTrpcError(cause) ?? getTRPCErrorFromUnknown(cause)
       const told = toPublicError(error)
       failures.push({ error, told })
       statuses.add(told.status)
+      const { type, name: path } = procedure
       const shape = getTRPCErrorShape({ config, error, type, path, input: undefined, ctx })
       return `{"error":${toSuperjson(shape)}}`
     }
   }
 
-  const answers = await Promise.all(names.map(call))
+  const answers = await Promise.all(procedures.map(make))
   const [status = 207] = statuses.size === 1 ? statuses : []
   return { status, body: isBatch ? `[${answers.join()}]` : (answers[0] as string), failures }
 }
