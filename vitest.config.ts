@@ -23,6 +23,7 @@ const once = {
     'packages/api/tests/sharedPresence.test.ts',
     'packages/api/tests/wire.test.ts',
     'apps/server/tests/browser.test.ts',
+    'apps/server/tests/bytes.test.ts',
     'apps/server/tests/compose.test.ts',
     'apps/server/tests/config.test.ts',
     'apps/server/tests/earlySignal.test.ts',

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
   appRouter,
@@ -12,6 +13,7 @@ import {
   transformer,
 } from '@dowell-chat/api'
 import { getTRPCErrorFromUnknown, getTRPCErrorShape, TRPCError } from '@trpc/server'
+import { bytesOf } from './bytes.ts'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
@@ -25,7 +27,7 @@ export interface Calls {
 
 export interface CallsAnswer {
   readonly status: number
-  readonly body: string
+  readonly body: string | Buffer
   readonly failures: readonly { readonly error: TRPCError; readonly told: PublicError }[]
 }
 
@@ -68,14 +70,14 @@ export async function makeCalls(
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
-  async function make(procedure: CallableProcedure, index: number): Promise<string> {
+  async function make(procedure: CallableProcedure, index: number): Promise<string | Buffer> {
     try {
       const data = await call(ctx, procedure, () => {
         inputs ??= inputsIn(text, procedures.length, isBatch)
         return inputs[index]
       })
       statuses.add(200)
-      return `{"result":{"data":${written(data)}}}`
+      return written(data)
     } catch (cause) {
       const error = toTrpcError(cause) ?? getTRPCErrorFromUnknown(cause)
       const told = toPublicError(error)
@@ -89,17 +91,25 @@ export async function makeCalls(
 
   const answers = await Promise.all(procedures.map(make))
   const [status = 207] = statuses.size === 1 ? statuses : []
-  return { status, body: isBatch ? `[${answers.join()}]` : (answers[0] as string), failures }
+  return { status, body: isBatch ? listOf(answers) : (answers[0] as string | Buffer), failures }
 }
 
 // A frozen answer is one that others get as well.
-const kept = new WeakMap<object, string>()
+const kept = new WeakMap<object, Buffer>()
 
-function written(data: unknown): string {
-  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return toSuperjson(data)
-  const text = kept.get(data) ?? toSuperjson(data)
-  kept.set(data, text)
-  return text
+function written(data: unknown): string | Buffer {
+  const text = () => `{"result":{"data":${toSuperjson(data)}}}`
+  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return text()
+  const bytes = kept.get(data) ?? bytesOf(text())
+  kept.set(data, bytes)
+  return bytes
+}
+
+function listOf(answers: readonly (string | Buffer)[]): Buffer {
+  const parts = answers.flatMap((answer, index) => [index === 0 ? '[' : ',', answer])
+  return Buffer.concat(
+    [...parts, ']'].map((part) => (typeof part === 'string' ? Buffer.from(part) : part)),
+  )
 }
 
 /** @throws TRPCError BAD_REQUEST */
