@@ -18,6 +18,7 @@ const once = {
     'packages/api/tests/call.test.ts',
     'packages/api/tests/identifiers.test.ts',
     'packages/api/tests/json.test.ts',
+    'packages/api/tests/jwt.test.ts',
     'packages/api/tests/paging.test.ts',
     'packages/api/tests/publicError.test.ts',
     'packages/api/tests/sharedPresence.test.ts',

@@ -1,15 +1,15 @@
 import type { Kysely } from 'kysely'
+import { prepared } from '../prepared.ts'
 import type { SigningKeyRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
+const all = prepared<object, SigningKeyRow>((db) =>
+  db.selectFrom('signing_keys').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc'),
+)
+
 /** Signing keys belong to the server and to no organisation. Newest first; there are a handful at most. */
-export async function listSigningKeys(db: Kysely<Tables>): Promise<SigningKeyRow[]> {
-  return db
-    .selectFrom('signing_keys')
-    .selectAll()
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .execute()
+export function listSigningKeys(db: Kysely<Tables>): Promise<SigningKeyRow[]> {
+  return all(db, {})
 }
 
 export async function insertSigningKey(tx: Tx, row: SigningKeyRow): Promise<void> {
