@@ -28,6 +28,7 @@ const once = {
     'apps/server/tests/compose.test.ts',
     'apps/server/tests/config.test.ts',
     'apps/server/tests/earlySignal.test.ts',
+    'apps/server/tests/eventStreams.test.ts',
     'apps/server/tests/hostile.test.ts',
     'apps/server/tests/hygiene.test.ts',
     'apps/server/tests/openapi.test.ts',

@@ -24,17 +24,13 @@ import { errorTable } from '../packages/api/src/errors.ts'
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const documents = [
-  'README.md',
-  'ARCHITECTURE.md',
-  'CONTRIBUTING.md',
-  'docs/access.md',
-  'docs/api-v2.md',
-]
+const documents = globSync(['*.md', 'docs/*.md'], { cwd: root })
+  .map((path) => path.replaceAll('\\', '/'))
+  .sort()
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 const readme = read('README.md')
 
-/** Where README's requests go. */
+/** Where the documents' requests go. */
 const SHOWN_URL = 'http://127.0.0.1:3000'
 
 interface Block {
@@ -42,17 +38,21 @@ interface Block {
   text: string
   /** The block that follows with nothing between: what the first one answers or prints. */
   answer?: Block
+  /** Where a program is to be saved, as the text above it says. */
+  folder: string | undefined
 }
 
-function blocksOf(markdown: string): Block[] {
+function blocksOf(document: string): Block[] {
+  const markdown = read(document)
   const blocks: (Block & { end: number })[] = []
   for (const match of markdown.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)) {
     const [all, language = '', text = ''] = match
+    const end = match.index + all.length
     const previous = blocks.at(-1)
-    const block = { language, text, end: match.index + all.length }
-    if (previous && markdown.slice(previous.end, match.index).trim() === '') {
-      previous.answer = block
-    }
+    const between = markdown.slice(previous?.end ?? 0, match.index)
+    const folder = /\bfolder `([\w/]+)`/.exec(between)?.[1] ?? previous?.folder
+    const block = { language, text, folder, end }
+    if (previous && between.trim() === '') previous.answer = block
     blocks.push(block)
   }
   return blocks
@@ -134,25 +134,33 @@ describe('the paths in the documents', () => {
     return !existsSync(join(root, path)) && !files.some((file) => file.endsWith(`/${path}`))
   }
 
-  function missingIn(document: string, markdown: string): string[] {
-    const prose = markdown.replace(/^```[\s\S]*?^```$/gm, '')
-    const codes = [...prose.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code as string)
-    const links = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link as string)
-    const headings = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+  const proseOf = (markdown: string) => markdown.replace(/^ *```[\s\S]*?^ *```$/gm, '')
+
+  /** The anchors of a text's headings, as GitHub makes them. */
+  const anchorsOf = (markdown: string) =>
+    [...proseOf(markdown).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
       (heading as string)
         .toLowerCase()
         .replace(/[^\w -]/g, '')
         .replaceAll(' ', '-'),
     )
+
+  function isBroken(link: string, document: string, markdown: string): boolean {
+    if (/^https?:/.test(link)) return false
+    const [path = '', anchor] = link.split('#')
+    const target = join(dirname(document), path)
+    if (path !== '' && !existsSync(join(root, target))) return true
+    if (anchor === undefined) return false
+    return !anchorsOf(path === '' ? markdown : read(target)).includes(anchor)
+  }
+
+  function missingIn(document: string, markdown: string): string[] {
+    const prose = proseOf(markdown)
+    const codes = [...prose.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code as string)
+    const links = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link as string)
     return [
       ...codes.filter(isMissing),
-      ...links
-        .filter((link) => !/^https?:/.test(link))
-        .filter((link) => {
-          const [path = '', anchor] = link.split('#')
-          if (path === '') return !headings.includes(anchor as string)
-          return !existsSync(join(root, dirname(document), path))
-        }),
+      ...links.filter((link) => isBroken(link, document, markdown)),
     ]
   }
 
@@ -165,10 +173,12 @@ describe('the paths in the documents', () => {
       '`@dowell-chat/nothing`',
       '[a](nothing.md)',
       '[a](#nothing)',
+      '[a](docs/access.md#nothing)',
+      '[a](docs/nothing.md#who-may-do-what)',
     ]
     for (const text of wrong) expect(missingIn('README.md', text), text).toHaveLength(1)
     const right =
-      '# A b\n`packages/db/src/dialect.ts` `dialect.ts` `.ci/run` [a](LICENSE) [b](#a-b)'
+      '# A b\n`packages/db/src/dialect.ts` `dialect.ts` `.ci/run` [a](LICENSE) [b](#a-b) [c](docs/access.md#who-may-do-what)'
     expect(missingIn('README.md', right)).toEqual([])
   })
 
@@ -198,9 +208,9 @@ describe('the names and versions in the documents', () => {
   })
 })
 
-describe("README's tables", () => {
+describe('the tables', () => {
   it('have every setting, as the server itself tells them', async () => {
-    const table = tableOf(readme, '| name | standard | meaning |')
+    const table = tableOf(read('docs/operating.md'), '| name | standard | meaning |')
     expect(table).toEqual(
       describeSettings().map(({ name, standard, about }) => [name, standard, about]),
     )
@@ -212,9 +222,34 @@ describe("README's tables", () => {
   })
 
   it('have every error', () => {
-    expect(tableOf(readme, '| code | status | meaning |')).toEqual(
+    expect(tableOf(read('docs/rest.md'), '| code | status | meaning |')).toEqual(
       Object.entries(errorTable).map(([code, { status, text }]) => [code, String(status), text]),
     )
+  })
+
+  it('have every operation of REST v3, where it lies and with what it succeeds', () => {
+    const { paths } = JSON.parse(read('packages/api/openapi/openapi.json')) as {
+      paths: Record<string, Record<string, { operationId: string; responses: object }>>
+    }
+    const operations = Object.entries(paths)
+      .filter(([path]) => path.startsWith('/api/v3/'))
+      .flatMap(([path, methods]) =>
+        Object.entries(methods).map(([method, { operationId, responses }]) => [
+          `${method.toUpperCase()} ${path}`,
+          operationId,
+          Object.keys(responses).filter((status) => status < '300'),
+        ]),
+      )
+    const table = tableOf(read('docs/rest.md'), '| request | operation | success |')
+    expect(
+      table
+        .map(([request = '', operation = '', success = '']) => [
+          request.replace(/\?.*/, ''),
+          /^\w+/.exec(operation)?.[0],
+          success.match(/\d{3}/g)?.sort(),
+        ])
+        .sort(),
+    ).toEqual(operations.sort())
   })
 })
 
@@ -236,7 +271,9 @@ describe('the start', () => {
         if (printed.endsWith('\n\n') && printed.includes(file)) child.kill('SIGTERM')
       }
       expect(await ended, await stderr).toEqual([0, null])
-      const shown = blocksOf(readme).find(({ text }) => text.includes('Dowell Chat is running'))
+      const shown = blocksOf('README.md').find(({ text }) =>
+        text.includes('Dowell Chat is running'),
+      )
       const port = /127\.0\.0\.1:(\d+)/.exec(printed)?.[1] as string
       expect(printed.trim().replaceAll(port, '3000').replace(file, '<file>')).toBe(
         shown?.text.trim().replace(/\S+dowell-chat\.db/, '<file>'),
@@ -292,7 +329,7 @@ class Translation {
 }
 
 describe('the five steps to a public address', () => {
-  const [, section = ''] = readme.split('## Put it on a public address')
+  const [, section = ''] = read('docs/operating.md').split('## Put it on a public address')
   const [steps = ''] = section.split('\n## ')
   const commands = [...steps.matchAll(/^ {3}```bash\n([\s\S]*?)^ {3}```$/gm)].map(([, text = '']) =>
     text.replace(/^ {3}/gm, '').trim(),
@@ -330,42 +367,66 @@ describe('the five steps to a public address', () => {
   })
 })
 
-describe('the requests in README', () => {
-  const shell = blocksOf(readme).filter(({ language }) => language === 'sh')
-  const isRequest = ({ text }: Block) => text.includes('curl')
-  const ROOM = /^ROOM=(\S+)\n$/
-
-  it('are all followed by their answer', () => {
-    const requests = shell.filter(isRequest)
-    expect(requests.length).toBeGreaterThan(15)
-    expect(requests.filter(({ answer }) => answer?.language !== 'json')).toEqual([])
-    const others = shell.filter((block) => !isRequest(block) && !ROOM.test(block.text))
-    expect(others.map(({ text }) => text)).toEqual(['npm start\n', 'npm test\n'])
+describe('the blocks in the documents', () => {
+  it('are requests with their answers, programs with what they print, or else listed here', () => {
+    const others = documents.flatMap((document) => {
+      const blocks = blocksOf(document)
+      const answers = blocks.map(({ answer }) => answer)
+      return blocks
+        .filter((block) => !answers.includes(block) && block.language !== 'text')
+        .filter(({ text, language, answer }) => {
+          if (VARIABLE.test(text)) return false
+          if (language === 'sh' && text.includes('curl')) return answer?.language !== 'json'
+          return !(language in PROGRAMS && answer?.language === 'text' && text.includes(SHOWN_URL))
+        })
+        .map(({ language, text }) => `${document} ${language} ${text.split(/\s/, 2).join(' ')}`)
+    })
+    expect(others).toEqual([
+      'README.md sh npm start',
+      'README.md sh npm test',
+      // Tested below.
+      'docs/live.md bash curl -sN',
+      'docs/live.md bash curl -s',
+      'docs/live.md js async function',
+      // It measures.
+      'docs/performance.md sh npm run',
+    ])
   })
+})
 
-  it('get the answers that it shows', async (context) => {
+/** A line of a document that takes the id of an answer above it. */
+const VARIABLE = /^([A-Z]+)=([0-9a-f]{24})\n$/
+
+/**
+ * Sends a document's requests, one after the other, and compares the answers.
+ *
+ * @returns the variables that its reader has set
+ */
+async function sendRequests(document: string, app: TestApp): Promise<Record<string, string>> {
+  const translation = new Translation()
+  const env: Record<string, string> = {}
+  for (const { language, text, answer } of blocksOf(document)) {
+    const [, name, id] = VARIABLE.exec(text) ?? []
+    if (name && id) env[name] = translation.realId(id)
+    if (language !== 'sh' || answer?.language !== 'json') continue
+    const command = text.replaceAll(SHOWN_URL, app.url)
+    const { status, stdout, stderr } = await run('sh', ['-c', command], { env })
+    expect(status, stderr).toBe(0)
+    const shown = JSON.parse(answer.text)
+    expect(translation.toShown(JSON.parse(stdout), shown), text).toEqual(shown)
+  }
+  return env
+}
+
+describe('the requests in the documents', () => {
+  const pages = documents.filter((document) =>
+    blocksOf(document).some(({ answer }) => answer?.language === 'json'),
+  )
+
+  it.for(pages)('get the answers that are shown: %s', async (page, context) => {
     needs(context, 'sh', 'curl')
     await using app = await createTestApp()
-    const translation = new Translation()
-    const env = { ROOM: '' }
-    for (const { text, answer } of shell) {
-      const id = ROOM.exec(text)?.[1]
-      if (id !== undefined) env.ROOM = translation.realId(id)
-      if (answer === undefined) continue
-      const { status, stdout, stderr } = await run(
-        'sh',
-        [
-          '-c',
-          text
-            .replaceAll(SHOWN_URL, app.url)
-            .replace(/(?<=messages\/)[0-9a-f]{24}/g, (shown) => translation.realId(shown)),
-        ],
-        { env },
-      )
-      expect(status, stderr).toBe(0)
-      const shown = JSON.parse(answer.text)
-      expect(translation.toShown(JSON.parse(stdout), shown), text).toEqual(shown)
-    }
+    await sendRequests(page, app)
   })
 
   it('are compared by more than their shape', () => {
@@ -379,42 +440,55 @@ describe('the requests in README', () => {
   })
 })
 
-describe('the streams in README', () => {
-  const [, section = ''] = readme.split('## Live')
-  const [live = ''] = section.split('\n## ')
-  const blockOf = (language: string) =>
-    new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(live)?.[1] ?? ''
-
-  /** A room, and what writes into it. */
-  async function roomOf(app: TestApp) {
-    const identity = { userId: 'a', orgId: 'DOWELL12345', portfolioName: 'p', productName: 'q' }
-    const made = await app.fetch('/api/v3/rooms', json(identity))
-    const { room } = (await made.json()) as { room: { id: string } }
-    const say = (messageData: string) =>
-      app.fetch(`/api/v3/rooms/${room.id}/messages`, json({ messageData, side: true, author: 'a' }))
-    return { id: room.id, say }
-  }
+describe('the streams in docs/live.md', () => {
+  const page = 'docs/live.md'
+  const textsOf = (language: string) =>
+    blocksOf(page)
+      .filter((block) => block.language === language)
+      .map(({ text }) => text)
 
   it('begin as it shows', async (context) => {
     needs(context, 'sh', 'curl')
     await using app = await createTestApp()
-    const room = await roomOf(app)
-    const command = blockOf('bash').replaceAll(SHOWN_URL, app.url).trim()
-    const child = spawn('sh', ['-c', `exec ${command}`], { env: { ...process.env, ROOM: room.id } })
+    const env = await sendRequests(page, app)
+    const [listen = '', write = ''] = textsOf('bash').map((command) =>
+      command.replaceAll(SHOWN_URL, app.url),
+    )
+    const child = spawn('sh', ['-c', `exec ${listen}`], { env: { ...process.env, ...env } })
     let heard = ''
-    for await (const part of child.stdout) {
-      if (!heard.includes('presence') && String(part).includes('presence')) await room.say('hello')
-      heard += part
-      if (heard.includes('message.created')) break
+    try {
+      for await (const part of child.stdout) {
+        const isFirst = !heard.includes('presence')
+        heard += part
+        if (isFirst && heard.includes('presence')) await run('sh', ['-c', write], { env })
+        if (heard.includes('message.created') && heard.endsWith('\n\n')) break
+      }
+    } finally {
+      child.kill()
     }
-    child.kill()
-    const kinds = (text: string) => text.match(/^retry: \d+|^id(?=:)|"type":"[\w.]+"/gm)
-    expect(kinds(heard)).toEqual(kinds(blockOf('text')))
+
+    const shownRoom = /(?<=^ROOM=)\w+/m.exec(read(page))?.[0] ?? ''
+    /** With each cursor as the place that it names, but without its log, which is another one each time. */
+    const linesOf = (stream: string) =>
+      stream
+        .trimEnd()
+        .replace(/(?<=^id: |"cursor":")[\w-]+/gm, (cursor) =>
+          Buffer.from(cursor, 'base64url').toString().replace(/\w+$/, ''),
+        )
+        .split('\n')
+    const shown = linesOf(textsOf('text')[0] ?? '')
+    const begin = linesOf(heard.replaceAll(env.ROOM ?? '', shownRoom))
+      .slice(0, shown.length)
+      .map((line, n) => {
+        const [start = '', rest] = (shown[n] ?? '').split(' …')
+        return rest === undefined ? line : `${line.slice(0, start.length)} …`
+      })
+    expect(begin).toEqual(shown)
   })
 
-  it('are listened to by the function that it shows', async () => {
+  it('are listened to by the function that it shows, also when no answer came', async () => {
     await using app = await createTestApp()
-    const room = await roomOf(app)
+    const roomId = await openRoom(app)
     const { EventSource } = createRequire(join(root, 'apps/server/package.json'))('eventsource')
     const sources: { close(): void }[] = []
     class Noted extends EventSource {
@@ -423,15 +497,28 @@ describe('the streams in README', () => {
         sources.push(this as never)
       }
     }
-    const made = await app.fetch(
-      '/api/v3/user-tokens',
-      json({ orgId: 'DOWELL12345', userId: 'a', side: false }),
-    )
+    let asked = 0
+    const send: typeof fetch = async (...request) => {
+      asked++
+      if (asked === 1) throw new TypeError('fetch failed')
+      if (asked === 2) return new Response('Bad gateway', { status: 502 })
+      return fetch(...request)
+    }
+    const user = { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false }
+    const made = await app.fetch('/api/v3/user-tokens', json(user))
     const { token } = (await made.json()) as { token: string }
-    const listen = new Function('EventSource', `${blockOf('js')}; return listen`)(Noted)
+    const names = ['fetch', 'setTimeout', 'EventSource']
+    const listen = new Function(...names, `${textsOf('js')[0]}; return listen`)(
+      send,
+      setImmediate,
+      Noted,
+    )
     const heard = await new Promise((resolve) => {
-      listen(app.url, token, room.id, (event: { type: string; message?: unknown }) => {
-        if (event.type === 'ready') void room.say('hello')
+      listen(app.url, token, roomId, (event: { type: string; message?: unknown }) => {
+        const message = { messageData: 'hello', side: true, author: 'a' }
+        if (event.type === 'ready') {
+          void app.fetch(`/api/v3/rooms/${roomId}/messages`, json(message))
+        }
         if (event.message) resolve(event.message)
       })
     })
@@ -440,75 +527,72 @@ describe('the streams in README', () => {
   })
 })
 
-describe('the programs in README', () => {
-  function program(language: string): { text: string; prints: string } {
-    const found = blocksOf(readme).filter((block) => block.language === language)
-    expect(found).toHaveLength(1)
-    const [{ text, answer }] = found as [Block]
-    expect(answer?.language).toBe('text')
-    expect(text).toContain(SHOWN_URL)
-    return { text, prints: answer?.text as string }
+/** What runs a program that a document shows. */
+const PROGRAMS: Record<string, { extension: string; command: string; args: string[] }> = {
+  ts: { extension: 'ts', command: process.execPath, args: [TSX] },
+  python: { extension: 'py', command: 'python3', args: [] },
+}
+
+describe('the programs in the documents', () => {
+  const programs = documents.flatMap((document) =>
+    blocksOf(document)
+      .filter(({ language }) => language in PROGRAMS)
+      .map((block) => ({ document, ...block })),
+  )
+  const pages = [...new Set(programs.map(({ document, language }) => `${document} ${language}`))]
+
+  /** Saves a program where it finds what it finds in the folder that its document names. */
+  function save(path: string, name: string, { language, folder, text }: Block): string {
+    const place = join(path, folder ?? '')
+    mkdirSync(place, { recursive: true })
+    const modules = join(place, 'node_modules')
+    if (folder && !existsSync(modules)) {
+      symlinkSync(join(root, folder, 'node_modules'), modules, 'junction')
+      writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
+    }
+    const file = join(place, `${name}.${PROGRAMS[language]?.extension}`)
+    writeFileSync(file, text)
+    return file
   }
 
-  /** A folder beside which a program finds what it finds in `examples`. */
-  function folderOfPrograms() {
-    const folder = temporaryFolder()
-    const modules = join(folder.path, 'node_modules')
-    mkdirSync(join(modules, '@dowell-chat'), { recursive: true })
-    symlinkSync(join(root, 'packages/client'), join(modules, '@dowell-chat/client'), 'junction')
-    symlinkSync(join(root, 'node_modules/@types'), join(modules, '@types'), 'junction')
-    writeFileSync(join(folder.path, 'package.json'), '{ "type": "module" }')
-    return folder
-  }
-
-  it('run: TypeScript, twice with the same output', async () => {
-    const { text, prints } = program('ts')
+  it.for(pages)('print what is shown, each time: %s', async (page, context) => {
     await using app = await createTestApp()
-    using folder = folderOfPrograms()
-    const file = join(folder.path, 'hello.ts')
-    writeFileSync(file, text.replaceAll(SHOWN_URL, app.url))
-    for (const time of ['first', 'second']) {
-      const { status, stdout, stderr } = await runTypeScript(file)
-      expect(status, stderr).toBe(0)
-      expect(stdout, time).toBe(prints)
+    using folder = temporaryFolder()
+    const own = programs.filter(({ document, language }) => `${document} ${language}` === page)
+    for (const [n, program] of own.entries()) {
+      const { command, args } = PROGRAMS[program.language] as (typeof PROGRAMS)[string]
+      needs(context, command)
+      const text = program.text.replaceAll(SHOWN_URL, app.url)
+      const file = save(folder.path, `program${n}`, { ...program, text })
+      for (const time of ['first', 'second']) {
+        const { status, stdout, stderr } = await run(command, [...args, file])
+        expect({ status, stdout, stderr }, `${time} run of\n${text}`).toEqual({
+          status: 0,
+          stdout: program.answer?.text,
+          stderr: '',
+        })
+      }
     }
   })
 
-  it('run: live in TypeScript, after the one above it', async () => {
-    await using app = await createTestApp()
-    using folder = folderOfPrograms()
-    const [hello, live] = [program('ts'), program('typescript')].map(({ text, prints }, n) => {
-      const file = join(folder.path, `program${n}.ts`)
-      writeFileSync(file, text.replaceAll(SHOWN_URL, app.url))
-      return { file, prints }
-    }) as [{ file: string }, { file: string; prints: string }]
-    await runTypeScript(hello.file)
-    const { status, stdout, stderr } = await runTypeScript(live.file)
-    expect(status, stderr).toBe(0)
-    expect(stdout).toBe(live.prints)
-  })
-
-  it.each(['ts', 'typescript'])('have right types: %s', async (language) => {
-    using folder = folderOfPrograms()
-    writeFileSync(join(folder.path, 'hello.ts'), program(language).text)
-    const settings = { extends: join(root, 'tsconfig.base.json'), files: ['hello.ts'] }
+  it('have right types', async () => {
+    using folder = temporaryFolder()
+    const files = programs
+      .filter(({ language }) => language === 'ts')
+      .map((program, n) => save(folder.path, `program${n}`, program))
+    expect(files.length).toBeGreaterThan(1)
+    const settings = {
+      extends: join(root, 'tsconfig.base.json'),
+      compilerOptions: { typeRoots: [join(root, 'node_modules/@types')] },
+      files,
+    }
     writeFileSync(join(folder.path, 'tsconfig.json'), JSON.stringify(settings))
     const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-    const { status, stdout } = await run(process.execPath, [tsc, '-p', folder.path])
-    expect(stdout).toBe('')
-    expect(status).toBe(0)
-  })
-
-  it('run: Python, twice with the same output', async (context) => {
-    needs(context, 'python3')
-    const { text, prints } = program('python')
-    await using app = await createTestApp()
-    for (const time of ['first', 'second']) {
-      const source = text.replaceAll(SHOWN_URL, app.url)
-      const { status, stdout, stderr } = await run('python3', ['-c', source])
-      expect(status, stderr).toBe(0)
-      expect(stdout, time).toBe(prints)
-    }
+    expect(await run(process.execPath, [tsc, '-p', folder.path])).toEqual({
+      status: 0,
+      stdout: '',
+      stderr: '',
+    })
   })
 })
 

@@ -57,6 +57,22 @@ describe('every request has one line', () => {
     })
   }
 
+  test('without a credential that stands in the path, wherever the path is cut', async () => {
+    await using app = await createTestApp()
+    const header = Buffer.from('{"alg":"HS256"}').toString('base64url')
+    const claims = 'sensitive'.repeat(30)
+    const ids: (string | undefined)[] = []
+    for (let length = 0; length <= 200; length += 10) {
+      for (const credential of [`${header}.${claims}.${claims}`, `dck_${claims}`]) {
+        const path = `/${'a'.repeat(length)}/${credential}`
+        ids.push((await send(app, { path })).headers['x-request-id'] as string)
+      }
+    }
+    await written(app, ...ids)
+    expect(JSON.stringify(app.log)).toContain('[credential]')
+    expect(JSON.stringify(app.log)).not.toContain('sens')
+  })
+
   test('even one that is hardly HTTP', async () => {
     await using app = await createTestApp()
     const answers = [

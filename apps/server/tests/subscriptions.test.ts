@@ -224,6 +224,15 @@ describe('on the wire', () => {
     expect(await reader.frame()).toEqual({ event: 'restore-id', data: '', id })
   })
 
+  test('is the same however the URL spells it', async () => {
+    await using app = await createTestApp()
+    const path = trpcPath('onInboxEvents', { orgId: ORG })
+    for (const spelt of [path.replace('/on', '/%6F%6e'), path.replace('?', '?batch=0&')]) {
+      await using reader = await EventReader.open(app, spelt)
+      expect(await reader.frame()).toEqual({ retry: '2000' })
+    }
+  })
+
   test('other methods, batches and what is no input are refused', async () => {
     await using app = await createTestApp()
     const statusOf = async (path: string, init?: RequestInit) => {
@@ -249,10 +258,41 @@ describe('on the wire', () => {
     expect(await reader.next()).toMatchObject({ type: 'ready' })
   })
 
+  test.each(['onInboxEvent%73?', 'onInboxEvents?batch=0&'])(
+    'is the same for /trpc/%s, and is let go of when its reader leaves',
+    async (start) => {
+      await using app = await createTestApp({ STREAMS_MAX: '1' })
+      const input = encodeURIComponent(JSON.stringify({ json: { orgId: ORG } }))
+      const path = `/trpc/${start}input=${input}`
+      const reader = await EventReader.open(app, path)
+      expect(await reader.frame()).toEqual({ retry: '2000' })
+      expect(await reader.next()).toMatchObject({ type: 'ready' })
+      reader.close()
+      while (app.log.every(({ streamEnd }) => streamEnd === undefined)) await sleep(5)
+      await using again = await EventReader.open(app, path)
+      expect(await again.next()).toMatchObject({ type: 'ready' })
+    },
+  )
+
   test('failures are warnings in the log', async () => {
     await using app = await createTestApp()
     await (await app.fetch(trpcPath('onRoomEvents', { roomId: 'x' }))).text()
     while (app.log.every(({ streamEnd }) => streamEnd === undefined)) await sleep(5)
     expect(app.log.at(-1)).toMatchObject({ level: 40, streamEnd: 'BAD_REQUEST' })
+  })
+
+  test('notes of superjson’s that cannot be are a failure of the caller, and are not logged', async () => {
+    await using app = await createTestApp()
+    for (const meta of [
+      { values: { orgId: ['regexp'] } },
+      { values: { 'constructor.a': ['Date'] } },
+      { referentialEqualities: { 'private.a.b': ['orgId'] } },
+    ]) {
+      const input = JSON.stringify({ json: { orgId: 'private(' }, meta })
+      const path = `/trpc/onInboxEvents?input=${encodeURIComponent(input)}`
+      expect(await (await app.fetch(path)).text()).toContain('"httpStatus":400')
+    }
+    while (app.log.filter(({ streamEnd }) => streamEnd === 'BAD_REQUEST').length < 3) await sleep(5)
+    expect(JSON.stringify(app.log)).not.toContain('private')
   })
 })

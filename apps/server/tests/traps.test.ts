@@ -192,6 +192,29 @@ test('3: a body is read whatever parameters and casing its content type has', as
   expect(said.map(({ text }) => text)).toEqual(types.flatMap((type) => Array(6).fill(type)))
 })
 
+test('3: a body that begins with a byte order mark is read without it', async () => {
+  await using app = await createTestApp()
+  const room = await openRoom(app)
+  const fields = { type: 'create_message', room_id: room, message_data: 'x', side: 'true' }
+  const form = new URLSearchParams({ ...fields, auther: 'a' }).toString()
+  const message = { messageData: 'x', side: true, author: 'a' }
+  const sent = [
+    ['/api/v2/room-service', 'application/json', JSON.stringify({ ...fields, auther: 'a' })],
+    ['/api/v2/room-service', 'application/x-www-form-urlencoded', form],
+    [`/api/v3/rooms/${room}/messages`, 'application/json', JSON.stringify(message)],
+    [
+      '/trpc/createMessage',
+      'application/json',
+      JSON.stringify({ json: { roomId: room, ...message } }),
+    ],
+  ] as const
+  for (const [path, type, body] of sent) {
+    const headers = { 'Content-Type': type }
+    const answer = await send(app, { path, method: 'POST', headers, body: `\u{feff}${body}` })
+    expect(answer.status, answer.text).toBeLessThan(300)
+  }
+})
+
 describe('4: what stands in a URL', () => {
   test('a percent-encoded id is the id', async () => {
     await using app = await createTestApp()

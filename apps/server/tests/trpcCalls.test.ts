@@ -1,7 +1,7 @@
 import type { AppRouter } from '@dowell-chat/api'
 import { createTRPCClient, httpBatchLink, httpLink } from '@trpc/client'
 import superjson from 'superjson'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Answer, type Outgoing, send } from './http.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 
@@ -29,6 +29,10 @@ function post(names: string, body: unknown, query = ''): Promise<Answer> {
 
 function posting(names: string, body: string, query = ''): Outgoing {
   return { path: `/trpc/${names}?${query}`, method: 'POST', headers: JSON_TYPE, body }
+}
+
+function heading(outgoing: Outgoing): Outgoing {
+  return { ...outgoing, method: 'HEAD' }
 }
 
 function getting(names: string, input?: unknown, query = ''): Outgoing {
@@ -85,6 +89,10 @@ describe('an answer is the same as that of tRPC’s adapter', () => {
     ],
     ['a body that is no JSON', () => posting('deleteRoom', '{')],
     ['a body with an input in the query, too', () => posting('deleteRoom', '', 'input=%7B%7D')],
+    [
+      'a body that begins with a byte order mark',
+      () => posting('deleteRoom', `\u{feff}${JSON.stringify(none)}`),
+    ],
     ['no body', () => ({ path: '/trpc/deleteRoom', method: 'POST', headers: JSON_TYPE })],
     ['neither body nor type', () => ({ path: '/trpc/deleteRoom', method: 'POST' })],
     ['a batch', () => getting('getMessages,getRoomById', { 0: page(), 1: page() }, 'batch=1')],
@@ -111,12 +119,37 @@ describe('an answer is the same as that of tRPC’s adapter', () => {
       () => posting('deleteRoom,deleteRoom', JSON.stringify({ 0: none, 1: bad }), 'batch=1'),
     ],
     ['a batch of mutations without a body', () => posting('deleteRoom,deleteRoom', '', 'batch=1')],
+    ['HEAD of a query', () => heading(getting('getMessages', page()))],
+    ['HEAD of a mutation', () => heading(getting('deleteRoom', page()))],
+    ['HEAD of a batch of mutations', () => heading(getting('deleteRoom', [], 'batch=1'))],
+    ['GET of a mutation', () => getting('deleteRoom', page())],
+    ['POST of a query', () => posting('getMessages', JSON.stringify(page()))],
     ['a batch that is none', () => getting('getMessages,getMessages', { 0: page() }, 'batch=2')],
   ]
   for (const [name, make] of requests) {
     test(name, async () => {
       expect(await asked(make())).toEqual(await asked(byAdapter(make())))
     })
+  }
+})
+
+test('HEAD changes nothing', async () => {
+  for (const query of ['', 'batch=1']) {
+    const input = query === '' ? page() : { 0: page() }
+    await send(app, heading(getting('deleteRoom', input, query)))
+    expect((await send(app, { path: `/api/v3/rooms/${room}` })).body).toMatchObject({
+      isActive: true,
+    })
+  }
+})
+
+test('what the calls of a batch share is read once, also when it is broken', async () => {
+  for (const body of ['{"0":', '{"0":7,"1":{"json":{"__proto__":{}}}}']) {
+    const parse = vi.spyOn(JSON, 'parse')
+    await send(app, posting('deleteRoom,deleteRoom,deleteRoom', body, 'batch=1'))
+    const times = parse.mock.calls.filter(([text]) => text === body).length
+    parse.mockRestore()
+    expect(times).toBe(1)
   }
 })
 

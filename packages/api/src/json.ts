@@ -20,18 +20,37 @@ export function toSuperjson(value: unknown): string {
   return `{"json":${json},"meta":{"values":{${values.join()}},"v":1}}`
 }
 
+/**
+ * What superjson's notes may make of a value. No input holds anything else, and the rest can be dear: a set is searched
+ * from its beginning at each reference into it, and a typed array is as long as its caller says.
+ */
+const SCALARS = new Set<unknown>(['undefined', 'number', 'Date'])
+
 /** What tRPC gives its wire's values to. */
 export const transformer = {
   serialize: (value: unknown): SuperJSONResult => superjson.serialize(value),
 
-  /** superjson leaves out what is called `__proto__`: it is refused instead, here, or deeper down by who takes objects. */
+  /**
+   * superjson leaves out what is called `__proto__`: it is refused instead, here, or deeper down by who takes objects.
+   *
+   * @throws AppError BAD_REQUEST
+   */
   deserialize(payload: SuperJSONResult): unknown {
-    const { json } = payload
+    const { json, meta } = payload
     if (typeof json === 'object' && json !== null && Object.hasOwn(json, '__proto__')) {
       throw badField('input', '__proto__ is not a known key')
     }
-    // In place, since its copy is where that is left out; nobody else has this object.
-    return superjson.deserialize(payload, { inPlace: true })
+    const values = meta?.values ?? {}
+    const notes: unknown[] = Array.isArray(values) ? [values] : Object.values(values)
+    if (!notes.every((note) => Array.isArray(note) && note.length === 1 && SCALARS.has(note[0]))) {
+      throw badField('input', 'must hold nothing but JSON')
+    }
+    try {
+      // In place, since its copy is where that is left out; nobody else has this object.
+      return superjson.deserialize(payload, { inPlace: true })
+    } catch {
+      throw badField('input', 'must be as superjson writes it')
+    }
   },
 }
 

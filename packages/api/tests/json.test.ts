@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import superjson from 'superjson'
 import { describe, expect, test } from 'vitest'
-import { toJson, toSuperjson } from '../src/json.ts'
+import { AppError } from '../src/errors.ts'
+import { toJson, toSuperjson, transformer } from '../src/json.ts'
 
 const key = fc.oneof(
   fc.string({ maxLength: 4 }),
@@ -92,6 +93,66 @@ describe('tRPC', () => {
     ]) {
       const ours = superjson.parse(toSuperjson(value))
       expect(ours).toStrictEqual(superjson.parse(superjson.stringify(value)))
+    }
+  })
+})
+
+describe('what a caller sent', () => {
+  test('is read as superjson wrote it, if an input can hold it', () => {
+    const shared = { a: [1] }
+    for (const value of [
+      undefined,
+      { a: undefined, b: [undefined, null] },
+      { 'a.b': { 'c\\d': undefined } },
+      { limit: Number.NaN, at: new Date(0) },
+      { custom: { one: shared, other: shared } },
+    ]) {
+      const sent = JSON.parse(superjson.stringify(value))
+      expect(transformer.deserialize(sent)).toStrictEqual(value)
+    }
+  })
+
+  test('makes nothing that costs more than it was long', () => {
+    const made: [json: unknown, type: unknown][] = [
+      [[1, 2], 'set'],
+      [[[1, 2]], 'map'],
+      [4_000_000_000, ['typed-array', 'Uint8Array']],
+      ['9'.repeat(100), 'bigint'],
+      ['/a/', 'regexp'],
+      ['https://a.test', 'URL'],
+      [{ message: 'a' }, 'Error'],
+      [{}, ['class', 'Date']],
+      ['a', ['custom', 'a']],
+      ['a', ['symbol', 'a']],
+      ['a', 'constructor'],
+    ]
+    for (const [json, type] of made) {
+      for (const sent of [
+        { json, meta: { values: [type], v: 1 } },
+        { json: { a: json }, meta: { values: { a: [type] }, v: 1 } },
+        { json: { a: [json] }, meta: { values: { a: { 0: [type] } }, v: 1 } },
+        { json: { a: [json] }, meta: { values: { a: ['undefined', { 0: [type] }] }, v: 1 } },
+      ]) {
+        expect(() => transformer.deserialize(sent as never), JSON.stringify(sent)).toThrow(AppError)
+      }
+    }
+  })
+
+  test('and is no more than refused when it is none of superjson’s', () => {
+    for (const meta of [
+      { values: { 'a.b.c': ['Date'] }, v: 1 },
+      { values: { 'a\\b': ['Date'] }, v: 1 },
+      { values: { 'constructor.prototype.x': ['Date'] }, v: 1 },
+      { values: null, referentialEqualities: { 'a.b.c': ['d'] } },
+      { referentialEqualities: [['a.b.c', 'd']] },
+      { referentialEqualities: 7 },
+    ]) {
+      const sent = { json: { a: null }, meta }
+      try {
+        transformer.deserialize(sent as never)
+      } catch (error) {
+        expect(error, JSON.stringify(sent)).toBeInstanceOf(AppError)
+      }
     }
   })
 })

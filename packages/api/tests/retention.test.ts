@@ -1,8 +1,9 @@
-import { expect, test, vi } from 'vitest'
+import { deleteEvents } from '@dowell-chat/db'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { encodeEventCursor } from '../src/events/cursor.ts'
 import { listEvents } from '../src/events/listEvents.ts'
 import { pruneEvents } from '../src/events/retention.ts'
-import type { RoomRef } from '../src/events/stream.ts'
+import type { EventStream, RoomRef } from '../src/events/stream.ts'
 import { createLive, createLog, open, type TestLog, take } from './log.ts'
 import { createDeps } from './support.ts'
 
@@ -99,6 +100,47 @@ test('who comes with an older cursor is told to read anew', async () => {
   deps.live.close()
 })
 
+test.for([
+  ['all of it', 8],
+  ['all but the last', 7],
+] as const)(
+  'what is forgotten before a live stream had it, %s, is not missing without a word',
+  async ([, upTo]) => {
+    await using log = await createLog()
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    // Nobody tells it of a commit, as if another process had done all this: it looks once a second.
+    using live = createLive({ ...log, onEvents: () => () => undefined })
+    const [mine, other] = [room(log, A), room(log, 2)]
+    const filters = [{}, { userId: mine.userId }, { rooms: [mine] }, { rooms: [other] }]
+    const streams = filters.map((filter) => live.open(open, { orgId: 'A', ...filter }))
+    const take = async (stream: EventStream) => {
+      const events = (await stream.next()) ?? []
+      return events.flatMap((event) => ('position' in event ? [[event.type, event.position]] : []))
+    }
+    for (const stream of streams) expect(await take(stream)).toEqual([['ready', 0]])
+    await log.append(mine)
+    vi.advanceTimersByTime(1_000)
+    const [wide, byUser, slow, idle] = streams as [
+      EventStream,
+      EventStream,
+      EventStream,
+      EventStream,
+    ]
+    const had = [['message.created', 1]]
+    for (const stream of [wide, byUser]) expect(await take(stream)).toEqual(had)
+    const waiting = [wide, byUser, idle].map(take)
+    await log.append(...Array<RoomRef>(7).fill(mine))
+    await log.write((tx) => deleteEvents(tx, { orgId: 'A', upTo }))
+    vi.advanceTimersByTime(1_000)
+    const missing = [['reset', 8]]
+    expect(await Promise.all(waiting)).toEqual([missing, missing, missing])
+    expect(await take(slow)).toEqual(had)
+    expect(await take(slow)).toEqual(missing)
+    for (const stream of streams) expect(await take(stream)).toEqual([['ready', 8]])
+  },
+)
+
 test('what listEvents reads while it is forgotten is not missing without a word', async () => {
   await using log = await createLog()
   const deps = createDeps(log)
@@ -117,6 +159,36 @@ test('what listEvents reads while it is forgotten is not missing without a word'
   })
   deps.live.close()
 })
+
+test.for([
+  [50, [2_003]],
+  [1, []],
+] as const)(
+  'what listEvents reads from the beginning on, %i at most, has no hole when that is forgotten',
+  async ([limit, expected]) => {
+    await using log = await createLog()
+    const deps = createDeps(log)
+    const [shop, login] = [room(log, 0), room(log, 4)]
+    // More than one read looks through.
+    await log.appendAt(now, shop, ...Array<RoomRef>(2_000).fill(login), shop, shop)
+    const read = log.read.executeQuery.bind(log.read)
+    let count = 0
+    vi.spyOn(log.read, 'executeQuery').mockImplementation(async (...args) => {
+      const result = await read(...args)
+      // After the bounds and the first page.
+      if (++count === 2) await log.write((tx) => deleteEvents(tx, { orgId: 'A', upTo: 2_002 }))
+      return result
+    })
+    const input = { orgId: 'A', productName: shop.productName }
+    const { items, after, hasAfter } = await listEvents(deps, open, { ...input, limit })
+    expect(items.map(({ position }) => position)).toEqual(expected)
+    expect(hasAfter).toBe(expected.length === 0)
+    // What it says is no cursor that is too old.
+    const rest = (await listEvents(deps, open, { ...input, after })).items
+    expect([...items, ...rest].map(({ position }) => position)).toEqual([2_003])
+    deps.live.close()
+  },
+)
 
 test('looks at many organisations with few reads, and lets others run between them', async () => {
   await using log = await createLog()

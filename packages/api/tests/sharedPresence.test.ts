@@ -17,7 +17,7 @@ afterEach(() => void vi.useRealTimers())
 
 function createInstance(peers: Peers | undefined) {
   const told: [room: string, customer: boolean, support: boolean][] = []
-  const presence = new SharedPresence(Date.now, peers, ({ id }, { customer, support }) => {
+  const presence = new SharedPresence(peers, ({ id }, { customer, support }) => {
     told.push([id, customer, support])
   })
   return { presence, told }
@@ -121,6 +121,33 @@ test('an instance that is killed is forgotten after 30 seconds, and not before',
     ['a', false, false],
   ])
 })
+
+test.for([
+  ['back', -3_600_000],
+  ['forward', 3_600_000],
+] as const)(
+  'a clock that is put %s neither loses who is there nor keeps who is gone',
+  ([, jump]) => {
+    const group = createPeerGroup()
+    const [one, two] = [group.join(), group.join()]
+    const first = createInstance(one)
+    // Its beats come just before those of the other.
+    vi.advanceTimersByTime(1)
+    const second = createInstance(two)
+    for (const peers of [one, two]) group.connect(peers)
+    second.presence.enter(roomOf('a'), true)
+    vi.advanceTimersByTime(15_000)
+    vi.setSystemTime(Date.now() + jump)
+    vi.advanceTimersByTime(15_000)
+    expect(first.told).toEqual([['a', false, true]])
+    group.cut(two)
+    second.presence.close()
+    vi.setSystemTime(Date.now() + jump)
+    vi.advanceTimersByTime(FORGOTTEN)
+    expect(first.presence.stateOf('a')).toEqual({ customer: false, support: false })
+    first.presence.close()
+  },
+)
 
 test('an instance without others needs none', () => {
   const { presence, told } = createInstance(undefined)

@@ -99,6 +99,33 @@ test('a start answers when it lapses, and one that nobody hears lapses at once',
   ])
 })
 
+test.for([
+  ['back', -3_600_000],
+  ['forward', 3_600_000],
+] as const)('a clock that is put %s keeps nobody silent', ([, jump]) => {
+  let now = Date.now()
+  const told: boolean[] = []
+  const typing = new Typing(
+    () => now,
+    undefined,
+    (event) => {
+      if (event.type === 'typing') told.push(event.isTyping)
+    },
+  )
+  typing.start(room, ann)
+  now += jump
+  vi.advanceTimersByTime(6_000)
+  expect(told).toEqual([true, false])
+  expect(vi.getTimerCount()).toBe(0)
+  typing.start(room, ann)
+  now += jump
+  typing.start(room, ann)
+  typing.stop(room.id, ann)
+  expect(told.slice(2)).toEqual([true, true, false])
+  vi.advanceTimersByTime(2_000)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
 test('of more people than fit nobody hears, until others are silent', () => {
   const { typing, told } = createTyping()
   for (let i = 0; i < 10_000; i++) typing.start(room, { userId: `user ${i}`, side: false })

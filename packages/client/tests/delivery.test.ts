@@ -64,7 +64,7 @@ type Step =
   | { do: 'write'; room: number }
   | { do: 'cut' | 'break' | 'forget' | 'end' | 'repeat' | 'refuse' | 'open tab' }
   | { do: 'subscribe'; feed: number; tab: number }
-  | { do: 'unsubscribe' | 'kill tab' | 'sleep' | 'hide'; which: number }
+  | { do: 'unsubscribe' | 'kill tab' | 'sleep' | 'hide' | 'deafen'; which: number }
   | { do: 'wait'; time: number }
 
 const some = fc.nat({ max: 20 })
@@ -76,7 +76,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.record({
-      do: fc.constantFrom('unsubscribe', 'kill tab', 'sleep', 'hide'),
+      do: fc.constantFrom('unsubscribe', 'kill tab', 'sleep', 'hide', 'deafen'),
       which: some,
     }),
   },
@@ -126,10 +126,12 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
         break
       }
       case 'sleep':
-      case 'hide': {
+      case 'hide':
+      case 'deafen': {
         const tab = chats[step.which % chats.length]?.tab
         if (!tab) break
         if (step.do === 'hide') tab.isHidden = !tab.isHidden
+        else if (step.do === 'deafen') tab.isDeaf = !tab.isDeaf
         else tab.isAsleep = !tab.isAsleep
         break
       }
@@ -160,7 +162,7 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
     }
   }
   for (const { tab } of chats) {
-    if (tab) Object.assign(tab, { isAsleep: false, isHidden: false })
+    if (tab) Object.assign(tab, { isAsleep: false, isHidden: false, isDeaf: false })
   }
   // Long enough for every delay that is left.
   await vi.advanceTimersByTimeAsync(300_000)

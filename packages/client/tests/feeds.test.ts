@@ -236,6 +236,47 @@ describe('a handler that throws', () => {
     expect(other.told).toEqual(['reset 0', ...[1, 2, 3].map((n) => `message.created ${n}`)])
   })
 
+  test.each(['live', 'connecting'])(
+    'at the state %s ends its subscription, and no other',
+    async (bad) => {
+      const server = new FakeServer()
+      const chat = createFakeChat(server)
+      const errors: unknown[] = []
+      chat.inbox({ orgId: ORG }).subscribe({
+        onEvent: () => undefined,
+        onState: ({ status }) => {
+          if (status === bad) throw new Error('cannot show this')
+        },
+        onError: (error) => errors.push(error),
+      })
+      const other = read(chat.inbox({ orgId: ORG }))
+      await wait(SOON)
+      server.cutAll()
+      server.append('room-1')
+      await wait(5_000)
+      expect(errors).toEqual([new Error('cannot show this')])
+      expect(other.told).toEqual(['reset 0', 'message.created 1'])
+    },
+  )
+
+  test('at the failure itself leaves the others theirs, and is caught by nobody', async () => {
+    const server = new FakeServer()
+    const chat = createFakeChat(server)
+    chat.inbox({ orgId: ORG }).subscribe({
+      onEvent: () => undefined,
+      onError: () => {
+        throw new Error('cannot say this')
+      },
+    })
+    const other = read(chat.inbox({ orgId: ORG }))
+    await wait(SOON)
+    server.refusals.push(refusal(403, 'FORBIDDEN'))
+    server.cutAll()
+    await expect(wait(5_000)).rejects.toThrow('cannot say this')
+    expect(other.errors).toMatchObject([{ code: 'FORBIDDEN' }])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('gets the event again when it subscribes after the last one it had', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
@@ -296,6 +337,23 @@ describe('a subscription that has ended', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  test('when it was told that it has to wait leaves nothing behind', async () => {
+    const token = () => Promise.reject(new Error('not signed in'))
+    const chat = createFakeChat(new FakeServer(), { token })
+    const states: string[] = []
+    const stop = chat.inbox({ orgId: ORG }).subscribe({
+      onEvent: () => undefined,
+      onState: ({ status }) => {
+        states.push(status)
+        stop()
+      },
+      onError: () => undefined,
+    })
+    await wait(0)
+    expect(states).toEqual(['waiting'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('while it waited for the next try leaves nothing behind', async () => {
     const server = new FakeServer()
     const { stop } = read(createFakeChat(server).inbox({ orgId: ORG }))
@@ -345,6 +403,38 @@ describe('an iterator', () => {
     await expect(
       createFakeChat(server).inbox({ orgId: ORG }).events({ signal }).next(),
     ).rejects.toBe('enough')
+  })
+
+  test('that is left while it waits for an event lets go of its connection at once', async () => {
+    const server = new FakeServer()
+    const events = createFakeChat(server).inbox({ orgId: ORG }).events()
+    const first = events.next()
+    await wait(SOON)
+    await first
+    const next = events.next()
+    const left = events.return(undefined as never)
+    await wait(SOON)
+    expect(server.connections.size).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+    expect(await Promise.all([next, left])).toEqual([
+      { done: true, value: undefined },
+      { done: true, value: undefined },
+    ])
+  })
+
+  test('that is aborted while its consumer has an event lets go of its connection at once', async () => {
+    const server = new FakeServer()
+    const aborting = new AbortController()
+    const { signal } = aborting
+    const events = createFakeChat(server).inbox({ orgId: ORG }).events({ signal })
+    const first = events.next()
+    await wait(SOON)
+    await first
+    aborting.abort('enough')
+    await wait(SOON)
+    expect(server.connections.size).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+    await expect(events.next()).rejects.toBe('enough')
   })
 
   test('throws what to try again would not mend, after all that came before', async () => {

@@ -126,6 +126,27 @@ describe('tabs of one user', () => {
     expect(told.at(-1)).toBe('message.created 3')
   })
 
+  test('that miss it again when it is told again ask once more', async () => {
+    const { server, tab } = setUp()
+    openTab(tab())
+    const deaf = tab()
+    const { told } = openTab(deaf)
+    await wait(SOON)
+    deaf.isDeaf = true
+    server.append('room-1')
+    await wait(SOON)
+    deaf.isDeaf = false
+    server.append('room-1')
+    // It has noticed, and asked.
+    await wait(5)
+    deaf.isDeaf = true
+    await wait(SOON)
+    expect(told).toEqual(['reset 0'])
+    deaf.isDeaf = false
+    await wait(11_000)
+    expect(told).toEqual(['reset 0', 'message.created 1', 'message.created 2'])
+  })
+
   test('do without one that is asleep, until it wakes', async () => {
     const { server, tab } = setUp()
     const sleeper = openTab(tab())

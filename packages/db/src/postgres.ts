@@ -252,6 +252,8 @@ class PooledClient {
     try {
       return await this.#client.query({ text, name: nameOf(text, values), values: [...values] })
     } catch (error) {
+      // There the server quotes rows and parameters, and what people wrote is for no log.
+      if (error instanceof pg.DatabaseError) error.detail = error.where = undefined
       if (isLost(error)) {
         this.#broken = true
         throw unavailable(error)

@@ -98,7 +98,9 @@ function createTextReader(limit: number): (req: Incoming, res: Outgoing) => Prom
     }
     // Otherwise every broken byte would be stored as U+FFFD without a word.
     if (!isUtf8(bytes)) throw new AppError('PARSE_ERROR', { message: UTF8 })
-    return bytes.toString()
+    const text = bytes.toString()
+    // What some editors and libraries begin UTF-8 with is none of the text (RFC 8259, 8.1).
+    return text.startsWith('\u{feff}') ? text.slice(1) : text
   }
 }
 

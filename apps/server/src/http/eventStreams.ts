@@ -61,6 +61,11 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
 
   return {
     serve(res, stream, wire, lastEventId) {
+      // The rest of the request may have been no HTTP while the stream was opened: that was answered already.
+      if (res.headersSent) {
+        stream.leave()
+        return
+      }
       res.locals.streamEnd = { reason: 'client_left', isFault: false }
       handOver(res)
       res.writeHead(200, eventStreamHeaders)
@@ -78,7 +83,7 @@ export function createEventStreams({ heartbeat, patience }: EventStreamsOptions)
       })
       // Node's own clock of the socket runs while nothing is taken, and begins anew with each part that is.
       res.setTimeout(patience, () => {
-        if (!res.writableNeedDrain) return
+        if (res.writableLength === 0) return
         res.locals.streamEnd = { reason: 'slow_reader', isFault: true }
         stream.end('slow_reader')
         setTimeout(() => res.destroy(), FAREWELL).unref()

@@ -3,8 +3,11 @@ import type { Logger } from 'pino'
 import { plain } from './errors.ts'
 import type { Incoming, Outgoing } from './exchange.ts'
 
-/** What looks like an API key or a token, should someone put theirs into a path. */
-const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]*/g
+/** What looks like an API key or a token, or the beginning of one, should someone put theirs into a path. */
+const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/g
+
+/** Characters of a path that are told. It is cut first: to look through 16 kB of what begins like a token takes 40 ms. */
+const TOLD = 200
 
 /**
  * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
@@ -27,7 +30,7 @@ export function requestLog(logger: Logger): (req: Incoming, res: Outgoing) => vo
       // Node begins with 200, before there is an answer.
       const { headersSent } = res
       const line = {
-        req: { id, method, path: path.replace(CREDENTIAL, '[credential]').slice(0, 200) },
+        req: { id, method, path: path.slice(0, TOLD).replace(CREDENTIAL, '[credential]') },
         res: headersSent ? { status: res.statusCode } : {},
         responseTime: Math.round(performance.now() - begun),
         ...(streamEnd ? { streamEnd: streamEnd.reason } : {}),

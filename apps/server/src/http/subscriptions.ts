@@ -73,15 +73,16 @@ function isOver(event: StreamEvent): boolean {
 export type Subscribe = (
   req: Incoming,
   res: Outgoing,
-  name: string,
+  path: string,
   query: URLSearchParams,
 ) => Promise<boolean>
 
 /** The subscriptions on tRPC's own wire. */
 export function subscriptions({ contextOf, streams }: SubscriptionOptions): Subscribe {
-  return async (req, res, name, query) => {
+  return async (req, res, path, query) => {
+    const name = nameIn(path)
     // Another method, or a batch, is tRPC's to refuse.
-    if (!isStreamName(name) || req.method !== 'GET' || query.has('batch')) return false
+    if (!isStreamName(name) || req.method !== 'GET' || query.get('batch') === '1') return false
     try {
       const { streamToken, ...fields } = fieldsOf(res.locals.query)
       const context = await contextOf(req, res, streamToken)
@@ -94,6 +95,15 @@ export function subscriptions({ contextOf, streams }: SubscriptionOptions): Subs
       sendFailure(res, error)
     }
     return true
+  }
+}
+
+/** As tRPC reads it: its adapter must find no stream, since it would not notice when the reader of one leaves. */
+function nameIn(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path
   }
 }
 

@@ -14,6 +14,7 @@ import { createJsonTextReader } from './body.ts'
 import { type Dress, methodNotAllowed, noteFailure } from './errors.ts'
 import { answer, handOver, type Incoming, type Outgoing, type Surface } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
+import { decodeUnreserved } from './rest.ts'
 import type { Subscribe } from './subscriptions.ts'
 import { callsOf, MAX_BATCH_SIZE, makeCalls } from './trpcCalls.ts'
 
@@ -61,7 +62,7 @@ export function trpc({ contextOf, bodyLimit, subscribe }: TrpcOptions): Surface 
     if (method !== 'HEAD' && !METHODS.includes(method as string)) {
       throw methodNotAllowed(res, METHODS)
     }
-    const path = res.locals.path.slice('/trpc'.length)
+    const path = decodeUnreserved(res.locals.path).slice('/trpc'.length)
     if (!PROCEDURES.test(path)) throw new AppError('NOT_FOUND')
     const query = new URLSearchParams(res.locals.query)
     if (await subscribe(req, res, path.slice(1), query)) return

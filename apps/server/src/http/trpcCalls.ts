@@ -45,6 +45,7 @@ export function callsOf(
   query: URLSearchParams,
 ): Calls | undefined {
   const { method, headers } = request
+  if (method !== 'GET' && method !== 'POST') return undefined
   if (headers['trpc-accept'] !== undefined || headers.accept?.includes('jsonl')) return undefined
   if (query.has('connectionParams')) return undefined
   const type = method === 'GET' ? 'query' : 'mutation'
@@ -66,7 +67,7 @@ export async function makeCalls(
   text: string,
   ctx: Context,
 ): Promise<CallsAnswer> {
-  let inputs: readonly unknown[] | undefined
+  let inputs: readonly unknown[] | TRPCError | undefined
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
@@ -74,6 +75,7 @@ export async function makeCalls(
     try {
       const data = await call(ctx, procedure, () => {
         inputs ??= inputsIn(text, procedures.length, isBatch)
+        if (inputs instanceof TRPCError) throw inputs
         return inputs[index]
       })
       statuses.add(200)
@@ -112,8 +114,8 @@ function listOf(answers: readonly (string | Buffer)[]): Buffer {
   )
 }
 
-/** @throws TRPCError BAD_REQUEST */
-function inputsIn(text: string, count: number, isBatch: boolean): unknown[] {
+/** @returns a BAD_REQUEST for what cannot be read, so that it, too, is read once for all calls */
+function inputsIn(text: string, count: number, isBatch: boolean): unknown[] | TRPCError {
   try {
     if (text === '') return []
     const sent = JSON.parse(text)
@@ -125,6 +127,6 @@ function inputsIn(text: string, count: number, isBatch: boolean): unknown[] {
       sent[index] === undefined ? undefined : transformer.deserialize(sent[index]),
     )
   } catch (cause) {
-    throw new TRPCError({ code: 'BAD_REQUEST', cause })
+    return new TRPCError({ code: 'BAD_REQUEST', cause })
   }
 }

@@ -1,7 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
 import { createProxy, type TestProxy } from '../../../../packages/db/tests/proxy.ts'
+import { ask } from '../database.ts'
 import { createTestApp, json, openRoom, type TestApp } from '../support.ts'
+import { surfaces } from '../surfaces.ts'
 
 /** A server with a proxy between it and its database. */
 async function createBehind(): Promise<{ app: TestApp; proxy: TestProxy } & AsyncDisposable> {
@@ -76,3 +79,19 @@ test.for([
     ])
   },
 )
+
+test('what it refuses is logged without the row, which the server quotes', async () => {
+  await using app = await createTestApp()
+  const room = await openRoom(app)
+  await ask(app, "alter table messages add check (message_data <> 'sensitive')")
+  for (const surface of ['v2', 'v3', 'trpc'] as const) {
+    const { status } = await surfaces[surface].say(app, { room, text: 'sensitive' })
+    expect(status).toBe(500)
+  }
+  const failures = () => app.log.filter(({ msg }) => msg === 'failed')
+  while (failures().length < 3) await sleep(5)
+  for (const line of failures()) {
+    expect(line).toMatchObject({ err: { stack: expect.stringContaining('check constraint') } })
+  }
+  expect(JSON.stringify(app.log)).not.toContain('sensitive')
+})

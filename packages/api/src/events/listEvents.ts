@@ -72,13 +72,13 @@ export async function listEvents(
     found.push(...page)
     position = page.length < wanted ? upTo : (page.at(-1)?.event.position ?? upTo)
   }
-  if (after !== undefined) {
-    // Asked when all is read: what is forgotten meanwhile would be missing without a word.
-    const { floor } = await eventLogBounds(deps.db.read, { orgId })
-    if (start < floor) throw new AppError('CURSOR_TOO_OLD')
-  }
+  // Asked when all is read: what is forgotten meanwhile would be missing without a word.
+  const now = await eventLogBounds(deps.db.read, { orgId })
+  if (after !== undefined && start < now.floor) throw new AppError('CURSOR_TOO_OLD')
+  // Who begins with the oldest begins later then: what was found before it may have a hole after it.
+  position = Math.max(position, now.floor)
   return {
-    items: found.map(toEvent),
+    items: found.filter(({ event }) => event.position > now.floor).map(toEvent),
     after: encodeEventCursor({ orgId, position }),
     hasAfter: position < head,
   }

@@ -64,7 +64,7 @@ export class Live {
     this.#db = db
     this.#options = options
     this.#limits = options.limits ?? streamLimits
-    this.#presence = new SharedPresence(options.clock, db.peers, (room, state) =>
+    this.#presence = new SharedPresence(db.peers, (room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
     this.typing = new Typing(options.clock, db.peers, (event, room) => this.publish(event, room))
@@ -228,6 +228,8 @@ class OrgTail implements Tail {
   readonly #wide = new Set<EventStream>()
   #starting: Promise<void> | undefined
   #position = 0
+  /** Where the log is known to reach, at least. */
+  #head = 0
   /** What is committed before the tail has started, or while it reads, sets #dirty, so nothing is missed. */
   #reading = true
   #dirty = false
@@ -281,7 +283,10 @@ class OrgTail implements Tail {
 
   /** Reads what is new. With a head that is known already, only if there is something. */
   wake(head?: number): void {
-    if (head !== undefined && head <= this.#position) return
+    if (head !== undefined) {
+      if (head <= this.#position) return
+      this.#head = head
+    }
     this.#dirty = true
     if (!this.#reading) this.#follow()
   }
@@ -305,9 +310,12 @@ class OrgTail implements Tail {
           limit: this.#page,
         })
         const events = page.map((logged) => [toEvent(logged), toRoomRef(logged.room)] as const)
+        // Positions have no gaps: what is missing here was forgotten before it was read.
+        const next = page[0]?.event.position ?? this.#head + 1
+        if (next > this.#position + 1) this.#loseTouch()
         // Nothing waits between the first delivery and the last: a stream joins before all of these or after.
         for (const [event, room] of events) this.deliver(event, room)
-        this.#position = page.at(-1)?.event.position ?? this.#position
+        this.#position = page.at(-1)?.event.position ?? Math.max(this.#position, this.#head)
         if (page.length < this.#page) continue
         this.#dirty = true
         // The readers take what they were given before there is more.
@@ -319,6 +327,11 @@ class OrgTail implements Tail {
     } finally {
       this.#reading = false
     }
+  }
+
+  #loseTouch(): void {
+    const groups = [...this.#byRoom.values(), ...this.#byUser.values(), this.#wide]
+    for (const stream of groups.flatMap((group) => [...group])) stream.loseTouch()
   }
 
   #setsOf({ filter }: EventStream): Set<EventStream>[] {

@@ -17,15 +17,16 @@ interface Said {
 }
 
 interface Instance {
-  heardAt: number
+  /** Beats of this one since the other was heard. */
+  silence: number
   rooms: Map<string, Here>
 }
 
 const TOPIC = 'presence'
 
-/** How often an instance says that it is there, and after how long a silence it counts as gone, in milliseconds. */
+/** How often an instance says that it is there, in milliseconds, and how many beats of silence it is allowed. */
 const BEAT = 10_000
-const SILENCE = 30_000
+const SILENCE = 3
 
 const NOBODY: PresenceState = { customer: false, support: false }
 
@@ -34,7 +35,6 @@ const NOBODY: PresenceState = { customer: false, support: false }
  * it has heard, so they need not agree on anything: what a killed instance said is forgotten by each of them.
  */
 export class SharedPresence {
-  readonly #clock: () => number
   readonly #peers: Peers | undefined
   readonly #tell: (room: RoomRef, state: PresenceState) => void
   readonly #own: Presence
@@ -45,12 +45,7 @@ export class SharedPresence {
   readonly #stops: (() => void)[] = []
 
   /** @param tell called when a side comes to a room or leaves it, anywhere */
-  constructor(
-    clock: () => number,
-    peers: Peers | undefined,
-    tell: (room: RoomRef, state: PresenceState) => void,
-  ) {
-    this.#clock = clock
+  constructor(peers: Peers | undefined, tell: (room: RoomRef, state: PresenceState) => void) {
     this.#peers = peers
     this.#tell = tell
     this.#own = new Presence((room, state) => {
@@ -95,12 +90,12 @@ export class SharedPresence {
   #hear({ rooms, isAll, isQuestion }: Said, from: string): void {
     let other = this.#others.get(from)
     if (!other) {
-      other = { heardAt: 0, rooms: new Map() }
+      other = { silence: 0, rooms: new Map() }
       this.#others.set(from, other)
       // It has said more than this, which nobody heard here.
       if (!isAll) this.#sayAll({ isQuestion: true })
     }
-    other.heardAt = this.#clock()
+    other.silence = 0
     const left = new Map(isAll ? other.rooms : [])
     for (const here of rooms) {
       left.delete(here.room.id)
@@ -113,7 +108,7 @@ export class SharedPresence {
   #beat(): void {
     this.#say({ rooms: [] })
     for (const [name, other] of this.#others) {
-      if (this.#clock() - other.heardAt <= SILENCE) continue
+      if (++other.silence <= SILENCE) continue
       this.#others.delete(name)
       for (const { room } of [...other.rooms.values()]) this.#set(other.rooms, { room, ...NOBODY })
     }

@@ -175,6 +175,13 @@ export class EventStream implements AsyncIterable<Yielded> {
     this.#wakeUp()
   }
 
+  /** The tail cannot go on from its position: the reader gets what waits for it, and then what the table still has. */
+  loseTouch(): void {
+    this.#position = Math.max(this.#position, this.#tail.position)
+    this.#fallBehind()
+    this.#wakeUp()
+  }
+
   /** The reader gets what waits for it, then the reason. */
   end(reason: EndReason): void {
     this.#ended ??= reason

@@ -81,7 +81,7 @@ export class Typing {
     const key = keyOf(room.id, person)
     const known = this.#people.get(key)
     if (!known && this.#people.size >= MAX_PEOPLE) return false
-    const isTold = !known || now - known.toldAt >= INTERVAL
+    const isTold = !known || leftOf(known, now) === 0
     // For who stopped a moment ago: others do not hear of it, so there is nothing to go on with.
     if (!isTold && !known.isTyping) return false
     clearTimeout(known?.timer)
@@ -105,8 +105,8 @@ export class Typing {
     if (!entry?.isTyping) return undefined
     clearTimeout(entry.timer)
     entry.isTyping = false
-    const wait = entry.toldAt + INTERVAL - now
-    if (wait <= 0) this.#people.delete(key)
+    const wait = leftOf(entry, now)
+    if (wait === 0) this.#people.delete(key)
     else entry.timer = setTimeout(() => this.#people.delete(key), wait).unref()
     this.#tellOf(entry, now)
     return entry.room
@@ -121,6 +121,11 @@ export class Typing {
     const when = new Date(expiresAt)
     this.#tell({ type: 'typing', orgId, roomId, ...person, isTyping, expiresAt: when }, room)
   }
+}
+
+/** Until the next start may be told, in milliseconds. A clock that was put back must not make it longer. */
+function leftOf({ toldAt }: Entry, now: number): number {
+  return now < toldAt ? 0 : Math.max(0, toldAt + INTERVAL - now)
 }
 
 function keyOf(roomId: string, { userId, side }: Person): string {

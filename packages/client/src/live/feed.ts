@@ -8,7 +8,10 @@ export interface SubscribeOptions<Event> {
    * instead. One that throws ends the subscription, and what it threw goes to `onError`.
    */
   readonly onEvent: (event: Event) => void
-  /** Why the subscription has ended: a {@link DowellChatError} that to try again would not mend, or what `onEvent` threw. */
+  /**
+   * Why the subscription has ended: a {@link DowellChatError} that to try again would not mend, or what `onEvent` or
+   * `onState` threw. What it throws itself nobody catches.
+   */
   readonly onError: (error: unknown) => void
   /** Told when it changes whether events arrive, to show a user. Until then it is `connecting`. */
   readonly onState?: (state: ConnectionState) => void
@@ -47,42 +50,61 @@ export function createFeed<Event>(hub: Hub, origin: Origin<Event>): Feed<Event |
       return () => subscription.close()
     },
 
-    async *events({ signal, after } = {}) {
-      signal?.throwIfAborted()
-      const waiting: (Event | LiveEvent)[] = []
-      let failure: { error: unknown } | undefined
+    events({ signal, after } = {}) {
+      let isLeft = false
       let wake = () => {}
-      const handlers: Handlers<Event> = {
-        onEvent: (event) => {
-          if (waiting.push(event) >= MAX_WAITING) subscription.pause()
-          wake()
-        },
-        onState: () => {},
-        onError: (error) => {
-          failure = { error }
-          wake()
-        },
-      }
-      const subscription = new Subscription(hub, origin, handlers, after)
-      const abort = () => wake()
-      signal?.addEventListener('abort', abort)
-      try {
-        for (;;) {
-          signal?.throwIfAborted()
-          const event = waiting.shift()
-          if (event) yield event
-          else if (failure) throw failure.error
-          else {
-            subscription.resume()
-            await new Promise<void>((resolve) => {
-              wake = resolve
-            })
-          }
+
+      async function* read(): AsyncGenerator<Event | LiveEvent, never, undefined> {
+        signal?.throwIfAborted()
+        const waiting: (Event | LiveEvent)[] = []
+        let failure: { error: unknown } | undefined
+        const handlers: Handlers<Event> = {
+          onEvent: (event) => {
+            if (waiting.push(event) >= MAX_WAITING) subscription.pause()
+            wake()
+          },
+          onState: () => {},
+          onError: (error) => {
+            failure = { error }
+            wake()
+          },
         }
-      } finally {
-        signal?.removeEventListener('abort', abort)
-        subscription.close()
+        const subscription = new Subscription(hub, origin, handlers, after)
+        // At once: whoever aborts may never ask for the next event.
+        const abort = () => {
+          subscription.close()
+          wake()
+        }
+        signal?.addEventListener('abort', abort)
+        try {
+          for (;;) {
+            signal?.throwIfAborted()
+            if (isLeft) return undefined as never
+            const event = waiting.shift()
+            if (event) yield event
+            else if (failure) throw failure.error
+            else {
+              subscription.resume()
+              await new Promise<void>((resolve) => {
+                wake = resolve
+              })
+            }
+          }
+        } finally {
+          signal?.removeEventListener('abort', abort)
+          subscription.close()
+        }
       }
+
+      const events = read()
+      const leave = events.return.bind(events)
+      // A generator that waits for an event would put it off until that has come.
+      events.return = (value) => {
+        isLeft = true
+        wake()
+        return leave(value)
+      }
+      return events
     },
   }
 }

@@ -36,6 +36,8 @@ export class Patience {
         : retryDelay(++this.#failures, (error as DowellChatError).retryAfter)
     const retryAt = new Date(Date.now() + delay)
     if (error !== undefined) this.#tell({ status: isOffline() ? 'offline' : 'waiting', retryAt })
+    // Whoever was told may have had enough.
+    this.#signal.throwIfAborted()
     await this.#pause(delay)
     this.#signal.throwIfAborted()
   }

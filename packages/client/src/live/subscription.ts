@@ -65,7 +65,14 @@ export class Subscription<Event> implements Reader {
     if (this.#closing.signal.aborted) return
     this.close()
     this.#tell({ status: 'closed' })
-    this.#handlers.onError(error)
+    try {
+      this.#handlers.onError(error)
+    } catch (thrown) {
+      // Nobody else is to be told of it, and other readers must not suffer by it.
+      setTimeout(() => {
+        throw thrown
+      })
+    }
   }
 
   /** Takes no events until it is resumed; it gets them then. */
@@ -83,6 +90,8 @@ export class Subscription<Event> implements Reader {
     if (this.#isBeginning || this.#closing.signal.aborted) return
     if (news.type === 'state') {
       this.isNew = false
+      // What was asked for came before this. Whoever still misses something did not hear it.
+      if (news.state.status === 'live') this.#isMissing = false
       this.#tell(news.state)
     } else if (this.#isPaused) return
     else if (news.type === 'reset') this.#reset(news.event)
@@ -146,7 +155,11 @@ export class Subscription<Event> implements Reader {
   #tell(state: ConnectionState): void {
     if (JSON.stringify(state) === this.#state) return
     this.#state = JSON.stringify(state)
-    this.#handlers.onState(state)
+    try {
+      this.#handlers.onState(state)
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   #isFor({ roomId }: LiveEvent): boolean {
