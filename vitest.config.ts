@@ -23,40 +23,34 @@ const once = {
     'packages/api/tests/publicError.test.ts',
     'packages/api/tests/sharedPresence.test.ts',
     'packages/api/tests/wire.test.ts',
+    'packages/client/tests/**',
     'apps/server/tests/browser.test.ts',
     'apps/server/tests/bytes.test.ts',
+    'apps/server/tests/cliUsage.test.ts',
     'apps/server/tests/compose.test.ts',
     'apps/server/tests/config.test.ts',
     'apps/server/tests/earlySignal.test.ts',
     'apps/server/tests/eventStreams.test.ts',
-    'apps/server/tests/hostile.test.ts',
     'apps/server/tests/hygiene.test.ts',
     'apps/server/tests/openapi.test.ts',
     'apps/server/tests/sharedLimits.test.ts',
+    'apps/server/tests/start.test.ts',
     'apps/server/tests/traps.test.ts',
     'apps/server/tests/trpcCalls.test.ts',
     'apps/server/tests/unknownUrl.test.ts',
-    // What they ask of a database others ask of both; they take long.
-    'packages/client/tests/**',
-    'apps/server/tests/clientLive.test.ts',
-    'apps/server/tests/input.test.ts',
-    'apps/server/tests/livePage.test.ts',
-    'apps/server/tests/openMode.test.ts',
-    'apps/server/tests/streamTokens.test.ts',
     // SQLite's files and locks; the folders named postgres have what stands against them.
     'packages/db/tests/events.test.ts',
     'packages/db/tests/migrations.test.ts',
     'packages/db/tests/open.test.ts',
     'packages/db/tests/secureDelete.test.ts',
     'packages/db/tests/transaction.test.ts',
-    'apps/server/tests/lifecycle.test.ts',
-    // They break or read the file behind the server's back.
-    'apps/server/tests/audit.test.ts',
+    'apps/server/tests/sqlite/**',
+    // One server is killed; in cluster.test.ts of PostgreSQL several are, and the database.
     'apps/server/tests/chaos.test.ts',
-    'apps/server/tests/log.test.ts',
-    'apps/server/tests/secrets.test.ts',
-    'apps/server/tests/tenancy.test.ts',
-    'apps/server/tests/tokens.test.ts',
+    // They need a server whose storage others try on both: who calls by what name, and what a client makes of its answers.
+    'apps/server/tests/clientLive.test.ts',
+    'apps/server/tests/livePage.test.ts',
+    'apps/server/tests/openMode.test.ts',
     // They go on by turns of the event loop, in which SQLite has answered and a server has not.
     'packages/api/tests/cutover.test.ts',
     'packages/api/tests/live.test.ts',
@@ -74,7 +68,7 @@ const sqlite = {
 const postgres = {
   name: 'postgres',
   exclude: once.sqlite,
-  globalSetup: 'packages/db/tests/postgresServer.ts',
+  globalSetup: 'packages/db/tests/postgresSetup.ts',
 }
 
 export default defineConfig({

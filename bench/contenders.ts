@@ -22,7 +22,7 @@ export interface Target {
 }
 
 const bare =
-  'node:http, better-sqlite3, prepared statements, one commit for writes that arrive together'
+  "node:http, the database's driver, prepared statements, one commit for writes that arrive together"
 
 export const targets: readonly Target[] = [
   { name: 'bare', contender: 'bare', wire: 'v3', about: bare },
@@ -65,7 +65,10 @@ export const runtimes = ['strip', 'tsx', 'bundle'] as const
 export type Runtime = (typeof runtimes)[number]
 
 export interface StartOptions {
-  readonly file: string
+  /** The DATABASE_URL. */
+  readonly url: string
+  /** The database server's process, for whoever measures the contender. */
+  readonly databasePid?: number | undefined
   readonly runtime: Runtime
   /** Where a bundle goes. */
   readonly folder: string
@@ -78,6 +81,7 @@ export interface StartOptions {
 
 export interface Contender {
   readonly pid: number
+  readonly databasePid: number | undefined
   readonly port: number
   stop(): Promise<void>
 }
@@ -103,7 +107,7 @@ export async function start(name: ContenderName, options: StartOptions): Promise
       LOG_LEVEL: 'info',
       HOST: '127.0.0.1',
       PORT: '0',
-      DATABASE_URL: `sqlite:${options.file}`,
+      DATABASE_URL: options.url,
       // The limits are counted, and never reached.
       RATE_LIMIT_ACTOR: '100000000',
       RATE_LIMIT_ADDRESS: '100000000',
@@ -124,6 +128,7 @@ export async function start(name: ContenderName, options: StartOptions): Promise
   })
   return {
     pid: child.pid as number,
+    databasePid: options.databasePid,
     port,
     async stop() {
       child.kill('SIGTERM')
@@ -135,7 +140,11 @@ export async function start(name: ContenderName, options: StartOptions): Promise
 }
 
 async function program(name: ContenderName, options: StartOptions): Promise<string[]> {
-  if (name !== 'server') return [join(root, 'bench', 'contenders', `${name}.ts`)]
+  if (name !== 'server') {
+    const isPostgres = options.url.startsWith('postgres:')
+    const file = name === 'bare' && isPostgres ? 'barePostgres' : name
+    return [join(root, 'bench', 'contenders', `${file}.ts`)]
+  }
   const main = join('apps', 'server', 'src', 'main.ts')
   switch (options.runtime) {
     case 'tsx':

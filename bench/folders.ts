@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -12,6 +12,8 @@ export const results = join(root, 'bench', 'results')
 export function temporaryFolder(): Disposable & { readonly path: string } {
   mkdirSync(results, { recursive: true })
   const path = mkdtempSync(join(results, 'data-'))
+  // A PostgreSQL in it runs as another user, who must find its own folder.
+  chmodSync(path, 0o711)
   const remove = () => rmSync(path, { recursive: true, force: true })
   return { path, [Symbol.dispose]: remove }
 }

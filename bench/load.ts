@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { Connection } from './http.ts'
 import { type Operation, renew, type Shot, shotsOf, type Wire } from './operations.ts'
-import { cpuTime, residentMemory } from './processes.ts'
+import { cpuTime, familyCpuTime, residentMemory } from './processes.ts'
 import type { Seed } from './seed.ts'
 
 // The load generator: a process of its own that is told what to do over IPC, one job at a time.
@@ -10,6 +10,8 @@ export interface Job {
   readonly port: number
   /** The server's process, whose CPU time is read before and after. */
   readonly pid: number
+  /** The database server's process, if there is one, whose CPU time is read together with its children's. */
+  readonly databasePid: number | undefined
   readonly operation: Operation
   readonly wire: Wire
   readonly seed: Seed
@@ -24,7 +26,7 @@ export interface Job {
 }
 
 export interface Outcome {
-  /** Answered within the time measured. */
+  /** Answered rightly within the time measured. */
   readonly requests: number
   readonly seconds: number
   /** Milliseconds. */
@@ -34,6 +36,8 @@ export interface Outcome {
   readonly bodyBytes: number
   /** CPU time of the server's process in microseconds; undefined where the system does not tell. */
   readonly cpu: number | undefined
+  readonly databaseCpu: number | undefined
+  /** Bytes. */
   readonly rss: number | undefined
   /** How much of one core the load generator used. Near 1 it is the load generator that was measured. */
   readonly generatorShare: number
@@ -81,7 +85,7 @@ async function run(job: Job): Promise<Outcome> {
       const onAnswer = (status: number, length: number) => {
         if (!shot.statuses.includes(status)) fail(`status ${status}`)
         else if (length < shot.leastBytes) fail(`a body of ${length} bytes`)
-        if (measuring) {
+        else if (measuring) {
           latencies.push(performance.now() - sentAt)
           bytes += length
         }
@@ -108,6 +112,7 @@ async function run(job: Job): Promise<Outcome> {
   const driven = Promise.all(connections.map(drive))
   await sleep(job.warmUp)
   const cpuBefore = cpuTime(job.pid)
+  const databaseBefore = job.databasePid && familyCpuTime(job.databasePid)
   const ownBefore = process.cpuUsage()
   const begin = process.hrtime.bigint()
   measuring = true
@@ -116,6 +121,7 @@ async function run(job: Job): Promise<Outcome> {
   const end = process.hrtime.bigint()
   const own = process.cpuUsage(ownBefore)
   const cpuAfter = cpuTime(job.pid)
+  const databaseAfter = job.databasePid && familyCpuTime(job.databasePid)
   const rss = residentMemory(job.pid)
   stopped = true
   const answered = await Promise.race([driven.then(() => true), sleep(30_000).then(() => false)])
@@ -134,13 +140,18 @@ async function run(job: Job): Promise<Outcome> {
     p50: at(0.5),
     p99: at(0.99),
     bodyBytes: Math.round(bytes / Math.max(1, sorted.length)),
-    cpu: cpuBefore === undefined || cpuAfter === undefined ? undefined : cpuAfter - cpuBefore,
+    cpu: difference(cpuBefore, cpuAfter),
+    databaseCpu: difference(databaseBefore, databaseAfter),
     rss,
     generatorShare: (own.user + own.system) / 1e6 / seconds,
     errors,
     firstError,
     window: [Number(begin / 1000n), Number(end / 1000n)],
   }
+}
+
+function difference(before: number | undefined, after: number | undefined): number | undefined {
+  return before === undefined || after === undefined ? undefined : after - before
 }
 
 function sleep(milliseconds: number): Promise<void> {

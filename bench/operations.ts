@@ -3,9 +3,10 @@ import { messageTexts, PORTFOLIO, PRODUCT, randomNumbers, type Seed, userAt } fr
 
 export const operations = {
   R: 'newest 50 of a room',
-  RC: 'R unchanged, with If-None-Match',
+  RC: 'R unchanged, with If-None-Match where the server sent a tag',
   RS: 'R spread over the busy rooms',
   P: 'an older page of the same room, by cursor',
+  PS: 'P spread over the busy rooms',
   L: 'newest 50 rooms of the organisation',
   CF: 'createRoom, found',
   W: 'store one message',
@@ -63,21 +64,26 @@ export function shotsOf(
   operation: Operation,
   wire: Wire,
   seed: Seed,
-  /** The entity tag to send with RC. */
+  /** The entity tag to send with RC; without one, it is R. */
   etag?: string,
 ): Shot[] {
   const random = randomNumbers(42)
   const pick = <T>(items: readonly T[]) => items[Math.floor(random() * items.length)] as T
   const texts = messageTexts(64)
-  const read = (roomId: string): Call => ({ name: 'getMessages', roomId })
+  const read = (roomId: string) => ({ name: 'getMessages' as const, roomId })
   const write = (roomId: string): Call => ({ name: 'createMessage', roomId, text: pick(texts) })
   const { orgId, newOrgId, roomId, busyRoomIds } = seed
-  const older = () => cursor(Math.floor(seed.messages * (0.25 + random() / 2)))
+  /** A page that ends somewhere in the middle half of a room, or above where it would not be full. */
+  const older = (room: string, messages: number): Call => {
+    const [least, most] = [Math.max(PAGE, messages / 4), Math.max(PAGE, (messages * 3) / 4)]
+    return { ...read(room), before: cursor(Math.floor(least + random() * (most - least))) }
+  }
   const makers: Record<Operation, { count: number; make: () => Call }> = {
     R: { count: 1, make: () => read(roomId) },
     RC: { count: 1, make: () => read(roomId) },
     RS: { count: 200, make: () => read(pick(busyRoomIds)) },
-    P: { count: 200, make: () => ({ ...read(roomId), before: older() }) as Call },
+    P: { count: 2_000, make: () => older(roomId, seed.messages) },
+    PS: { count: 2_000, make: () => older(pick(busyRoomIds), seed.busyMessages) },
     L: { count: 1, make: () => ({ name: 'listRooms', orgId }) },
     CF: {
       count: 200,
@@ -109,8 +115,9 @@ export function shotsOf(
       if (next.name === first.name) calls.push(next)
     }
     const head = [`Authorization: Bearer ${key}`]
-    if (operation === 'RC' && etag !== undefined) head.push(`If-None-Match: ${etag}`)
-    return shotOf(wire, calls, head, operation === 'RC')
+    const isTagged = operation === 'RC' && etag !== undefined
+    if (isTagged) head.push(`If-None-Match: ${etag}`)
+    return shotOf(wire, calls, head, isTagged)
   })
 }
 
@@ -264,10 +271,13 @@ function digestOne(operation: Operation, wire: Wire, answer: Json): unknown {
     case 'RC':
     case 'RS':
     case 'P':
+    case 'PS':
     case 'M':
     case 'L': {
       const items = (v2 ? (answer.response ?? answer.rooms) : answer.items) as Json[] | undefined
       expect(items?.length === PAGE, `a page of ${items?.length}`)
+      // By now each contender has written to the rooms as fast as it can.
+      if (operation === 'M') return undefined
       return items?.map((item) =>
         v2
           ? [item._id, item.message_data, item.created_at]
@@ -288,6 +298,14 @@ function digestOne(operation: Operation, wire: Wire, answer: Json): unknown {
       return operation === 'CN' ? undefined : (room?.id ?? room?._id)
     }
   }
+}
+
+/** The keys of an answer with the types of their values; of a list, the shapes that are in it. */
+export function shapeOf(value: unknown): unknown {
+  if (Array.isArray(value)) return [...new Set(value.map((each) => JSON.stringify(shapeOf(each))))]
+  if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return Object.fromEntries(entries.map(([key, each]) => [key, shapeOf(each)]))
 }
 
 function expect(condition: boolean, text: string): void {

@@ -4,18 +4,22 @@ import { type Runtime, runtimes, type TargetName, targets } from './contenders.t
 import { results } from './folders.ts'
 import { type Operation, operations } from './operations.ts'
 
+const databases = ['sqlite', 'postgres'] as const
+
 export const HELP = `Drives this server and two others with the same requests, in turn, and compares them.
 
   npm run bench                       all operations, 5 rounds of 3 seconds
   npm run bench -- --quick            short rounds, to see whether it runs
   npm run bench -- --only=W,R         these operations
   npm run bench -- --targets=bare,v3  these servers
-  npm run bench -- --sizes            R, P and W in rooms of 10^3 and 10^5 messages; with --huge also 10^7
+  npm run bench -- --sizes            what reads and writes cost with 10^3, 10^5 and 10^7 messages
+  npm run bench -- --database=postgres  on a PostgreSQL that comes with the project
   npm run bench -- --startup          the time from start to the first answer
   npm run bench -- --streams          event streams: 1,000 idle ones, and 500 readers of one room
   npm run bench -- --profile=W:v3     where the CPU time goes; several, comma-separated
 
   --rounds=5 --seconds=3 --connections=50 (or 1,50,500)
+  --database=${databases.join('|')}
   --runtime=${runtimes.join('|')}    how this server is run; strip is what npm start does
   --json=FILE                         bench/results/latest.json when left out
   --log=FILE                          where the servers' logs go; nowhere when left out
@@ -30,7 +34,7 @@ ${targets.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')}
 
 export interface Options {
   readonly mode: 'compare' | 'sizes' | 'startup' | 'streams' | 'profile'
-  readonly huge: boolean
+  readonly database: (typeof databases)[number]
   /** Short rounds, and one process for all wires of a server. */
   readonly quick: boolean
   readonly only: readonly Operation[]
@@ -53,6 +57,12 @@ export class UsageError extends Error {}
 
 const STANDARD: readonly Operation[] = ['R', 'RC', 'P', 'L', 'CF', 'W', 'M', 'CN']
 
+/** What a larger database might make dearer. */
+const BY_SIZE: readonly Operation[] = ['R', 'P', 'PS', 'W', 'WR']
+
+/** What the bare server cannot do on PostgreSQL. */
+const SQLITE_ONLY: readonly Operation[] = ['CF', 'CN']
+
 /** @returns undefined when only help was asked for. @throws UsageError */
 export function readOptions(args: readonly string[]): Options | undefined {
   const values = parse(args)
@@ -61,11 +71,20 @@ export function readOptions(args: readonly string[]): Options | undefined {
   if (modes.length > 1) throw new UsageError(`--${modes.join(' and --')} do not go together`)
   const targetNames = targets.map(({ name }) => name)
   const sizes = modes[0] === 'sizes'
+  const [database] = list('--database', values.database ?? 'sqlite', databases)
+  const isPostgres = database === 'postgres'
+  if (isPostgres && modes.length > 0) {
+    throw new UsageError(`--${modes[0]} is measured on SQLite`)
+  }
+  const known = operationNames.filter((name) => !isPostgres || !SQLITE_ONLY.includes(name))
+  const standard = sizes ? BY_SIZE : STANDARD
   return {
     mode: modes[0] ?? 'compare',
-    huge: values.huge ?? false,
+    database: database as Options['database'],
     quick: values.quick ?? false,
-    only: values.only ? list('--only', values.only, operationNames) : STANDARD,
+    only: values.only
+      ? list('--only', values.only, known)
+      : standard.filter((name) => known.includes(name)),
     targets: values.targets
       ? list('--targets', values.targets, targetNames)
       : sizes
@@ -103,7 +122,7 @@ function parse(args: readonly string[]) {
         only: { type: 'string' },
         targets: { type: 'string' },
         sizes: { type: 'boolean' },
-        huge: { type: 'boolean' },
+        database: { type: 'string' },
         startup: { type: 'boolean' },
         streams: { type: 'boolean' },
         profile: { type: 'string' },

@@ -1,8 +1,7 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
-import type { TargetName } from './contenders.ts'
-import type { Operation } from './operations.ts'
+import type { Row } from './rows.ts'
 import type { StreamRow } from './streams.ts'
 
 export interface Header {
@@ -14,37 +13,6 @@ export interface Header {
   /** Milliseconds that a 4 kB write and its sync take where the databases lie, median of 200. */
   readonly sync: number
   readonly arguments: string
-}
-
-/** One operation of one target: medians over the rounds. */
-export interface Row {
-  readonly operation: Operation
-  readonly target: TargetName
-  readonly connections: number
-  /** Messages in the room that is read. */
-  readonly messages: number
-  readonly callsPerRequest: number
-  /** Calls answered in a second. */
-  readonly perSecond: number
-  /** The rounds' distance from that, at most, as a share of it. */
-  readonly spread: number
-  /** Medians of the rounds' ratios to the bare baseline, and to the usual way, in the same round. */
-  readonly toBare: number | null
-  readonly toUsual: number | null
-  /** Milliseconds, of a request. */
-  readonly p50: number
-  readonly p99: number
-  /** CPU microseconds of the server's process for one call. */
-  readonly cpu: number | null
-  /** How many times the bare baseline's that is: steadier than the rates where other programs are at work. */
-  readonly cpuToBare: number | null
-  readonly rssMegabytes: number | null
-  readonly bodyBytes: number
-  /** How much of one core the load generator used, at most. */
-  readonly generatorShare: number
-  readonly errors: number
-  /** Calls in a second, round by round. */
-  readonly rounds: readonly number[]
 }
 
 export interface Startup {
@@ -108,44 +76,8 @@ export function markdown(report: Report): string {
     }`,
     '',
   ]
-  const groups = Map.groupBy(rows, (row) => `${row.messages} ${row.connections}`)
-  for (const group of groups.values()) {
-    const [{ messages, connections }] = group as [Row]
-    lines.push(
-      `### Connections: ${connections}. Messages in the room that is read: ${grouped(messages)}`,
-      '',
-    )
-    lines.push(
-      ...table(
-        [
-          '',
-          'target',
-          'calls/s',
-          '±',
-          '/bare',
-          '/usual',
-          'p50 ms',
-          'p99 ms',
-          'CPU µs',
-          'CPU /bare',
-          'RSS MB',
-        ],
-        group.map((row, index) => [
-          row.operation === group[index - 1]?.operation ? '' : row.operation,
-          row.target,
-          grouped(row.perSecond),
-          `${Math.round(row.spread * 100)} %`,
-          row.toBare?.toFixed(2) ?? '',
-          row.toUsual?.toFixed(2) ?? '',
-          row.p50.toFixed(2),
-          row.p99.toFixed(2),
-          row.cpu?.toFixed(0) ?? '',
-          row.cpuToBare?.toFixed(1) ?? '',
-          row.rssMegabytes?.toFixed(0) ?? '',
-        ]),
-      ),
-    )
-    lines.push('')
+  for (const [connections, group] of Map.groupBy(rows, (row) => row.connections)) {
+    lines.push(`### Connections: ${connections}`, '', ...rowTable(group), '')
   }
   if (startup.length > 0) {
     lines.push(
@@ -185,6 +117,35 @@ export function markdown(report: Report): string {
   }
   lines.push(...notes.map((note) => `- ${note}`))
   return `${lines.join('\n').trimEnd()}\n`
+}
+
+/** Columns that tell nothing of these rows are left out. */
+function rowTable(rows: readonly Row[]): string[] {
+  const fixed = (value: number | null, digits: number) => value?.toFixed(digits) ?? ''
+  const columns: [head: string, cell: (row: Row, before: Row | undefined) => string][] = [
+    ['', (row, before) => (row.operation === before?.operation ? '' : row.operation)],
+    ['target', (row) => row.target],
+    ['messages', (row) => (isOneSize ? '' : grouped(row.messages))],
+    ['calls/s', (row) => grouped(row.perSecond)],
+    ['±', (row) => `${Math.round(row.spread * 100)} %`],
+    ['/bare', (row) => fixed(row.toBare, 2)],
+    ['/usual', (row) => fixed(row.toUsual, 2)],
+    ['/smallest', (row) => fixed(row.toSmallest, 2)],
+    ['p50 ms', (row) => fixed(row.p50, 2)],
+    ['p99 ms', (row) => fixed(row.p99, 2)],
+    ['CPU µs', (row) => fixed(row.cpu, 0)],
+    ['CPU /bare', (row) => fixed(row.cpuToBare, 1)],
+    ['CPU /smallest', (row) => fixed(row.cpuToSmallest, 2)],
+    ['database µs', (row) => fixed(row.databaseCpu, 0)],
+    ['RSS MB', (row) => fixed(row.rssMegabytes, 0)],
+    ['errors', (row) => `${row.errors}`],
+  ]
+  const isOneSize = rows.every(({ messages }) => messages === rows[0]?.messages)
+  const shown = columns.filter(([, cell]) => rows.some((row) => cell(row, undefined) !== ''))
+  return table(
+    shown.map(([head]) => head),
+    rows.map((row, index) => shown.map(([, cell]) => cell(row, rows[index - 1]))),
+  )
 }
 
 export function table(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {

@@ -46,7 +46,7 @@ export async function measureStartup(
       const begin = performance.now()
       const contender = await start(way.contender, {
         ...options,
-        file: seed.file,
+        url: `sqlite:${seed.file}`,
         folder,
         ...way.options,
       })

@@ -117,7 +117,13 @@ async function measure(
   for (const suffix of ['', '-wal', '-shm']) rmSync(`${file}${suffix}`, { force: true })
   copyFileSync(seed.file, file)
   const env = { STREAMS_PER_ACTOR: '0' }
-  const running = await start(contender, { ...options, file, folder, env, nodeArgs: COLLECTS })
+  const running = await start(contender, {
+    ...options,
+    url: `sqlite:${file}`,
+    folder,
+    env,
+    nodeArgs: COLLECTS,
+  })
   const load = fork(join(root, 'bench', 'streamLoad.ts'), { cwd: root })
   try {
     const head = `Host: 127.0.0.1\r\nAuthorization: Bearer ${seed.key}\r\n`

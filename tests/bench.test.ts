@@ -20,30 +20,27 @@ async function bench(...args: string[]) {
   return run(process.execPath, [join('bench', 'main.ts'), ...args])
 }
 
-describe('npm run bench', () => {
-  it('drives every server without a wrong answer and tells the figures', async () => {
-    const json = join(folder, 'report.json')
-    const { stdout } = await bench(
-      '--quick',
-      '--only=W',
-      '--seconds=0.1',
-      '--connections=4',
-      `--json=${json}`,
-    )
+async function report(...args: string[]): Promise<Report & { stdout: string }> {
+  const json = join(folder, 'report.json')
+  const { stdout } = await bench('--quick', ...args, `--json=${json}`)
+  return { ...JSON.parse(await readFile(json, 'utf8')), stdout }
+}
 
-    const { header, rows } = JSON.parse(await readFile(json, 'utf8')) as Report
+const all = ['bare', 'usual-v3', 'usual-trpc', 'v2', 'v3', 'trpc', 'batch']
+
+// Whoever goes without PostgreSQL in the tests goes without it here.
+const hasPostgres = (process.env.TEST_DATABASES || 'postgres').split(',').includes('postgres')
+
+describe('npm run bench', { timeout: 180_000 }, () => {
+  it('drives every server with every operation without a wrong answer and tells the figures', async () => {
+    const { header, rows, stdout } = await report('--seconds=0.3', '--connections=2')
+
     expect(header.node).toBe(process.version)
-    expect(rows.map(({ target }) => target)).toEqual([
-      'bare',
-      'usual-v3',
-      'usual-trpc',
-      'v2',
-      'v3',
-      'trpc',
-      'batch',
-    ])
+    const groups = Map.groupBy(rows, ({ operation }) => operation)
+    expect([...groups.keys()]).toEqual(['R', 'RC', 'P', 'L', 'CF', 'W', 'M', 'CN'])
+    for (const group of groups.values()) expect(group.map(({ target }) => target)).toEqual(all)
     for (const row of rows) {
-      expect(row).toMatchObject({ operation: 'W', connections: 4, messages: 10_000, errors: 0 })
+      expect(row).toMatchObject({ connections: 2, messages: 10_000, errors: 0, toSmallest: null })
       expect(row.perSecond).toBeGreaterThan(0)
       expect(row.toBare).toBeGreaterThan(0)
       expect(row.p99).toBeGreaterThanOrEqual(row.p50)
@@ -55,10 +52,28 @@ describe('npm run bench', () => {
     ).toEqual([])
   })
 
+  it('compares sizes and numbers of connections', async () => {
+    const { rows } = await report('--sizes', '--only=P,PS,WR', '--seconds=0.3', '--connections=1,2')
+    expect(rows).toHaveLength(3 * 2 * 2 * 2)
+    for (const row of rows) {
+      expect(row.errors).toBe(0)
+      if (row.messages === 1_000) expect(row.toSmallest).toBeNull()
+      else expect(row.toSmallest).toBeGreaterThan(0)
+    }
+  })
+
+  it.runIf(hasPostgres)('drives every server on PostgreSQL', async () => {
+    const args = ['--database=postgres', '--only=P,L,W,M', '--seconds=0.3', '--connections=2']
+    const { rows } = await report(...args)
+    expect(rows.map(({ target }) => target)).toEqual([...all, ...all, ...all, ...all])
+    for (const row of rows) {
+      expect(row.errors).toBe(0)
+      expect(row.toBare).toBeGreaterThan(0)
+    }
+  })
+
   it('counts what arrives over event streams', async () => {
-    const json = join(folder, 'streams.json')
-    await bench('--streams', '--quick', '--seconds=0.2', `--json=${json}`)
-    const { streams } = JSON.parse(await readFile(json, 'utf8')) as Report
+    const { streams } = await report('--streams', '--seconds=0.2')
     expect(streams.map(({ target }) => target)).toEqual(['bare', 'sse', 'trpc'])
     for (const row of streams) {
       expect(row.deliveries).toBeGreaterThan(0)
@@ -70,6 +85,10 @@ describe('npm run bench', () => {
     await expect(bench('--only=X')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining('--only takes R, RC'),
+    })
+    await expect(bench('--database=postgres', '--only=CN')).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('and not CN'),
     })
   })
 })

@@ -1,11 +1,9 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** The file that DATABASE_URL names. */
-export function databaseFile(): string {
-  const url = process.env.DATABASE_URL ?? ''
-  if (!url.startsWith('sqlite:')) throw new Error('DATABASE_URL must be sqlite: and a path')
-  return url.slice('sqlite:'.length)
+/** `sqlite:` and a path, or a PostgreSQL server. */
+export function databaseUrl(): string {
+  return process.env.DATABASE_URL ?? ''
 }
 
 /** Listens on a free port, says so in the words that the bench waits for, and ends at SIGTERM. */

@@ -1,15 +1,16 @@
-import { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import { initTRPC, TRPCError } from '@trpc/server'
 import { createExpressMiddleware } from '@trpc/server/adapters/express'
 import SqliteDriver from 'better-sqlite3'
 import express from 'express'
-import { type Generated, Kysely, type Selectable, SqliteDialect } from 'kysely'
+import { type Generated, Kysely, PostgresDialect, SqliteDialect } from 'kysely'
+import pg from 'pg'
 import superjson from 'superjson'
 import { createOpenApiExpressMiddleware, type OpenApiMeta } from 'trpc-to-openapi'
 import { z } from 'zod'
-import { databaseFile, serve } from './serve.ts'
+import { boundaryOf, messagePage, newId, PAGE, roomPage, toMessage, toRoom } from './answers.ts'
+import { databaseUrl, serve } from './serve.ts'
 
 // The same libraries put together as their own guides do it: express, tRPC's adapter, superjson, trpc-to-openapi's
 // middleware for REST, Kysely's query builder, a transaction and so a commit for each write. The schema of the database
@@ -26,12 +27,13 @@ interface Tables {
     portfolio_name: string
     product_name: string
     room_room_id: string
-    is_active: number
+    is_active: 0 | 1
     subject: Generated<string | null>
     status: Generated<string>
     assignee: Generated<string | null>
     labels: Generated<string>
     custom: Generated<string>
+    version: Generated<number>
     last_seq: number
     last_message: string | null
     created_at: number
@@ -42,23 +44,34 @@ interface Tables {
     room_id: string
     seq: number
     id: string
-    side: number
+    side: 0 | 1
     author: string
     message_type: string
     message_data: string
     client_message_id: Generated<string | null>
-    is_active: Generated<number>
+    is_active: Generated<0 | 1>
     created_at: number
     edited_at: Generated<number | null>
     deleted_at: Generated<number | null>
   }
 }
 
-const connection = new SqliteDriver(databaseFile(), { timeout: 5000 })
-connection.pragma('journal_mode = WAL')
-connection.pragma('synchronous = NORMAL')
-connection.pragma('foreign_keys = ON')
-const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: connection }) })
+function sqlite(file: string): SqliteDialect {
+  const database = new SqliteDriver(file, { timeout: 5000 })
+  database.pragma('journal_mode = WAL')
+  database.pragma('synchronous = NORMAL')
+  database.pragma('foreign_keys = ON')
+  return new SqliteDialect({ database })
+}
+
+function postgres(connectionString: string): PostgresDialect {
+  pg.types.setTypeParser(pg.types.builtins.INT8, Number)
+  return new PostgresDialect({ pool: new pg.Pool({ connectionString }) })
+}
+
+const url = databaseUrl()
+const dialect = url.startsWith('sqlite:') ? sqlite(url.slice('sqlite:'.length)) : postgres(url)
+const db = new Kysely<Tables>({ dialect })
 
 const t = initTRPC.meta<OpenApiMeta>().create({ transformer: superjson })
 
@@ -126,6 +139,7 @@ const appRouter = t.router({
           .updateTable('rooms')
           .set((eb) => ({
             last_seq: eb('last_seq', '+', 1),
+            version: eb('version', '+', 1),
             last_message: input.messageData,
             updated_at: now,
           }))
@@ -166,45 +180,31 @@ const appRouter = t.router({
         .executeTakeFirst()
       if (!room) throw new TRPCError({ code: 'NOT_FOUND' })
       const to = input.before === undefined ? room.last_seq : boundaryOf(input.before)
-      const from = Math.max(0, to - 50)
       const rows = await db
         .selectFrom('messages')
         .selectAll()
         .where('org_id', '=', room.org_id)
         .where('room_id', '=', room.id)
-        .where('seq', '>', from)
+        .where('seq', '>', Math.max(0, to - PAGE))
         .where('seq', '<=', to)
         .orderBy('seq', 'asc')
         .execute()
-      return {
-        items: rows.map(toMessage),
-        before: cursor('m', from),
-        after: cursor('m', to),
-        hasBefore: from > 0,
-        hasAfter: to < room.last_seq,
-      }
+      return messagePage(rows, to, room.last_seq)
     }),
 
   listRooms: t.procedure
     .meta({ openapi: { method: 'GET', path: '/rooms' } })
     .input(z.object({ orgId: name }))
-    .output(z.object({ items: z.array(Room), ...paging }))
+    .output(z.object({ items: z.array(Room.extend({ unread: z.number().nullable() })), ...paging }))
     .query(async ({ input }) => {
       const rows = await db
         .selectFrom('rooms')
         .selectAll()
         .where('org_id', '=', input.orgId)
         .orderBy('position', 'desc')
-        .limit(51)
+        .limit(PAGE + 1)
         .execute()
-      const shown = rows.slice(0, 50).reverse()
-      return {
-        items: shown.map(toRoom),
-        before: cursor('r', (shown[0]?.position ?? 1) - 1),
-        after: cursor('r', shown.at(-1)?.position ?? 0),
-        hasBefore: rows.length > 50,
-        hasAfter: false,
-      }
+      return roomPage(rows)
     }),
 
   createRoom: t.procedure
@@ -260,59 +260,9 @@ const appRouter = t.router({
     ),
 })
 
-function toMessage(row: Selectable<Tables['messages']>): z.output<typeof Message> {
-  return {
-    id: row.id,
-    roomId: row.room_id,
-    seq: row.seq,
-    messageData: row.message_data,
-    side: row.side === 1,
-    author: row.author,
-    messageType: row.message_type,
-    clientMessageId: row.client_message_id,
-    isActive: row.is_active === 1,
-    createdAt: new Date(row.created_at),
-    editedAt: row.edited_at === null ? null : new Date(row.edited_at),
-    deletedAt: row.deleted_at === null ? null : new Date(row.deleted_at),
-  }
-}
-
-function toRoom(row: Selectable<Tables['rooms']>): z.output<typeof Room> {
-  return {
-    id: row.id,
-    eventId: row.event_id,
-    userId: row.user_id,
-    orgId: row.org_id,
-    portfolioName: row.portfolio_name,
-    roomRoomId: row.room_room_id,
-    productName: row.product_name,
-    messageData: row.last_message ?? 'How may I help you',
-    isActive: row.is_active === 1,
-    subject: row.subject,
-    status: row.status,
-    assignee: row.assignee,
-    labels: JSON.parse(row.labels),
-    custom: JSON.parse(row.custom),
-    createdAt: new Date(row.created_at),
-    updatedAt: new Date(row.updated_at),
-  }
-}
-
-function newId(now: number): string {
-  return Math.floor(now / 1000).toString(16) + randomBytes(8).toString('hex')
-}
-
-function cursor(list: string, boundary: number): string {
-  return Buffer.from(`${list}:${boundary}`).toString('base64url')
-}
-
-function boundaryOf(text: string): number {
-  return Number(Buffer.from(text, 'base64url').toString().slice(2))
-}
-
 const app = express()
 app.use(express.json())
 app.use('/trpc', createExpressMiddleware({ router: appRouter }))
 app.use('/api/v3', createOpenApiExpressMiddleware({ router: appRouter }))
 
-serve(createServer(app), () => connection.close())
+serve(createServer(app), () => void db.destroy())

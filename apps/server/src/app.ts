@@ -49,6 +49,7 @@ export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkAnswe
     readonly streamHeartbeat?: number
     readonly streamPatience?: number
     readonly pruneInterval?: number
+    readonly keyUseInterval?: number
   }
 
 /** How often the last use of API keys is written down, in milliseconds. */
@@ -231,7 +232,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         await deps.db.close()
         throw error
       }
-      flushing = setInterval(noteKeyUse, KEY_USE_INTERVAL)
+      flushing = setInterval(noteKeyUse, overrides.keyUseInterval ?? KEY_USE_INTERVAL)
       // At once as well: a server that is started often may never run for an hour.
       void forgetOldEvents()
       pruning = setInterval(forgetOldEvents, overrides.pruneInterval ?? PRUNE_INTERVAL)

@@ -2,10 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createBadProxy } from './badProxy.ts'
 import { type Line, listen, write } from './chaos.ts'
-import { openDirectly } from './database.ts'
+import { ask } from './database.ts'
 import { type StreamWay, streamWays } from './eventReader.ts'
+import { allMessages, openRoomAt, seqOf } from './lifecycle.ts'
 import { createFolder, startServer } from './serverProcess.ts'
 import { json } from './support.ts'
+import { everySurface, surfaces } from './surfaces.ts'
 
 /** How long is written; a minute says more, and CHAOS_SECONDS=60 takes it. */
 const SECONDS = Number(process.env.CHAOS_SECONDS ?? 8)
@@ -76,14 +78,14 @@ test(
     await Promise.all(writers)
     proxy.calm()
 
-    using connection = openDirectly({ databaseUrl: env.DATABASE_URL })
-    const rows = connection
-      .prepare(
-        `select e.position, e.type, m.message_data as text, e.room_id as room from events e
-          left join messages m on m.org_id = e.org_id and m.room_id = e.room_id and m.seq = e.message_seq
-          where e.org_id = ? and e.position > ? order by e.position`,
-      )
-      .all(ORG, ROOMS) as { position: number; type: string; text: string; room: string }[]
+    const rows = (await ask(
+      { databaseUrl: env.DATABASE_URL },
+      `select e.position, e.type, m.message_data as text, e.room_id as room from events e
+        left join messages m on m.org_id = e.org_id and m.room_id = e.room_id and m.seq = e.message_seq
+        where e.org_id = ? and e.position > ? order by e.position`,
+      ORG,
+      ROOMS,
+    )) as { position: number; type: string; text: string; room: string }[]
     const logOf = (room: string | undefined): Line[] =>
       rows
         .filter((row) => room === undefined || row.room === room)
@@ -108,3 +110,39 @@ test(
   },
   SECONDS * 1000 + 60_000,
 )
+
+test('killed in the middle of many sends, again and again: what was answered is there, once', async () => {
+  await using folder = await createFolder()
+  const env = { DATABASE_URL: `sqlite:${folder.file('chat.db')}` }
+  const answered = new Map<string, number>()
+  let unanswered: string[] = []
+  let room = ''
+  for (let round = 0; round < 3; round++) {
+    await using server = await startServer(env)
+    room ||= await openRoomAt(server)
+    const attempt = async (clientId: string) => {
+      const surface = everySurface[Number.parseInt(clientId.slice(-1), 36) % 3] ?? 'v3'
+      const answer = await surfaces[surface].say(server, { room, text: clientId, clientId })
+      expect(answer.status, answer.text).toBeLessThan(300)
+      answered.set(clientId, seqOf(answer))
+    }
+    // Those that got no answer may have been stored, or not: the same id again settles it.
+    await Promise.all(unanswered.map(attempt))
+    unanswered = []
+    const before = answered.size
+    const sends = Array.from({ length: 300 }, async (_, index) => {
+      const clientId = `round-${round}-message-${index}`
+      await attempt(clientId).catch(() => unanswered.push(clientId))
+      if (answered.size >= before + 60 + 20 * round) await server.kill('SIGKILL')
+    })
+    await Promise.all(sends)
+    expect(unanswered.length).toBeGreaterThan(0)
+  }
+
+  await using server = await startServer(env)
+  const after = await allMessages(server, room)
+  expect(after.map(({ seq }) => seq)).toEqual(after.map((_, index) => index + 1))
+  const stored = new Map(after.map(({ clientMessageId, seq }) => [clientMessageId, seq]))
+  expect(stored.size).toBe(after.length)
+  for (const [clientId, seq] of answered) expect(stored.get(clientId), clientId).toBe(seq)
+})

@@ -9,8 +9,9 @@ import {
   type Room,
   type RoomFeedEvent,
 } from '@dowell-chat/client'
+import { createTestStore } from '@dowell-chat/db/testing'
 import { afterEach, describe, expect, expectTypeOf, test, vi } from 'vitest'
-import { createFolder, startServer } from './serverProcess.ts'
+import { startServer } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 import { createTcpProxy } from './tcpProxy.ts'
 
@@ -243,8 +244,8 @@ describe('nothing is lost and nothing comes twice', () => {
   })
 
   test('when the server is killed and started again', async () => {
-    await using folder = await createFolder()
-    const env = { DATABASE_URL: `sqlite:${folder.file('chat.db')}` }
+    await using store = await createTestStore()
+    const env = { DATABASE_URL: store.url }
     let server = await startServer(env)
     try {
       const { url } = server

@@ -2,38 +2,76 @@ import Sqlite from 'better-sqlite3'
 import pg from 'pg'
 import type { TestApp } from './support.ts'
 
-/** A connection of the test's own to a server's database, past all of the server's code. */
-export function openDirectly(app: Pick<TestApp, 'databaseUrl'>): Sqlite.Database & Disposable {
-  const connection = new Sqlite(app.databaseUrl.slice('sqlite:'.length))
-  return Object.assign(connection, { [Symbol.dispose]: () => void connection.close() })
-}
-
 export type Rows = Record<string, unknown>[]
 
-/** Runs a statement past all of the server's code, on either database; a `?` stands for a parameter. */
+/** A connection of the test's own to a server's database, past all of the server's code. */
+export interface Connection extends AsyncDisposable {
+  readonly dialect: 'sqlite' | 'postgres'
+  /** Runs a statement; a `?` stands for a parameter. */
+  ask(sql: string, ...parameters: (string | number)[]): Promise<Rows>
+  /** Every row of every table; or what these organisations own. */
+  dump(...orgIds: string[]): Promise<Record<string, Rows>>
+}
+
+type Driver = Omit<Connection, 'dump'>
+
+export async function openDirectly(app: Pick<TestApp, 'databaseUrl'>): Promise<Connection> {
+  const url = app.databaseUrl
+  const driver = url.startsWith('sqlite:') ? openSqlite(url) : await openPostgres(url)
+  let tables: Promise<[table: string, columns: string[]][]> | undefined
+  return {
+    ...driver,
+    async dump(...orgIds) {
+      tables ??= tablesOf(driver)
+      const rows: Record<string, Rows> = {}
+      for (const [table, columns] of await tables) {
+        const owner = table === 'organisations' ? 'id' : 'org_id'
+        if (orgIds.length > 0 && !columns.includes(owner)) continue
+        const where = orgIds.length > 0 ? `where "${owner}" in (${orgIds.map(() => '?')})` : ''
+        const sql = `select * from "${table}" ${where} order by ${columns.map((_, at) => at + 1)}`
+        rows[table] = await driver.ask(sql, ...orgIds)
+      }
+      return rows
+    },
+  }
+}
+
+/** Runs a single statement. */
 export async function ask(
   app: Pick<TestApp, 'databaseUrl'>,
-  sql: string,
-  ...parameters: (string | number)[]
+  ...statement: Parameters<Connection['ask']>
 ): Promise<Rows> {
-  if (app.databaseUrl.startsWith('sqlite:')) {
-    using connection = openDirectly(app)
-    const statement = connection.prepare(sql)
-    if (statement.reader) return statement.all(...parameters) as Rows
-    statement.run(...parameters)
-    return []
+  await using connection = await openDirectly(app)
+  return await connection.ask(...statement)
+}
+
+function openSqlite(url: string): Driver {
+  const connection = new Sqlite(url.slice('sqlite:'.length))
+  return {
+    dialect: 'sqlite',
+    async ask(sql, ...parameters) {
+      const statement = connection.prepare(sql)
+      if (statement.reader) return statement.all(...parameters) as Rows
+      statement.run(...parameters)
+      return []
+    },
+    async [Symbol.asyncDispose]() {
+      connection.close()
+    },
   }
-  const client = new pg.Client({ connectionString: app.databaseUrl, types: numbers })
+}
+
+async function openPostgres(url: string): Promise<Driver> {
+  const client = new pg.Client({ connectionString: url, types: numbers })
   await client.connect()
-  try {
-    let number = 0
-    const { rows } = await client.query<Rows[number]>(
-      sql.replaceAll('?', () => `$${++number}`),
-      parameters,
-    )
-    return rows
-  } finally {
-    await client.end()
+  return {
+    dialect: 'postgres',
+    async ask(sql, ...parameters) {
+      let number = 0
+      const text = sql.replaceAll('?', () => `$${++number}`)
+      return (await client.query<Rows[number]>(text, parameters)).rows
+    },
+    [Symbol.asyncDispose]: () => client.end(),
   }
 }
 
@@ -43,65 +81,65 @@ const numbers = {
     oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format),
 } as pg.CustomTypesConfig
 
-/** Every row of every table. */
-export function dump(database: Sqlite.Database): Record<string, Rows> {
-  return Object.fromEntries(
-    tablesOf(database).map((table) => [
-      table,
-      database.prepare(`select * from "${table}"`).all() as Rows,
-    ]),
-  )
+const columns = {
+  sqlite: `select t.name as "table", c.name as "column" from sqlite_schema t, pragma_table_info(t.name) c
+    where t.type = 'table' order by t.name, c.cid`,
+  postgres: `select table_name as "table", column_name as "column" from information_schema.columns
+    where table_schema = current_schema() order by table_name, ordinal_position`,
 }
 
-/** Every row of one organisation. */
-export function dumpOf(database: Sqlite.Database, orgId: string): Record<string, Rows> {
-  const owned = tablesOf(database).flatMap((table) => {
-    const columns = database.pragma(`table_info("${table}")`) as { name: string }[]
-    const owner = table === 'organisations' ? 'id' : 'org_id'
-    if (!columns.some(({ name }) => name === owner)) return []
-    const rows = database.prepare(`select * from "${table}" where "${owner}" = ?`).all(orgId)
-    return [[table, rows as Rows] as const]
-  })
-  return Object.fromEntries(owned)
+async function tablesOf({ dialect, ask }: Driver): Promise<[table: string, columns: string[]][]> {
+  const found = (await ask(columns[dialect])) as { table: string; column: string }[]
+  const tables = Map.groupBy(found, ({ table }) => table)
+  return [...tables].map(([table, rows]) => [table, rows.map(({ column }) => column)])
 }
 
-function tablesOf(database: Sqlite.Database): string[] {
-  return database
-    .prepare("select name from sqlite_schema where type = 'table' order by name")
-    .pluck()
-    .all() as string[]
-}
-
-type Run = (this: Sqlite.Statement, ...parameters: unknown[]) => unknown
+type Method = (this: { source?: string }, ...parameters: unknown[]) => unknown
 
 /**
- * Notes every statement that this process runs on any SQLite database, where the driver runs it. The server under test
- * is in this process.
+ * Notes every statement that this process runs on any database, where the driver runs it. The server under test is in
+ * this process. What it says to other servers on its database, now and then, is not noted.
  */
 export function captureStatements(): Disposable & {
   /** The statements since the last time that this was asked. */
   take(): string[]
 } {
   const probe = new Sqlite(':memory:')
-  const prototype = Object.getPrototypeOf(probe.prepare('select 1')) as Record<string, Run>
+  const statement = Object.getPrototypeOf(probe.prepare('select 1')) as Record<string, Method>
   probe.close()
-  const original = { all: prototype.all, get: prototype.get, run: prototype.run } as Record<
-    string,
-    Run
-  >
+  const client = pg.Client.prototype as unknown as Record<string, Method>
   let noted: string[] = []
-  for (const [name, run] of Object.entries(original)) {
+  const stops = [
+    ...['all', 'get', 'run'].map((name) => watch(statement, name, (self) => self.source)),
+    watch(client, 'query', (_, query) =>
+      typeof query === 'string' ? query : (query as pg.QueryConfig).text,
+    ),
+  ]
+
+  function watch(
+    prototype: Record<string, Method>,
+    name: string,
+    textOf: (self: { source?: string }, query: unknown) => string | undefined,
+  ): () => void {
+    const original = prototype[name] as Method
     prototype[name] = function (...parameters) {
-      noted.push(this.source)
-      return run.apply(this, parameters)
+      const text = textOf(this, parameters[0]) ?? ''
+      if (!text.includes('pg_notify')) noted.push(text)
+      return original.apply(this, parameters)
+    }
+    return () => {
+      prototype[name] = original
     }
   }
+
   return {
     take() {
       const taken = noted
       noted = []
       return taken
     },
-    [Symbol.dispose]: () => void Object.assign(prototype, original),
+    [Symbol.dispose]: () => {
+      for (const stop of stops) stop()
+    },
   }
 }

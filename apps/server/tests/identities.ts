@@ -51,6 +51,14 @@ export function as(app: TestApp, credential?: string): DowellChat {
   })
 }
 
+/** What an attempt comes to: its code, or `ok`. */
+export async function outcome(attempt: Promise<unknown>): Promise<string> {
+  return attempt.then(
+    () => 'ok',
+    (error: { code?: string }) => String(error.code),
+  )
+}
+
 export interface Key {
   readonly id: string
   readonly secret: string

@@ -1,8 +1,9 @@
 import { createDowellChat, type DowellChat } from '@dowell-chat/client'
+import { createTestStore, type TestStore } from '@dowell-chat/db/testing'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
-import { createFolder, type ServerProcess, spawnHere, startServer } from './serverProcess.ts'
+import { type ServerProcess, spawnHere, startServer } from './serverProcess.ts'
 
 // The page of the examples, in a real browser.
 
@@ -13,7 +14,7 @@ if (!hasBrowser && !requiresBrowser) {
 }
 
 describe.runIf(hasBrowser || requiresBrowser)('a live page', () => {
-  let folder: Awaited<ReturnType<typeof createFolder>>
+  let store: TestStore
   let env: Record<string, string>
   let server: ServerProcess
   let chat: DowellChat
@@ -25,8 +26,8 @@ describe.runIf(hasBrowser || requiresBrowser)('a live page', () => {
   let customer: string
 
   beforeAll(async () => {
-    folder = await createFolder()
-    env = { DATABASE_URL: `sqlite:${folder.file('chat.db')}` }
+    store = await createTestStore()
+    env = { DATABASE_URL: store.url }
     server = await startServer(env)
     chat = createDowellChat({ url: server.url })
     pages = spawnHere(['../../examples/page/serve.ts', server.url, '0'])
@@ -44,7 +45,7 @@ describe.runIf(hasBrowser || requiresBrowser)('a live page', () => {
     pages?.child.kill('SIGKILL')
     await pages?.ended
     await server?.kill('SIGKILL')
-    await folder?.[Symbol.asyncDispose]()
+    await store?.[Symbol.asyncDispose]()
   })
   beforeEach(async () => {
     // Other tests' tabs would share with these.

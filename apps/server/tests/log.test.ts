@@ -1,5 +1,5 @@
-import { DatabaseSync } from 'node:sqlite'
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ask } from './database.ts'
 import { expectFailure, parseRaw, raw, type Surface, send } from './http.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 import { everySurface, formV2, multipartV2, surfaces } from './surfaces.ts'
@@ -23,6 +23,12 @@ async function written(app: TestApp, ...requestIds: (string | undefined)[]): Pro
 }
 
 describe('every request has one line', () => {
+  let app: TestApp
+  beforeAll(async () => {
+    app = await createTestApp()
+  })
+  afterAll(() => app?.[Symbol.asyncDispose]())
+
   const requests: [string, string, number, Record<string, string>?, string?][] = [
     ['GET', '/healthz', 200],
     ['HEAD', '/healthz', 200],
@@ -41,7 +47,7 @@ describe('every request has one line', () => {
   ]
   for (const [method, path, status, headers = {}, body] of requests) {
     test(`${method} ${path} ${status}`, async () => {
-      await using app = await createTestApp()
+      const before = app.log.length
       const answer = await send(app, { method, path: `${path}?secret=1`, headers, body })
       expect(answer.status).toBe(status)
       const id = answer.headers['x-request-id'] as string
@@ -53,7 +59,7 @@ describe('every request has one line', () => {
           res: { status },
         }),
       ])
-      expect(app.log.filter(({ req }) => req)).toHaveLength(1)
+      expect(app.log.slice(before).filter(({ req }) => req)).toHaveLength(1)
     })
   }
 
@@ -74,7 +80,6 @@ describe('every request has one line', () => {
   })
 
   test('even one that is hardly HTTP', async () => {
-    await using app = await createTestApp()
     const answers = [
       ['nonsense\r\n\r\n', 400],
       [`GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ${'x'.repeat(64 * 1024)}\r\n\r\n`, 431],
@@ -88,7 +93,6 @@ describe('every request has one line', () => {
   })
 
   test('and one whose client left before its answer, which does not pass for answered', async () => {
-    await using app = await createTestApp()
     const types = [
       'application/json',
       'application/x-www-form-urlencoded',
@@ -181,7 +185,7 @@ test('after a busy run the log has nothing of what people wrote or who they are'
     const url = `http://${user}:${text}@a/api/v3/rooms?orgId=${org}`
     await raw(app, `GET ${url} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
   }
-  breakMessages(app)
+  await breakMessages(app)
   for (const surface of everySurface) {
     const { headers } = await surfaces[surface].say(app, {
       room: await openRoom(app, user, org),
@@ -195,13 +199,13 @@ test('after a busy run the log has nothing of what people wrote or who they are'
 })
 
 describe('an unexpected failure', () => {
-  const cause = 'no such table: messages'
+  const cause = /no such table: messages|relation "messages" does not exist/
 
   for (const surface of everySurface) {
     test(`${surface}: is a 500 without its cause, which the log has`, async () => {
       await using app = await createTestApp()
       const room = await openRoom(app)
-      breakMessages(app)
+      await breakMessages(app)
       await expectLogged(app, surface, await surfaces[surface].say(app, { room, text: 'x' }), cause)
       const paths = {
         v2: `/api/v2/room-service/?type=get_messages&room_id=${room}`,
@@ -223,7 +227,7 @@ describe('an unexpected failure', () => {
       const room = await openRoom(app)
       broken = true
       const answer = await surfaces[surface].say(app, { room, text: 'x' })
-      await expectLogged(app, surface, answer, 'the clock has stopped')
+      await expectLogged(app, surface, answer, /the clock has stopped/)
       broken = false
       expect((await surfaces[surface].say(app, { room, text: 'x' })).status).toBeLessThan(300)
       expect((await surfaces[surface].read(app, room)).map(({ seq }) => seq)).toEqual([1])
@@ -233,7 +237,7 @@ describe('an unexpected failure', () => {
   test('of one call in a batch is logged as well', async () => {
     await using app = await createTestApp()
     const room = await openRoom(app)
-    breakMessages(app)
+    await breakMessages(app)
     const input = encodeURIComponent(
       JSON.stringify({ 0: { json: { roomId: room } }, 1: { json: { roomId: room } } }),
     )
@@ -241,11 +245,11 @@ describe('an unexpected failure', () => {
     const { status, headers, body, text } = await send(app, { path })
     expect(status).toBe(207)
     expect(body?.[1]?.error?.json?.data).toMatchObject({ httpStatus: 500 })
-    expect(text).not.toContain(cause)
+    expect(text).not.toMatch(cause)
     const id = headers['x-request-id'] as string
     await written(app, id)
     expect(linesOf(app, id)).toMatchObject([
-      { level: ERROR, err: { stack: expect.stringContaining(cause) } },
+      { level: ERROR, err: { stack: expect.stringMatching(cause) } },
     ])
   })
 
@@ -253,14 +257,14 @@ describe('an unexpected failure', () => {
     app: TestApp,
     surface: Surface,
     answer: Awaited<ReturnType<typeof send>>,
-    cause: string,
+    cause: RegExp,
   ): Promise<void> {
     expectFailure(surface, answer, { status: 500, code: 'INTERNAL_SERVER_ERROR' })
-    expect(answer.text).not.toContain(cause)
+    expect(answer.text).not.toMatch(cause)
     const id = answer.headers['x-request-id'] as string
     await written(app, id)
     expect(linesOf(app, id)).toMatchObject([
-      { level: ERROR, res: { status: 500 }, err: { stack: expect.stringContaining(cause) } },
+      { level: ERROR, res: { status: 500 }, err: { stack: expect.stringMatching(cause) } },
     ])
   }
 })
@@ -275,8 +279,6 @@ test('/healthz and /readyz', async () => {
 })
 
 /** Takes a table away behind the server's back. */
-function breakMessages(app: TestApp): void {
-  const database = new DatabaseSync(app.databaseUrl.replace('sqlite:', ''))
-  database.exec('drop table messages')
-  database.close()
+async function breakMessages(app: TestApp): Promise<void> {
+  await ask(app, 'alter table messages rename to away')
 }

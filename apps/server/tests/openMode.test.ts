@@ -1,55 +1,15 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
 import http, { type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { BlockList } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { type Database, openDatabase } from '@dowell-chat/db'
+import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Config, readConfig } from '../src/config.ts'
 import { createOpenMode } from '../src/http/openMode.ts'
+import { createKey, FORM, form, messageOf, ROOMS, roomsOf, surfaces, V2_ROOM } from './openMode.ts'
 import { answersIn, at, converse, hasIPv6, ownAddress, request } from './sockets.ts'
-import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
-
-const ROOMS = '/api/v3/rooms?orgId=DOWELL12345'
-const V2_ROOM = '/api/v2/room-control/'
-const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' }
-const form = new URLSearchParams(documentedRoom).toString()
-
-/** One request for each surface that a caller without a credential might come by. */
-const surfaces = [
-  ['REST v3', ROOMS],
-  ['REST v2', '/api/v2/room-list/?org_id=DOWELL12345'],
-  ['tRPC', `/trpc/listRooms?input=${encodeURIComponent('{"json":{"orgId":"DOWELL12345"}}')}`],
-  [
-    'a tRPC batch',
-    `/trpc/listRooms,listRooms?batch=1&input=${encodeURIComponent('{"0":{"json":{"orgId":"DOWELL12345"}},"1":{"json":{"orgId":"DOWELL12345"}}}')}`,
-  ],
-] as const
-
-/** The message of an error, whatever surface told it. */
-function messageOf(body: unknown): string {
-  const error = Array.isArray(body) ? body[0] : body
-  return error?.error?.json?.message ?? error?.message ?? error?.error?.message
-}
-
-async function roomsOf(app: TestApp): Promise<unknown[]> {
-  return (await request(`${app.url}${ROOMS}`)).json.items
-}
-
-async function createKey(app: TestApp): Promise<{ secret: string; apiKey: { id: string } }> {
-  const answer = await request(`${app.url}/api/v3/api-keys`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ orgId: 'DOWELL12345', right: 'admin' }),
-  })
-  expect(answer.status).toBe(201)
-  return answer.json
-}
+import { createTestApp, openRoom, type TestApp } from './support.ts'
 
 describe('callers on this machine', () => {
   test.each([
@@ -76,59 +36,6 @@ describe('callers on this machine', () => {
       const options = { ...json, method: 'POST', body: JSON.stringify(body) }
       expect((await request(`${url}${path}`, options)).status).toBe(201)
     }
-  })
-})
-
-describe('what the operator is told at the start', () => {
-  const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-  let folder: string
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
-  })
-  afterAll(() => rm(folder, { recursive: true, force: true }))
-
-  /** The lines of one start of the real program, up to where it listens and has said all. */
-  async function start(env: Record<string, string>): Promise<{ out: string; log: string }> {
-    const child = spawn(process.execPath, ['--import', 'tsx', main], {
-      env: { PATH: process.env.PATH, PORT: '0', ...env },
-      cwd: fileURLToPath(new URL('..', import.meta.url)),
-    })
-    let out = ''
-    let log = ''
-    child.stdout.setEncoding('utf8').on('data', (chunk) => {
-      out += chunk
-    })
-    child.stderr.setEncoding('utf8').on('data', (chunk) => {
-      log += chunk
-    })
-    const ended = once(child, 'close')
-    while (!out.includes('Database ') && child.exitCode === null) {
-      await Promise.race([once(child.stdout, 'data'), ended])
-    }
-    // What it writes at the start it has written when it answers.
-    const port = /http:\/\/\S+?:(\d+)/.exec(out)?.[1]
-    await request(`http://127.0.0.1:${port}/healthz`)
-    child.kill('SIGTERM')
-    await ended
-    return { out, log }
-  }
-
-  test('a warning, as long as it is open', async () => {
-    const url = (name: string) => ({ DATABASE_URL: `sqlite:${join(folder, name)}` })
-    {
-      await using app = await createTestApp(url('with-key'))
-      await createKey(app)
-    }
-    const [open, keys, outright] = await Promise.all([
-      start({ ...url('no-key'), HOST: '0.0.0.0' }),
-      start(url('with-key')),
-      start({ ...url('with-key'), AUTH: 'open' }),
-    ])
-    expect(open.log).toMatch(/"level":40.*no API key yet.*callers on this machine.*keys create/)
-    // Every address is none to call.
-    expect(open.out).toMatch(/REST +http:\/\/127\.0\.0\.1:\d+\/api\/v3/)
-    expect(keys.log).not.toMatch(/open mode/)
-    expect(outright.log).toMatch(/"level":40.*AUTH=open lets everyone/)
   })
 })
 
@@ -510,66 +417,12 @@ describe('behind a proxy', () => {
   )
 })
 
-describe('the first key', () => {
-  const closed = async (app: TestApp) => {
-    for (const [surface, path] of surfaces) {
-      const answer = await request(`${app.url}${path}`)
-      expect(answer.status, surface).toBe(401)
-      // Nobody is told how to open the door.
-      expect(messageOf(answer.json)).not.toMatch(/AUTH/)
-    }
-    const write = await request(`${app.url}${V2_ROOM}`, {
-      method: 'POST',
-      headers: FORM,
-      body: form,
-    })
-    expect(write.status).toBe(401)
-    const preflight = await request(`${app.url}${ROOMS}`, {
-      method: 'OPTIONS',
-      headers: { Origin: 'http://localhost:5173', 'Access-Control-Request-Method': 'GET' },
-    })
-    expect(preflight.headers).not.toHaveProperty('access-control-allow-origin')
-  }
-
-  test('ends open mode at once, for good, and also when it is revoked', async () => {
-    await using app = await createTestApp()
-    expect(await roomsOf(app)).toEqual([])
-    const { secret, apiKey } = await createKey(app)
-    await closed(app)
-    const headers = { Authorization: `Bearer ${secret}` }
-    expect((await request(`${app.url}${ROOMS}`, { headers })).status).toBe(200)
-    const revoked = await request(`${app.url}/api/v3/api-keys/${apiKey.id}`, {
-      method: 'DELETE',
-      headers,
-    })
-    expect(revoked.json.revokedAt).toEqual(expect.any(String))
-    await closed(app)
-    expect((await request(`${app.url}${ROOMS}`, { headers })).status).toBe(401)
-    await using again = await createTestApp({ DATABASE_URL: app.databaseUrl })
-    await closed(again)
-  })
-
-  test('ends it also for another process on the same database', async () => {
-    await using app = await createTestApp()
-    expect(await roomsOf(app)).toEqual([])
-    await using other = await createTestApp({ DATABASE_URL: app.databaseUrl })
-    await createKey(other)
-    await closed(app)
-  })
-})
-
 describe('any name and any address', () => {
-  let folder: string
-  let db: Database
+  let db: TestDatabase
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'dowell-chat-test-'))
-    db = openDatabase({ url: `sqlite:${join(folder, 'test.db')}` })
-    await db.migrateToLatest()
+    db = await createTestDb()
   })
-  afterAll(async () => {
-    await db.close()
-    await rm(folder, { recursive: true, force: true })
-  })
+  afterAll(() => db?.[Symbol.asyncDispose]())
 
   /** What a caller gets: its status, as if it had come by a socket from this address. */
   async function statusOf(

@@ -11,7 +11,7 @@ import {
   type Json,
   type OpenApi,
 } from './conformance.ts'
-import { openDirectly } from './database.ts'
+import { ask } from './database.ts'
 import { createTestApp, documentedRoom, json, openRoom, type TestApp } from './support.ts'
 
 let app: TestApp
@@ -372,8 +372,7 @@ async function cases(): Promise<Case[]> {
 async function forgetFirstEvent(orgId: string): Promise<string> {
   const response = await app.fetch(`/api/v3/event-log?orgId=${orgId}&limit=1`)
   const { items } = (await response.json()) as { items: { position: number; cursor: string }[] }
-  using database = openDirectly(app)
-  database.prepare('delete from events where org_id = ? and position <= 2').run(orgId)
+  await ask(app, 'delete from events where org_id = ? and position <= 2', orgId)
   return items[0]?.cursor as string
 }
 
@@ -582,8 +581,7 @@ describe('the running server', () => {
   async function failingDatabase(all: Case[]): Promise<void> {
     await using broken = await createTestApp()
     const database = openDatabase({ url: broken.databaseUrl })
-    using connection = openDirectly(broken)
-    const applied = connection.prepare('select name from schema_migrations').all()
+    const applied = await ask(broken, 'select name from schema_migrations')
     for (const _ of applied) await database.migrateDown()
     await database.close()
     expect(await sendAll(all, broken)).toEqual(new Set([500]))

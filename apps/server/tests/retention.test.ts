@@ -1,5 +1,5 @@
+import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
-import { createFolder } from './serverProcess.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 
 const DAY = 24 * 60 * 60_000
@@ -28,8 +28,8 @@ test('a running server forgets what is older than EVENT_RETENTION_DAYS, and the 
 })
 
 test('a server that starts forgets at once what became too old meanwhile', async () => {
-  await using folder = await createFolder()
-  const env = { DATABASE_URL: `sqlite:${folder.file('test.db')}` }
+  await using store = await createTestStore()
+  const env = { DATABASE_URL: store.url }
   {
     await using app = await createTestApp(env, { clock: () => start })
     await openRoom(app, 'ann', 'A')

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
 
 const server = fileURLToPath(new URL('..', import.meta.url))
 
@@ -74,6 +75,20 @@ export async function startServer(env: Record<string, string>): Promise<ServerPr
       await kill('SIGKILL')
     },
   }
+}
+
+/** A command at the command line, on the database of a server that runs. */
+export function cli(app: { databaseUrl: string }, ...args: string[]): Promise<Ended> {
+  return spawnHere(['src/cli.ts', ...args], { DATABASE_URL: app.databaseUrl }).ended
+}
+
+/** Why a server with these settings does not start: one sentence. */
+export async function refusal(env: Record<string, string>): Promise<string> {
+  const { ended } = run({ PORT: '0', ...env })
+  const { code, stdout, stderr } = await ended
+  expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: '' })
+  expect(stderr).toMatch(/^Dowell Chat cannot start: [^\n]+\n$/)
+  return stderr
 }
 
 /** A folder of a test's own, which is removed with it. */

@@ -1,3 +1,4 @@
+import { createTestStore } from '@dowell-chat/db/testing'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
@@ -11,7 +12,7 @@ import {
   signingKeysOf,
   unlimited,
 } from './identities.ts'
-import { createFolder, startServer } from './serverProcess.ts'
+import { startServer } from './serverProcess.ts'
 import { createTestApp, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -123,8 +124,8 @@ describe('a stream token', () => {
 
 describe.runIf(hasBrowser || requiresBrowser)('EventSource of a real browser', () => {
   test('listens with a stream token, and goes on when the server was killed and is back', async () => {
-    await using folder = await createFolder()
-    const env = { DATABASE_URL: `sqlite:${folder.file('test.db')}`, LOG_LEVEL: 'info' }
+    await using store = await createTestStore()
+    const env = { DATABASE_URL: store.url, LOG_LEVEL: 'info' }
     const first = await startServer(env)
     const { port } = new URL(first.url)
     const org = await createOrganisation({ ...first, databaseUrl: env.DATABASE_URL } as never, ORG)

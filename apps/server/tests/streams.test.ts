@@ -1,6 +1,7 @@
+import { createTestStore } from '@dowell-chat/db/testing'
 import { describe, expect, test } from 'vitest'
 import { EventReader, type Told, trpcPath } from './eventReader.ts'
-import { createFolder, startServer } from './serverProcess.ts'
+import { startServer } from './serverProcess.ts'
 import { createTestApp, json, openRoom, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -57,7 +58,8 @@ describe('as plain server-sent events', () => {
   })
 
   test('an event is one frame: its cursor as id, one line of data, no name', async () => {
-    await using app = await createTestApp()
+    // No heartbeat comes between.
+    await using app = await createTestApp({}, { streamHeartbeat: 24 * 60 * 60_000 })
     const room = await openRoom(app)
     await using reader = await EventReader.open(app, `/api/v3/rooms/${room}/events`)
     expect(reader.response.headers).toMatchObject({
@@ -176,8 +178,8 @@ describe('as plain server-sent events', () => {
 
 describe('a reader that comes again', () => {
   test('goes on after its cursor, over a kill of the server', async () => {
-    await using folder = await createFolder()
-    const env = { DATABASE_URL: `sqlite:${folder.file('test.db')}` }
+    await using store = await createTestStore()
+    const env = { DATABASE_URL: store.url }
     await using first = await startServer(env)
     const room = await openRoom(as1(first))
     const path = `/api/v3/rooms/${room}/events`

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AppRouter, Inputs, StreamName } from '@dowell-chat/api'
+import { createTestStore } from '@dowell-chat/db/testing'
 import { createTRPCClient, httpSubscriptionLink, type TRPCClientError } from '@trpc/client'
 import { EventSource } from 'eventsource'
 import superjson from 'superjson'
 import { describe, expect, test } from 'vitest'
 import { EventReader, type Told, trpcPath } from './eventReader.ts'
 import { bearer, createOperator } from './identities.ts'
-import { createFolder } from './serverProcess.ts'
 import { createTestApp, json, openRoom, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -111,8 +111,8 @@ describe('with tRPC’s own client, a subscription', () => {
   })
 
   test('goes on by itself when the server comes again, without a gap and without a repetition', async () => {
-    await using folder = await createFolder()
-    const env = { DATABASE_URL: `sqlite:${folder.file('test.db')}` }
+    await using store = await createTestStore()
+    const env = { DATABASE_URL: store.url }
     await using first = await createTestApp(env)
     const { port } = new URL(first.url)
     const roomId = await openRoom(first)

@@ -1,16 +1,16 @@
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { createKeyUse, rotateSigningKeys } from '@dowell-chat/api'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { dump, openDirectly } from './database.ts'
+import { ask, openDirectly } from './database.ts'
 import {
   as,
   bearer,
   createOperator,
   createOrganisation,
   type Organisation,
+  outcome,
   signingKey,
   signingKeysOf,
   unlimited,
@@ -26,14 +26,6 @@ async function withClock(env: Parameters<typeof createTestApp>[0] = {}) {
   const time = { now: Date.UTC(2026, 0, 1, 12, 0, 0, 500) }
   const app = await createTestApp({ ...unlimited, ...env }, { clock: () => time.now })
   return Object.assign(app, { time })
-}
-
-/** What an attempt comes to: its code, or `ok`. */
-async function outcome(attempt: Promise<unknown>): Promise<string> {
-  return attempt.then(
-    () => 'ok',
-    (error: { code?: string }) => String(error.code),
-  )
 }
 
 describe('createUserToken', () => {
@@ -249,11 +241,10 @@ describe('createUserToken', () => {
   test('a database that does not answer is not told as an invalid token', async () => {
     await using app = await createTestApp(unlimited)
     const { room, tokens } = await createOrganisation(app, ORG)
-    using database = openDirectly(app)
-    database.exec('alter table signing_keys rename to away')
+    await ask(app, 'alter table signing_keys rename to away')
     const read = () => outcome(as(app, tokens.support).getRoomById({ roomId: room }))
     expect(await read()).toBe('INTERNAL_SERVER_ERROR')
-    database.exec('alter table away rename to signing_keys')
+    await ask(app, 'alter table away rename to signing_keys')
     expect(await read()).toBe('ok')
   })
 })
@@ -300,9 +291,8 @@ describe('signing keys', () => {
     return rotateSigningKeys({ ...operator.deps, clock: () => app.time.now })
   }
 
-  function stored(app: TestApp): unknown[] {
-    using database = openDirectly(app)
-    return (dump(database).signing_keys ?? []).map(({ id }) => id)
+  async function stored(app: TestApp): Promise<unknown[]> {
+    return (await ask(app, 'select id from signing_keys order by id')).map(({ id }) => id)
   }
 
   test('are rotated while tokens live on, and are gone a day later', async () => {
@@ -312,7 +302,7 @@ describe('signing keys', () => {
     app.time.now += 60_000
     const replaced = app.time.now
     const second = await rotate(app)
-    expect(stored(app).toSorted()).toEqual([first.kid, second].toSorted())
+    expect(await stored(app)).toEqual([first.kid, second].toSorted())
     const later = await mintAt(app, org, DAY)
     expect(later.kid).toBe(second)
     expect([await first.read(), await later.read()]).toEqual(['ok', 'ok'])
@@ -320,10 +310,10 @@ describe('signing keys', () => {
     app.time.now = replaced + DAY * 1000
     const third = await rotate(app)
     // Replaced a day ago to the millisecond: its last token may just be dying.
-    expect(stored(app)).toHaveLength(3)
+    expect(await stored(app)).toHaveLength(3)
     app.time.now += 1
     const fourth = await rotate(app)
-    expect(stored(app).toSorted()).toEqual([second, third, fourth].toSorted())
+    expect(await stored(app)).toEqual([second, third, fourth].toSorted())
   })
 
   test('verify nothing a day after they were replaced, whether or not anyone rotates again', async () => {
@@ -331,8 +321,7 @@ describe('signing keys', () => {
     const org = await createOrganisation(app, ORG)
     const { kid } = await mintAt(app, org, DAY)
     await rotate(app)
-    using database = openDirectly(app)
-    const secret = database.prepare('select secret from signing_keys where id = ?').pluck().get(kid)
+    const [stored] = await ask(app, 'select secret from signing_keys where id = ?', kid as string)
     // As by someone who got hold of the old key, which is why it was rotated.
     const forged = await new SignJWT({ org: ORG, side: true, key: org.keys.admin.id })
       .setProtectedHeader({ alg: 'HS256', typ: 'dowell-chat-user+jwt', kid: kid as string })
@@ -340,7 +329,7 @@ describe('signing keys', () => {
       .setAudience('dowell-chat')
       .setSubject('forger')
       .setExpirationTime(Math.floor(app.time.now / 1000) + 365 * DAY)
-      .sign(Buffer.from(secret as string, 'base64url'))
+      .sign(Buffer.from(stored?.secret as string, 'base64url'))
     const read = () => outcome(as(app, forged).getRoomById({ roomId: org.room }))
     app.time.now += DAY * 1000
     expect(await read()).toBe('ok')
@@ -368,13 +357,27 @@ describe('signing keys', () => {
       headers: bearer(`${header}.e30.AA`),
     })
     expect(response.status).toBe(401)
-    expect(stored(app)).toEqual([])
+    expect(await stored(app)).toEqual([])
     // Many at once make one.
     const mint = () => as(app).createUserToken({ orgId: ORG, userId: 'a', side: true })
     const tokens = await Promise.all(Array.from({ length: 8 }, mint))
     const kids = tokens.map(({ token }) => decodeProtectedHeader(token).kid)
-    expect(new Set(kids)).toEqual(new Set(stored(app)))
-    expect(stored(app)).toHaveLength(1)
+    expect(new Set(kids)).toEqual(new Set(await stored(app)))
+    expect(await stored(app)).toHaveLength(1)
+  })
+
+  test('are made and rotated by one process at a time', async () => {
+    await using app = await withClock()
+    await using processes = new AsyncDisposableStack()
+    const operators = Array.from({ length: 4 }, () => processes.use(createOperator(app)))
+    const user = { orgId: ORG, userId: 'a', side: true }
+    await Promise.all(operators.map(({ call }) => call.createUserToken(user)))
+    expect(await stored(app)).toHaveLength(1)
+
+    const clock = () => app.time.now
+    await Promise.all(operators.map(({ deps }) => rotateSigningKeys({ ...deps, clock })))
+    const rows = await ask(app, 'select distinct created_at from signing_keys')
+    expect(rows).toHaveLength(5)
   })
 
   test('and tokens outlive a restart', async () => {
@@ -405,7 +408,7 @@ describe('signing keys', () => {
     expect(after.kid).toBe('test-key')
     expect(await after.read()).toBe('ok')
     expect(await outcome(as(app, before.token).getRoomById({ roomId: org.room }))).toBe('ok')
-    expect(stored(app)).toEqual([])
+    expect(await stored(app)).toEqual([])
     await app.close()
 
     const only = signingKeysOf(signingKey)
@@ -431,9 +434,10 @@ describe('API keys', () => {
     expect(secret.slice(-8)).toBe(crc32(secret.slice(0, -8)).toString(16).padStart(8, '0'))
     expect(apiKey).toMatchObject({ name: 'API key', right: 'admin', orgId: 'DOWELL12345' })
     expect(apiKey).not.toHaveProperty('revokedAt')
-    using database = openDirectly(app)
     const hash = createHash('sha256').update(Buffer.alloc(32, 0xab)).digest('hex')
-    expect(dump(database).api_keys).toMatchObject([{ id: apiKey.id, secret_hash: hash }])
+    expect(await ask(app, 'select * from api_keys')).toMatchObject([
+      { id: apiKey.id, secret_hash: hash },
+    ])
   })
 
   test('are shown once, listed by name and in pages, and revoked for good', async () => {
@@ -488,166 +492,40 @@ describe('API keys', () => {
   test('their last use is written down now and then, and not by the reading itself', async () => {
     await using app = await withClock()
     const org = await createOrganisation(app, ORG)
-    const lastUse = () => {
-      using database = openDirectly(app)
-      const rows = database.prepare('select id, last_used_at from api_keys').raw().all()
-      return new Map(rows as [string, number | null][])
+    await using database = await openDirectly(app)
+    const lastUse = async () => {
+      const rows = await database.ask('select id, last_used_at from api_keys')
+      return new Map(rows.map(({ id, last_used_at: at }) => [id, at]))
     }
-    const changes = () => {
-      using database = openDirectly(app)
-      return database.pragma('data_version', { simple: true })
-    }
-    const before = changes()
+    const before = await database.dump()
     for (let use = 0; use < 5; use++) {
       app.time.now += 1000
       await as(app, org.keys.read.secret).getRoomById({ roomId: org.room })
     }
     const lastRead = app.time.now
-    expect(changes()).toBe(before)
-    expect(lastUse().get(org.keys.read.id)).toBeNull()
+    expect(await database.dump()).toEqual(before)
+    expect((await lastUse()).get(org.keys.read.id)).toBeNull()
     // A failed attempt with the key's id is no use of it.
     app.time.now += 1000
     const wrong = `${org.keys.read.secret.slice(0, -1)}!`
     expect(await outcome(as(app, wrong).getRoomById({ roomId: org.room }))).toBe('UNAUTHORIZED')
     await app.close()
-    expect(lastUse().get(org.keys.read.id)).toBe(lastRead)
-    expect(lastUse().get(org.keys.support.id)).toBeNull()
+    expect((await lastUse()).get(org.keys.read.id)).toBe(lastRead)
+    expect((await lastUse()).get(org.keys.support.id)).toBeNull()
   })
 
   test('a use that could not be written down is written down later', async () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     await using operator = createOperator(app)
-    using database = openDirectly(app)
     const keyUse = createKeyUse(operator.deps.db, () => 1234)
     keyUse.note({ id: org.keys.read.id, org_id: ORG })
-    database.exec('alter table api_keys rename to away')
+    await ask(app, 'alter table api_keys rename to away')
     await expect(keyUse.flush()).rejects.toThrow()
-    database.exec('alter table away rename to api_keys')
+    await ask(app, 'alter table away rename to api_keys')
     await keyUse.flush()
-    const used = database.prepare('select last_used_at from api_keys where id = ?').pluck()
-    expect(used.get(org.keys.read.id)).toBe(1234)
-  })
-})
-
-describe('at the command line', () => {
-  interface Finished {
-    readonly code: number | null
-    readonly stdout: string
-    readonly stderr: string
-  }
-
-  /** The real command, in a process of its own. */
-  function cli(app: TestApp, ...args: string[]): Promise<Finished> {
-    return new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli.ts', ...args], {
-        cwd: new URL('..', import.meta.url),
-        env: { PATH: process.env.PATH, DATABASE_URL: app.databaseUrl },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
-      let stdout = ''
-      let stderr = ''
-      child.stdout.on('data', (chunk) => {
-        stdout += chunk
-      })
-      child.stderr.on('data', (chunk) => {
-        stderr += chunk
-      })
-      child.on('error', reject)
-      child.on('close', (code) => resolve({ code, stdout, stderr }))
-    })
-  }
-
-  test('keys are made, listed and revoked, and the first one closes open mode at once', async () => {
-    await using app = await createTestApp(unlimited)
-    const list = (credential?: string) => outcome(as(app, credential).listRooms({ orgId: ORG }))
-    expect(await list()).toBe('ok')
-    const made = await cli(
-      app,
-      'keys',
-      'create',
-      '--org',
-      ORG,
-      '--right',
-      'admin',
-      '--name',
-      'desk',
-    )
-    expect(made).toMatchObject({ code: 0, stderr: '' })
-    expect(made.stdout).toMatch(/^dck_[0-9a-f]{24}_[\w-]{51}\n$/)
-    const secret = made.stdout.trim()
-    const keyId = secret.slice(4, 28)
-    expect(await list()).toBe('UNAUTHORIZED')
-    expect(await list(secret)).toBe('ok')
-
-    const listed = await cli(app, 'keys', 'list', '--org', ORG)
-    expect(listed).toEqual({
-      code: 0,
-      stdout: `${keyId}  admin    last used never  desk\n`,
-      stderr: '',
-    })
-    const revoked = await cli(app, 'keys', 'revoke', '--id', keyId)
-    expect(revoked).toEqual({ code: 0, stdout: `${keyId} is revoked\n`, stderr: '' })
-    expect(await list(secret)).toBe('UNAUTHORIZED')
-    expect((await cli(app, 'keys', 'list', '--org', ORG)).stdout).toMatch(
-      new RegExp(`^${keyId} {2}admin {4}revoked 20\\S+Z {2}desk\\n$`),
-    )
-  })
-
-  test('signing keys are rotated', async () => {
-    await using app = await createTestApp(unlimited)
-    const org = await createOrganisation(app, ORG)
-    const rotated = await cli(app, 'signing-keys', 'rotate')
-    expect(rotated).toMatchObject({ code: 0, stderr: '' })
-    const [id] = rotated.stdout.split(' ')
-    expect(rotated.stdout).toBe(`${id} signs from now on\n`)
-    const input = { orgId: ORG, userId: 'a', side: true }
-    const { token } = await as(app, org.keys.support.secret).createUserToken(input)
-    expect(decodeProtectedHeader(token).kid).toBe(id)
-    const reading = as(app, org.tokens.support).getRoomById({ roomId: org.room })
-    expect(await outcome(reading)).toBe('ok')
-  })
-
-  test('what was typed wrongly is told in one clear text', async () => {
-    await using app = await createTestApp(unlimited)
-    const wrong: [args: string[], text: string, help: boolean][] = [
-      [['keys', 'create', '--right', 'admin'], '--org is missing', true],
-      [['toString'], 'there is no command "toString"', true],
-      [['keys', 'list', '--organisation', ORG], "Unknown option '--organisation'", true],
-      [
-        ['keys', 'create', '--org', ORG, '--right', 'root'],
-        'right must be one of admin, support, read',
-        false,
-      ],
-      [['keys', 'revoke', '--id', 'f'.repeat(24)], 'There is no such API key', false],
-    ]
-    const results = await Promise.all(wrong.map(([args]) => cli(app, ...args)))
-    for (const [index, [args, text, help]] of wrong.entries()) {
-      const { code, stdout, stderr } = results[index] as Finished
-      const told = args.join(' ')
-      expect({ code, stdout }, told).toEqual({ code: 1, stdout: '' })
-      expect(stderr, told).toContain(text)
-      expect(stderr.includes('npm run cli -- keys create'), told).toBe(help)
-      expect(stderr, told).not.toMatch(/\n\s+at /)
-    }
-    using database = openDirectly(app)
-    expect(dump(database).api_keys).toEqual([])
-  })
-
-  test('and what the help says is a command', async () => {
-    await using app = await createTestApp(unlimited)
-    const asked = await cli(app, 'keys', 'create', '--help')
-    expect(asked).toMatchObject({ code: 0, stderr: '' })
-    const commands = [...asked.stdout.matchAll(/npm run cli -- ([a-z-]+(?: [a-z]+)*)/g)].map(
-      ([, it]) => it,
-    )
-    expect(commands).toEqual([
-      'keys create',
-      'keys list',
-      'keys revoke',
-      'signing-keys rotate',
-      'copy',
-    ])
+    const used = await ask(app, 'select last_used_at from api_keys where id = ?', org.keys.read.id)
+    expect(used).toEqual([{ last_used_at: 1234 }])
   })
 })
 

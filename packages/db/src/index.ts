@@ -50,7 +50,12 @@ export {
   roomsNextTo,
   setRoomActive,
 } from './queries/rooms.ts'
-export { deleteSigningKeys, insertSigningKey, listSigningKeys } from './queries/signingKeys.ts'
+export {
+  deleteSigningKeys,
+  insertSigningKey,
+  listSigningKeys,
+  listSigningKeysToChange,
+} from './queries/signingKeys.ts'
 export { anyOrganisation, type OrgScope } from './scope.ts'
 export type {
   ApiKeyRow,

@@ -597,7 +597,7 @@ test.for<[table: string, row: object, code: string]>([
   expect(() => insert(table, bad)).toThrow(expect.objectContaining({ code }))
 })
 
-test.for(['update', 'delete', 'replace', 'replace by id'] as const)(
+test.for(['update', 'update or ignore', 'upsert', 'delete', 'replace', 'replace by id'] as const)(
   'audit events are append-only: no %s, by this process or any other',
   async (change) => {
     await using db = await createTestDb()
@@ -605,6 +605,9 @@ test.for(['update', 'delete', 'replace', 'replace by id'] as const)(
     const before = contents(db.location)
     const attempt = {
       update: "update audit_events set actor = 'nobody'",
+      'update or ignore': "update or ignore audit_events set actor = 'nobody'",
+      upsert: `insert into audit_events select * from audit_events where true
+        on conflict do update set actor = 'nobody'`,
       delete: 'delete from audit_events',
       replace: `insert or replace into audit_events
         select org_id, position, id, action, 'nobody', target, details, created_at from audit_events`,

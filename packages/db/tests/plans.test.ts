@@ -451,6 +451,13 @@ const cases: Record<string, Case[]> = {
   listSigningKeys: [
     ['', signingKeys.listSigningKeys, [['SCAN signing_keys', 'USE TEMP B-TREE FOR ORDER BY']]],
   ],
+  listSigningKeysToChange: [
+    [
+      '',
+      signingKeys.listSigningKeysToChange,
+      [['SCAN signing_keys', 'USE TEMP B-TREE FOR ORDER BY']],
+    ],
+  ],
   deleteSigningKeys: [
     [
       '',
@@ -493,6 +500,7 @@ const harmless: Record<string, string> = {
   eventLogHeads: 'reads through the list that it was given',
   eventsInScope: 'reads through a list of rooms, and sorts a page of each at most',
   listSigningKeys: 'wants all rows, and there are a handful',
+  listSigningKeysToChange: 'the same',
   unreadCounts: 'goes through the list that it is given',
 }
 

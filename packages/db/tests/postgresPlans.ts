@@ -82,7 +82,9 @@ export function describePostgresPlans(
       const running = db.transaction().execute(async (tx) => {
         statements.length = 0
         await run(tx)
-        for (const { sql: text, parameters, ...query } of [...statements]) {
+        // A lock reads nothing, and has no plan.
+        const planned = statements.filter(({ sql }) => !sql.startsWith('lock '))
+        for (const { sql: text, parameters, ...query } of planned) {
           const real = { ...query, sql: `explain (format json) ${text}`, parameters }
           const blind = {
             ...query,

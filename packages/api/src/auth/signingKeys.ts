@@ -4,6 +4,7 @@ import {
   deleteSigningKeys,
   insertSigningKey,
   listSigningKeys,
+  listSigningKeysToChange,
   type SigningKeyRow,
   type Tx,
 } from '@dowell-chat/db'
@@ -63,7 +64,7 @@ export function storedSigningKeys(deps: Omit<Deps, 'signingKeys'>): SigningKeys 
 
 /** Another call may have made it meanwhile. */
 async function firstKey(deps: Source, tx: Tx): Promise<SigningKeyRow> {
-  const [newest] = await listSigningKeys(tx)
+  const [newest] = await listSigningKeysToChange(tx)
   if (newest) return newest
   const key = newKey(deps)
   await insertSigningKey(tx, key)
@@ -84,7 +85,7 @@ function living(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[] {
  */
 export async function rotateSigningKeys(deps: Source & { db: Database }): Promise<string> {
   return deps.db.write(async (tx) => {
-    const rows = await listSigningKeys(tx)
+    const rows = await listSigningKeysToChange(tx)
     const made = newKey(deps)
     // In front whatever the clock says: it may have been set back, or stand still for two rotations.
     const key = { ...made, created_at: Math.max(made.created_at, (rows[0]?.created_at ?? 0) + 1) }

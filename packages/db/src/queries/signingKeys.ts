@@ -1,4 +1,5 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
+import { dialectOf } from '../dialectOf.ts'
 import { prepared } from '../prepared.ts'
 import type { SigningKeyRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -10,6 +11,15 @@ const all = prepared<object, SigningKeyRow>((db) =>
 /** Signing keys belong to the server and to no organisation. Newest first; there are a handful at most. */
 export function listSigningKeys(db: Kysely<Tables>): Promise<SigningKeyRow[]> {
   return all(db, {})
+}
+
+/** The same, for a write that decides by what it finds: until it is committed nobody else makes or removes a key. */
+export async function listSigningKeysToChange(tx: Tx): Promise<SigningKeyRow[]> {
+  // SQLite has one writer.
+  if (dialectOf(tx) === 'postgres') {
+    await sql`lock table signing_keys in share row exclusive mode`.execute(tx)
+  }
+  return listSigningKeys(tx)
 }
 
 export async function insertSigningKey(tx: Tx, row: SigningKeyRow): Promise<void> {
