@@ -39,11 +39,7 @@ const once = {
     'apps/server/tests/trpcCalls.test.ts',
     'apps/server/tests/unknownUrl.test.ts',
     // SQLite's files and locks; the folders named postgres have what stands against them.
-    'packages/db/tests/events.test.ts',
-    'packages/db/tests/migrations.test.ts',
-    'packages/db/tests/open.test.ts',
-    'packages/db/tests/secureDelete.test.ts',
-    'packages/db/tests/transaction.test.ts',
+    'packages/db/tests/sqlite/**',
     'apps/server/tests/sqlite/**',
     // One server is killed; in cluster.test.ts of PostgreSQL several are, and the database.
     'apps/server/tests/chaos.test.ts',
@@ -51,10 +47,6 @@ const once = {
     'apps/server/tests/clientLive.test.ts',
     'apps/server/tests/livePage.test.ts',
     'apps/server/tests/openMode.test.ts',
-    // They go on by turns of the event loop, in which SQLite has answered and a server has not.
-    'packages/api/tests/cutover.test.ts',
-    'packages/api/tests/live.test.ts',
-    'packages/api/tests/roomSnapshot.test.ts',
   ],
   postgres: ['packages/db/tests/postgres/**', 'apps/server/tests/postgres/**'],
 }

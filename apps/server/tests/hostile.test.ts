@@ -1,8 +1,8 @@
 import { METHODS } from 'node:http'
 import { gzipSync } from 'node:zlib'
-import { createTestStore } from '@dowell-chat/db/testing'
+import { createTestStore, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ask, type Rows } from './database.ts'
 import { hostileRequest } from './hostileRequests.ts'
 import {
@@ -506,7 +506,7 @@ describe('whatever is sent', () => {
         expectSound(it, await send(app, it))
         expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(inherited)
       }),
-      { numRuns: inject('testTarget').dialect === 'postgres' ? 500 : 1_500 },
+      { numRuns: runs(1_500, 500) },
     )
   })
 

@@ -1,6 +1,7 @@
 import type { CallName } from '@dowell-chat/api'
+import { runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { captureStatements, openDirectly, type Rows } from './database.ts'
 import type { SentHeaders } from './http.ts'
 import {
@@ -192,7 +193,7 @@ describe('random operations of three organisations', () => {
     return { limit, [paging.kind]: cursor }
   }
 
-  let runs = 0
+  let tried = 0
 
   test('never show or touch a row of another organisation', async () => {
     await using database = await openDirectly(app)
@@ -206,7 +207,7 @@ describe('random operations of three organisations', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 20, maxLength: 40 }), async (steps) => {
         // Names of this run and of no other, each of which is a marker in everything that is written.
-        const run = ++runs
+        const run = ++tried
         const orgs: Organisation[] = []
         for (const letter of ['A', 'B', 'C']) {
           orgs.push(await createOrganisation(app, `marker-${letter}-${run}-`))
@@ -259,7 +260,7 @@ describe('random operations of three organisations', () => {
           expect(await database.dump(...others), told).toEqual(before)
         }
       }),
-      { numRuns: inject('testTarget').dialect === 'postgres' ? 5 : 10 },
+      { numRuns: runs(10, 5) },
     )
     // Neither an empty answer to everything nor one to nothing would have shown anything. (Runs have shown 29 to 43.)
     expect(seen.own).toBeGreaterThan(10)

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import {
   appendEvent,
   insertMessage,
@@ -21,13 +22,22 @@ export interface TestLog extends TestDatabase {
   appendAt(time: number, ...rooms: RoomRef[]): Promise<void>
   /** Where an organisation's log ends. */
   head(orgId: string): Promise<number>
+  /** Resolves when all is read that what happened until now gives cause to read. */
+  settled(): Promise<void>
+  /** Begins anew with no events. */
+  empty(): Promise<void>
 }
 
 /** 24 hex characters that say their number. */
 export const idOf = (number: number): string => number.toString(16).padStart(24, '0')
 
+interface LogOptions {
+  /** What a prepared read waits for when it has its answer; left out: for nothing. */
+  readonly afterRead?: () => Promise<void>
+}
+
 /** A database with two organisations, each with four rooms: one for each of two users and two products. */
-export async function createLog(): Promise<TestLog> {
+export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog> {
   const db = await createTestDb()
   const rooms: RoomRef[] = []
   for (let i = 0; i < 8; i++) {
@@ -45,6 +55,7 @@ export async function createLog(): Promise<TestLog> {
       await insertMessage(tx, { ...messageRow, id: ref.id, org_id: orgId, room_id: ref.id })
     })
   }
+  const reads = watchReads(db.read, afterRead)
   let number = 0
   const appendAt = (time: number, ...rooms: RoomRef[]) =>
     db.write(async (tx) => {
@@ -63,7 +74,38 @@ export async function createLog(): Promise<TestLog> {
         .executeTakeFirstOrThrow()
       return row.head
     },
+    async settled() {
+      for (let before = -1; before !== reads.begun; ) {
+        before = reads.begun
+        await Promise.allSettled(reads.pending)
+        // Who reads on does so after a turn of the event loop at most.
+        for (let i = 0; i < 2; i++) await turn()
+      }
+    },
+    empty() {
+      number = 0
+      return db.write(async (tx) => {
+        await tx.deleteFrom('events').execute()
+        await tx.updateTable('organisations').set({ last_event_position: 0 }).execute()
+      })
+    },
   }
+}
+
+/** Counts the prepared reads, and knows those that have no answer yet. */
+function watchReads(db: TestDatabase['read'], afterRead: LogOptions['afterRead']) {
+  const reads = { begun: 0, pending: new Set<Promise<unknown>>() }
+  const run = db.executeQuery.bind(db)
+  const watched: typeof db.executeQuery = (query, options) => {
+    const read = run(query, options)
+      .finally(afterRead)
+      .finally(() => reads.pending.delete(read))
+    reads.begun++
+    reads.pending.add(read)
+    return read
+  }
+  db.executeQuery = watched
+  return reads
 }
 
 function eventOf({ orgId, id }: RoomRef, time: number, number: number): NewEvent {

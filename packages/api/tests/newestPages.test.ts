@@ -1,5 +1,5 @@
 import { type Database, openDatabase } from '@dowell-chat/db'
-import { createTestDb } from '@dowell-chat/db/testing'
+import { createTestDb, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Actor } from '../src/auth/actor.ts'
@@ -141,7 +141,7 @@ describe('a kept page', () => {
           }
         },
       ),
-      { numRuns: 25 },
+      { numRuns: runs(25, 10) },
     )
   })
 

@@ -1,6 +1,5 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { type Database, openDatabase } from '@dowell-chat/db'
-import { createTestDb } from '@dowell-chat/db/testing'
+import { createTestDb, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Deps } from '../src/context.ts'
@@ -8,7 +7,7 @@ import { AppError } from '../src/errors.ts'
 import { onRoomEvents } from '../src/events/onRoomEvents.ts'
 import type { Event } from '../src/events/schema.ts'
 import { createCaller, type Outputs } from '../src/router.ts'
-import { createContext, createDeps } from './support.ts'
+import { createContext, createDeps, pause } from './support.ts'
 
 type Snapshot = Outputs['getRoomSnapshot']
 
@@ -18,7 +17,7 @@ type Operation =
   | { kind: 'activate'; isActive: boolean }
   | { kind: 'snapshot' }
   /** Lets what was begun go on for a while. */
-  | { kind: 'pause'; turns: number }
+  | { kind: 'pause'; times: number }
 
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('send'), side: fc.boolean() }) },
@@ -35,20 +34,20 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('snapshot') }) },
   {
     weight: 3,
-    arbitrary: fc.record({ kind: fc.constant('pause'), turns: fc.integer({ min: 1, max: 12 }) }),
+    arbitrary: fc.record({ kind: fc.constant('pause'), times: fc.integer({ min: 1, max: 12 }) }),
   },
 )
 
 const caller = (deps: Deps) => createCaller(createContext(deps))
 
 /** Reads with a pause after each statement, in which others write. */
-function hesitant(db: Database): Database {
+function hesitant(db: Database, pause: () => Promise<void>): Database {
   const slow = <Reader extends Database['read']>(reader: Reader) =>
     reader.withPlugin({
       transformQuery: ({ node }) => node,
       async transformResult({ result }) {
-        await turn()
-        await turn()
+        await pause()
+        await pause()
         return result
       },
     })
@@ -108,17 +107,21 @@ function apply(view: ReturnType<typeof viewOf>, event: Event): void {
 }
 
 test('a snapshot and the events after its cursor are the room as it is now, nothing twice', async () => {
+  await using db = await createTestDb()
+  const deps = createDeps(db)
+  // Half of the writes come from elsewhere, as from another process.
+  const elsewhere = createDeps(openDatabase({ url: db.url }))
+  const writers = [caller(deps), caller(elsewhere)]
+  // On connections of its own: the snapshots may have all of the others.
+  const briefly = () => pause(elsewhere.db)
+  const reader = caller({ ...deps, db: hesitant(db, briefly) })
+  let rooms = 0
   let taken = 0
   let between = 0
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 50 }), async (operations) => {
-      await using db = await createTestDb()
-      const deps = createDeps(db)
-      // Half of the writes come from elsewhere, as from another process.
-      const elsewhere = createDeps(openDatabase({ url: db.url }))
-      const writers = [caller(deps), caller(elsewhere)]
-      const identity = { userId: 'ann', orgId: 'org', portfolioName: 'p', productName: 'q' }
-      const reader = caller({ ...deps, db: hesitant(db) })
+      const orgId = `org ${rooms++}`
+      const identity = { userId: 'ann', orgId, portfolioName: 'p', productName: 'q' }
       const { room } = await caller(deps).createRoom(identity)
       const roomId = room.id
       const snapshots: Promise<Snapshot>[] = []
@@ -144,7 +147,7 @@ test('a snapshot and the events after its cursor are the room as it is now, noth
             snapshots.push(reader.getRoomSnapshot({ roomId, limit: 200 }))
             break
           case 'pause':
-            for (let i = 0; i < step.turns; i++) await turn()
+            for (let i = 0; i < step.times; i++) await briefly()
         }
       }
       await Promise.all(writes)
@@ -157,12 +160,12 @@ test('a snapshot and the events after its cursor are the room as it is now, noth
         taken++
         if (events.length > 0 && snapshot.position > 1) between++
       }
-      deps.live.close()
-      elsewhere.live.close()
-      await elsewhere.db.close()
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60, 30) },
   )
+  deps.live.close()
+  elsewhere.live.close()
+  await elsewhere.db.close()
   // Snapshots in the midst of things, and not only before and after.
   expect(taken).toBeGreaterThan(20)
   expect(between).toBeGreaterThan(3)

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Database } from '@dowell-chat/db'
 import { createKeyUse } from '../src/auth/keyUse.ts'
 import { storedSigningKeys } from '../src/auth/signingKeys.ts'
@@ -37,4 +38,10 @@ export function createContext(deps: Deps): Context {
     requestId: 'request',
     spend: async () => {},
   }
+}
+
+/** Lets what was begun go on, for as long as a read takes on this database and a turn of the event loop. */
+export async function pause(db: Database): Promise<void> {
+  await db.ping()
+  await turn()
 }

@@ -20,7 +20,10 @@ export interface Database {
   onEvents(listener: (orgIds: ReadonlySet<string>) => void): () => void
   /** The other processes on this database. Undefined on SQLite, whose processes know nothing of each other. */
   readonly peers: Peers | undefined
-  /** Several reads that see one state of the database. `job` must await nothing but its reads: others wait for it. */
+  /**
+   * Several reads that see one state of the database. `job` must await nothing but its reads: others wait for it. It may run
+   * twice, when another process changed the schema.
+   */
   snapshot<T>(job: (db: Kysely<Tables>) => Promise<T>): Promise<T>
   isUniqueViolation(error: unknown): boolean
   /** Resolves when the database answers a read. */
@@ -92,14 +95,19 @@ export function openDatabase(options: DatabaseOptions): Database {
       }
     },
     async snapshot(job) {
-      // SQLite has one connection that reads: whoever reads meanwhile waits for the end, and must not see this state.
-      snapshots++
-      try {
-        return await reader
+      const run = () =>
+        reader
           .transaction()
           .setIsolationLevel('repeatable read')
           .setAccessMode('read only')
           .execute(job)
+      // SQLite has one connection that reads: whoever reads meanwhile waits for the end, and must not see this state.
+      snapshots++
+      try {
+        return await run().catch((error) => {
+          if (!dialect.isOutdated(error)) throw error
+          return run()
+        })
       } finally {
         snapshots--
       }
@@ -124,9 +132,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     migrateDown: () => queue.exclusive(migrator, dialect.beginMigration, migrateDown),
     async close() {
       await queue.close()
-      await channel?.close()
       // Not by Kysely, which closes only a connection that it has used; an open one keeps the log on the disk.
-      await dialect.close()
+      await Promise.all([channel?.close(), dialect.close()])
     },
   }
 }

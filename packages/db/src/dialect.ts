@@ -46,6 +46,8 @@ export interface OpenedDialect {
   isUniqueViolation(error: unknown): boolean
   /** Whether a statement gave up waiting for a lock. */
   isLockTimeout(error: unknown): boolean
+  /** Whether a statement in a transaction failed because it was prepared for another schema. It will not, the next time. */
+  isOutdated(error: unknown): boolean
   /** Whether the same transaction may succeed when it is run again: it lost against another, or its connection. */
   isPassing(error: unknown): boolean
   /** Connects to the other processes on this database; undefined where there is no way to. */
@@ -54,7 +56,7 @@ export interface OpenedDialect {
   check(): Promise<void>
   /** The same for the same database, whatever it is called, and for no other. */
   identity(): Promise<string>
-  /** Closes all connections, used or not. May be called twice. */
+  /** Closes all connections, used or not, lines included; those in use when their statement is done or late. May be called twice. */
   close(): Promise<void>
 }
 

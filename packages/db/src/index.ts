@@ -23,12 +23,14 @@ export {
   oldestEvents,
 } from './queries/events.ts'
 export {
+  appendMessage,
   clearMessage,
   editMessage,
   findMessage,
   findMessageByClientId,
   insertMessage,
   messagesInRange,
+  type NewMessage,
 } from './queries/messages.ts'
 export { nextPosition } from './queries/organisations.ts'
 export {
@@ -38,15 +40,14 @@ export {
   unreadCounts,
 } from './queries/readMarkers.ts'
 export {
-  advanceRoom,
   describeRoom,
   findActiveRoom,
   findRoom,
   findRoomToChange,
+  findRoomToTell,
   insertRoom,
   type RoomFilter,
   type RoomIdentity,
-  type RoomScope,
   roomsNextTo,
   setRoomActive,
 } from './queries/rooms.ts'
@@ -56,6 +57,7 @@ export {
   listSigningKeys,
   listSigningKeysToChange,
 } from './queries/signingKeys.ts'
+export type { RoomScope } from './roomScope.ts'
 export { anyOrganisation, type OrgScope } from './scope.ts'
 export type {
   ApiKeyRow,

@@ -51,11 +51,27 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     statement_timeout: statementTimeout,
     query_timeout: statementTimeout + ANSWER_GRACE,
   }
+  const connected = new Set<pg.Client>()
+  const note = (client: pg.Client) => {
+    connected.add(client)
+    client.on('end', () => connected.delete(client))
+  }
   const pools = {
-    reader: openPool(config, { ...timeouts, max: poolSize - writers }, 'read'),
-    writer: openPool(config, { ...timeouts, max: writers }, 'write'),
+    reader: openPool(config, { ...timeouts, max: poolSize - writers }, 'read', note),
+    writer: openPool(config, { ...timeouts, max: writers, pipeline: true }, 'write', note),
     // A schema change may take its time.
-    migrator: openPool(config, { max: 1 }, 'write'),
+    migrator: openPool(config, { max: 1 }, 'write', note),
+  }
+  const close = async () => {
+    // A server that says nothing any more does not even answer a goodbye.
+    const late = setTimeout(() => {
+      for (const { connection } of connected) connection.stream.destroy()
+    }, timeouts.query_timeout)
+    await Promise.all(Object.values(pools).map((pool) => pool.end()))
+    await Promise.all(
+      [...connected].map((client) => new Promise<void>((end) => client.on('end', end))),
+    )
+    clearTimeout(late)
   }
   let closing: Promise<unknown> | undefined
   return {
@@ -73,8 +89,9 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     isBusy: isLockTimeout,
     isUniqueViolation: (error) => codeOf(error) === '23505',
     isLockTimeout,
+    isOutdated,
     isPassing: (error) => PASSING.has(codeOf(error) ?? '') || isUnavailable(error),
-    openLine: (onNotice) => openLine({ ...connectionConfig(config), ...timeouts }, onNotice),
+    openLine: (onNotice) => openLine({ ...connectionConfig(config), ...timeouts }, onNotice, note),
     async check() {
       try {
         const client = await pools.migrator.connect()
@@ -102,7 +119,7 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
       }
     },
     async close() {
-      closing ??= Promise.all(Object.values(pools).map((pool) => pool.end()))
+      closing ??= close()
       await closing
     },
   }
@@ -181,8 +198,10 @@ function connectionConfig(config: ConnectionOptions): pg.ClientConfig {
 async function openLine(
   config: pg.ClientConfig,
   onNotice: (notice: string) => void,
+  note: (client: pg.Client) => void,
 ): Promise<Line> {
   const client = new pg.Client(config)
+  note(client)
   const lost = new Promise<void>((resolve) =>
     client.on('error', () => resolve()).on('end', resolve),
   )
@@ -208,6 +227,7 @@ function openPool(
   config: ConnectionOptions,
   own: pg.PoolConfig,
   kind: 'read' | 'write',
+  note: (client: pg.Client) => void,
 ): PostgresPool {
   const pool = new pg.Pool({
     ...connectionConfig(config),
@@ -218,7 +238,7 @@ function openPool(
     ...own,
   })
   // An idle connection that dies is replaced when one is needed.
-  pool.on('error', () => undefined)
+  pool.on('error', () => undefined).on('connect', note)
   return {
     options: {},
     async connect() {
@@ -248,9 +268,23 @@ class PooledClient {
     client.on('error', this.#onError)
   }
 
-  async query(text: string, values: readonly unknown[]) {
+  async query(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+    const name = nameOf(text, values)
+    const isAlone = this.#client.getTransactionStatus() === 'I'
     try {
-      return await this.#client.query({ text, name: nameOf(text, values), values: [...values] })
+      return await this.#ask(text, values, name)
+    } catch (error) {
+      if (name === undefined || !isOutdated(error)) throw error
+      if (names.get(text) === name) names.clear()
+      // In a transaction nothing more can be asked.
+      if (!isAlone) throw error
+      return this.#ask(text, values, undefined)
+    }
+  }
+
+  async #ask(text: string, values: readonly unknown[], name: string | undefined) {
+    try {
+      return await this.#client.query({ text, name, values: [...values] })
     } catch (error) {
       // There the server quotes rows and parameters, and what people wrote is for no log.
       if (error instanceof pg.DatabaseError) error.detail = error.where = undefined
@@ -261,8 +295,6 @@ class PooledClient {
       if (codeOf(error) === '57014') {
         throw new DatabaseError('busy', 'a statement took too long', { cause: error })
       }
-      // A statement that was prepared before the schema changed; the next connection prepares it anew.
-      if (codeOf(error) === '0A000') this.#broken = true
       throw error
     }
   }
@@ -273,14 +305,18 @@ class PooledClient {
   }
 }
 
-/** The texts of statements that are kept prepared. The bound guards against a query that would put values into its text. */
+/**
+ * The texts of statements that are kept prepared. The bound guards against a query that would put values into its text.
+ * No name is given twice: what is not in here any more is prepared anew, on every connection.
+ */
 const names = new Map<string, string>()
+let namesGiven = 0
 
 function nameOf(text: string, values: readonly unknown[]): string | undefined {
   if (values.length === 0) return undefined
   let name = names.get(text)
   if (name === undefined && names.size < 500) {
-    name = `s${names.size}`
+    name = `s${namesGiven++}`
     names.set(text, name)
   }
   return name
@@ -296,8 +332,13 @@ const PASSING = new Set([
   '40001', // serialization_failure
   '40P01', // deadlock_detected
   '55P03', // lock_not_available
-  '0A000', // feature_not_supported: "cached plan must not change result type"
+  '0A000', // feature_not_supported: see isOutdated
 ])
+
+/** "cached plan must not change result type": a statement was prepared before the schema changed. */
+function isOutdated(error: unknown): boolean {
+  return codeOf(error) === '0A000'
+}
 
 function isLockTimeout(error: unknown): boolean {
   return codeOf(error) === '55P03'

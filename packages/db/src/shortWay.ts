@@ -19,3 +19,17 @@ export function withShortWay(
     isFree() ? { rows: run(query) as R[] } : longWay(query)
   return db
 }
+
+/**
+ * The same for a Kysely that has one connection to itself. On PostgreSQL a statement is then sent when it is asked for,
+ * whether or not those before it are answered; the server does them in this order.
+ */
+export async function withOwnConnection(
+  db: Kysely<Tables>,
+  run: RunNow | undefined,
+): Promise<Kysely<Tables>> {
+  if (run) return withShortWay(db, run)
+  const connection = await db.getExecutor().provideConnection(async (own) => own)
+  db.executeQuery = (query) => connection.executeQuery(query as CompiledQuery)
+  return db
+}

@@ -23,6 +23,11 @@ declare module 'vitest' {
   }
 }
 
+/** How often a property is tried on each database: fewer times where an answer comes over a socket. */
+export function runs(sqlite: number, postgres: number): number {
+  return inject('testTarget').dialect === 'sqlite' ? sqlite : postgres
+}
+
 /** A database of a test's own that nobody is connected to yet. */
 export interface TestStore extends AsyncDisposable {
   readonly url: string

@@ -1,9 +1,9 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { CompiledQuery, type Kysely } from 'kysely'
-import type { OpenedDialect } from './dialect.ts'
+import type { OpenedDialect, RunNow } from './dialect.ts'
 import { DatabaseError } from './errors.ts'
 import { type NewEvent, writeEvents } from './queries/events.ts'
-import { withShortWay } from './shortWay.ts'
+import { withOwnConnection } from './shortWay.ts'
 import type { Tables } from './tables.ts'
 
 /** A write's view of the database. Everything done through it is committed together, or not at all. */
@@ -55,7 +55,7 @@ const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
 
 type QueueDialect = Omit<
   OpenedDialect,
-  'reader' | 'writer' | 'migrator' | 'location' | 'openLine' | 'check' | 'close'
+  'reader' | 'writer' | 'migrator' | 'location' | 'openLine' | 'check' | 'close' | 'isOutdated'
 >
 
 /** This job ended the whole transaction: it had no savepoint, or a statement of it did so, as on a full disk. */
@@ -65,6 +65,58 @@ class TransactionEnded extends Error {
   constructor(job: Job, cause: unknown) {
     super('a write ended the transaction that it shared', { cause })
     this.job = job
+  }
+}
+
+/**
+ * The savepoints of the writes that share a transaction. PostgreSQL is told of them without waiting for its answers, each
+ * of which would be a way to the server and back: a write begins, although the one before may have failed to end well. What
+ * comes of that is found out before anything is done about a failure, and before the commit.
+ */
+class Savepoints {
+  readonly #tx: Tx
+  readonly #runNow: RunNow | undefined
+  #answered: Promise<unknown> | undefined
+  #ended: TransactionEnded | undefined
+
+  constructor(tx: Tx, runNow: RunNow | undefined) {
+    this.#tx = tx
+    this.#runNow = runNow
+  }
+
+  set(job: Job): void {
+    this.#send(SAVEPOINT, job)
+  }
+
+  release(job: Job): void {
+    this.#send(RELEASE, job)
+  }
+
+  /** Undoes what a job did. @throws TransactionEnded */
+  async undo(job: Job, cause: unknown): Promise<void> {
+    await this.settle()
+    try {
+      await this.#tx.executeQuery(ROLLBACK_TO)
+      await this.#tx.executeQuery(RELEASE)
+    } catch {
+      throw new TransactionEnded(job, cause)
+    }
+  }
+
+  /** Resolves when all that was sent is done. @throws TransactionEnded */
+  async settle(): Promise<void> {
+    await this.#answered
+    if (this.#ended) throw this.#ended
+  }
+
+  #send(query: CompiledQuery, job: Job): void {
+    if (this.#runNow) this.#runNow(query)
+    else {
+      this.#answered = this.#tx.executeQuery(query).catch((error) => {
+        // What follows fails as well.
+        this.#ended ??= new TransactionEnded(job, error)
+      })
+    }
   }
 }
 
@@ -101,9 +153,9 @@ export class WriteQueue {
    * `job` must touch nothing but `tx`: when it throws, its writes are undone and the error is passed on. It may run more
    * than once, when another write ends the transaction that they share; only what the last run did is kept.
    *
-   * `job` must await every statement, and must not go on after one that failed. All writes share one connection: a
-   * statement that is still to run when `job` returns lands in another write or outside of any, and what follows a failed
-   * one may find no transaction to belong to.
+   * `job` must await every statement, must not go on after one that failed, and must leave the transaction to this queue.
+   * All writes share one connection: a statement that is still to run when `job` returns lands in another write or outside of
+   * any, and what follows a failed one, or the end of the transaction, may find none to belong to.
    *
    * @throws DatabaseError `overloaded`, `busy` or `closed`; in all three nothing was written
    */
@@ -189,7 +241,7 @@ export class WriteQueue {
     const deadline = this.#deadline()
     try {
       await this.#db.connection().execute(async (connection) => {
-        const tx = withShortWay(connection, this.#dialect.writeNow)
+        const tx = await withOwnConnection(connection, this.#dialect.writeNow)
         try {
           await this.#beginLocked(tx, this.#begin, (busy) => this.#failOverdue(busy))
         } finally {
@@ -268,14 +320,16 @@ export class WriteQueue {
       }
       return
     }
-    const { waitBriefly } = this.#dialect
+    const { waitBriefly, writeNow } = this.#dialect
     if (waitBriefly !== undefined) await tx.executeQuery(CompiledQuery.raw(waitBriefly))
+    const savepoints = new Savepoints(tx, writeNow)
     for (const [index, job] of batch.entries()) {
-      const { answer, isBlocked } = await this.#runOne(tx, job, events)
+      const { answer, isBlocked } = await this.#runOne(tx, job, events, savepoints)
       answers.push(answer)
       // What follows may be blocked as well, and the others wait for what this transaction holds.
       if (isBlocked) this.#waiting.unshift(...batch.splice(index + 1))
     }
+    await savepoints.settle()
   }
 
   /** A failure too is told after the commit only: it may come of what an earlier job of the batch wrote. */
@@ -283,22 +337,18 @@ export class WriteQueue {
     tx: Tx,
     job: Job,
     events: NewEvent[],
+    savepoints: Savepoints,
   ): Promise<{ answer: () => void; isBlocked: boolean }> {
     const before = events.length
     for (;;) {
-      await tx.executeQuery(SAVEPOINT)
+      savepoints.set(job)
       try {
         const answer = await job.run(tx)
-        await tx.executeQuery(RELEASE)
+        savepoints.release(job)
         return { answer, isBlocked: false }
       } catch (error) {
         events.length = before
-        try {
-          await tx.executeQuery(ROLLBACK_TO)
-          await tx.executeQuery(RELEASE)
-        } catch {
-          throw new TransactionEnded(job, error)
-        }
+        await savepoints.undo(job, error)
         const { isLockTimeout, isUniqueViolation } = this.#dialect
         if (isUniqueViolation(error) && this.#mayRunAgain(job, error)) continue
         return { answer: () => this.#lose(job, error), isBlocked: isLockTimeout(error) }

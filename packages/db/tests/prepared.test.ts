@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import {
-  advanceRoom,
   anyOrganisation,
+  appendMessage,
   findRoom,
   insertRoom,
   nextPosition,
@@ -9,7 +9,7 @@ import {
 } from '../src/index.ts'
 import { prepared, preparedInScope, type Slots } from '../src/prepared.ts'
 import { createTestDb } from '../src/testing.ts'
-import { idOf, roomRow } from './support.ts'
+import { idOf, messageRow, roomRow } from './support.ts'
 
 async function createRooms() {
   const db = await createTestDb()
@@ -87,7 +87,7 @@ test('a call that leaves something out does not compile', async () => {
     // @ts-expect-error The organisation is missing.
     await findRoom(db.read, { roomId: idOf(0) })
     // @ts-expect-error So it is here.
-    await db.write((tx) => advanceRoom(tx, { roomId: idOf(0), lastMessage: '', now: 1 }))
+    await db.write((tx) => appendMessage(tx, { roomId: idOf(0) }, messageRow()))
     prepared((db, where: Slots<{ at: number }>) =>
       // @ts-expect-error Columns and slots have types.
       db.selectFrom('rooms').where('id', '=', where.at),

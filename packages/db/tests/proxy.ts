@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 /** What happens to what a client sends on its way to the server. */
 export type Way =
   | 'through'
-  /** Nothing arrives, and nothing is answered. */
+  /** Nothing arrives, and nothing is answered, not even the end of a connection. */
   | 'held'
   /** A commit is cut off before the server has it. */
   | 'no commit'
@@ -30,7 +30,7 @@ export async function createProxy(target: string): Promise<TestProxy> {
     socket.on('close', () => sockets.delete(socket))
     return socket
   }
-  const server = createServer((client) => {
+  const server = createServer({ allowHalfOpen: true }, (client) => {
     const upstream = connect(Number(port), hostname)
     let isCutOff = false
     const cut = () => {
@@ -39,6 +39,9 @@ export async function createProxy(target: string): Promise<TestProxy> {
     }
     keep(client).on('close', cut)
     keep(upstream).on('close', cut)
+    client.on('end', () => {
+      if (proxy.way !== 'held') cut()
+    })
     client.on('data', (part) => {
       if (proxy.way === 'held') return
       if (part.includes('commit')) {

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  advanceRoom,
   anyOrganisation,
+  appendMessage,
   clearMessage,
   type Database,
   describeRoom,
@@ -11,7 +11,6 @@ import {
   findMessage,
   findMessageByClientId,
   findRoom,
-  insertMessage,
   insertRoom,
   type MessageRow,
   messagesInRange,
@@ -145,6 +144,14 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
   const earlier = clientId === null ? undefined : model.sent(room, side, author, clientId)
   const id = model.id()
   const text = `text ${id}`
+  const sent = messageRow({
+    id,
+    side: side ? 1 : 0,
+    author,
+    message_data: text,
+    client_message_id: clientId,
+    created_at: now,
+  })
   const refused = earlier !== undefined && room.is_active === 1
   if (!earlier && room.is_active === 1) {
     room.last_seq++
@@ -152,47 +159,19 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
     room.support_count += side ? 1 : 0
     room.last_message = text
     room.updated_at = now
-    model.messages.push(
-      messageRow({
-        org_id: room.org_id,
-        room_id: room.id,
-        seq: room.last_seq,
-        id,
-        side: side ? 1 : 0,
-        author,
-        message_data: text,
-        client_message_id: clientId,
-        created_at: now,
-      }),
-    )
-  }
-  const wanted = room.is_active === 1 ? { ...room } : undefined
-  return db
-    .write(async (tx) => {
-      const advanced = await advanceRoom(tx, {
-        orgId: now % 2 ? room.org_id : anyOrganisation,
-        roomId: room.id,
-        lastMessage: text,
-        side,
-        now,
-      })
-      if (!advanced) return undefined
-      await insertMessage(
-        tx,
-        messageRow({
-          org_id: advanced.org_id,
-          room_id: advanced.id,
-          seq: advanced.last_seq,
-          id,
-          side: side ? 1 : 0,
-          author,
-          message_data: text,
-          client_message_id: clientId,
-          created_at: now,
-        }),
-      )
-      return advanced
+    model.messages.push({
+      ...sent,
+      org_id: room.org_id,
+      room_id: room.id,
+      seq: room.last_seq,
+      support_count: room.support_count,
     })
+  }
+  const wanted = room.is_active === 1 ? model.messages.at(-1) : undefined
+  return db
+    .write((tx) =>
+      appendMessage(tx, { orgId: now % 2 ? room.org_id : anyOrganisation, roomId: room.id }, sent),
+    )
     .then(
       (got) => expect([refused, got]).toEqual([false, wanted]),
       // A second send under one client id undoes the step of the room as well: no gap.
@@ -421,8 +400,8 @@ test("another organisation's rows do not exist", async () => {
       undefined,
       undefined,
     ])
-    const write = { orgId, roomId: room.id, lastMessage: 'theirs', side: true, now: 999 }
-    expect(await db.write((tx) => advanceRoom(tx, write))).toBeUndefined()
+    const write = { orgId, roomId: room.id, now: 999 }
+    expect(await db.write((tx) => appendMessage(tx, write, messageRow()))).toBeUndefined()
     for (const isActive of [true, false]) {
       expect(await db.write((tx) => setRoomActive(tx, { ...write, isActive }))).toBeUndefined()
     }

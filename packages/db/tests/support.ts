@@ -118,3 +118,10 @@ export function messageRow(row: Partial<MessageRow> = {}): MessageRow {
     ...row,
   }
 }
+
+/** How each of some writes ended: in a word, or the reason or message of its error. */
+export function reasonsOf(results: readonly PromiseSettledResult<unknown>[]): unknown[] {
+  return results.map((result) =>
+    result.status === 'fulfilled' ? 'done' : (result.reason?.reason ?? result.reason?.message),
+  )
+}

@@ -1,10 +1,4 @@
-import {
-  advanceRoom,
-  anyOrganisation,
-  appendEvent,
-  insertMessage,
-  openDatabase,
-} from '../src/index.ts'
+import { anyOrganisation, appendEvent, appendMessage, openDatabase } from '../src/index.ts'
 import { idOf, messageRow } from './support.ts'
 
 /** A process that sends messages to the rooms 1 to 5 of a database, many at once, until it is killed. */
@@ -14,16 +8,10 @@ let number = Number(process.argv[3])
 
 async function send(roomId: string): Promise<void> {
   await db.write(async (tx) => {
-    const room = await advanceRoom(tx, {
-      orgId: anyOrganisation,
-      roomId,
-      lastMessage: 'message',
-      side: false,
-      now: 1,
-    })
-    if (!room) throw new Error('no such room')
-    const { org_id, last_seq: seq } = room
-    await insertMessage(tx, messageRow({ org_id, room_id: roomId, seq, id: idOf(++number) }))
+    const row = messageRow({ id: idOf(++number) })
+    const message = await appendMessage(tx, { orgId: anyOrganisation, roomId }, row)
+    if (!message) throw new Error('no such room')
+    const { org_id, seq } = message
     const event = { org_id, room_id: roomId, message_seq: seq, created_at: 1 }
     appendEvent(tx, { type: 'message.created', ...event })
   })

@@ -1,9 +1,8 @@
 import {
-  advanceRoom,
   appendEvent,
+  appendMessage,
   findMessageByClientId,
   findRoom,
-  insertMessage,
   type MessageRow,
   type RoomScope,
   type Tx,
@@ -52,26 +51,16 @@ export async function createMessage(deps: Deps, actor: Actor, input: Input): Pro
     }
     const now = deps.clock()
     const where = { ...scope, roomId: input.roomId }
-    const { messageData: lastMessage, side } = input
-    const room = await advanceRoom(tx, { ...where, lastMessage, side, now })
-    if (!room) throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
-    const row: MessageRow = {
-      org_id: room.org_id,
-      room_id: room.id,
-      seq: room.last_seq,
+    const row = await appendMessage(tx, where, {
       id: newId(deps),
-      side: side ? 1 : 0,
+      side: input.side ? 1 : 0,
       author: input.author,
       message_type: input.messageType,
-      message_data: lastMessage,
+      message_data: input.messageData,
       client_message_id: input.clientMessageId ?? null,
-      is_active: 1,
       created_at: now,
-      support_count: room.support_count,
-      edited_at: null,
-      deleted_at: null,
-    }
-    await insertMessage(tx, row)
+    })
+    if (!row) throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
     appendEvent(tx, {
       type: 'message.created',
       org_id: row.org_id,

@@ -1,9 +1,9 @@
 import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
-import { eachOf } from '../dialectOf.ts'
+import { dialectOf, eachOf } from '../dialectOf.ts'
 import { prepared, type Slots } from '../prepared.ts'
+import type { RoomScope } from '../roomScope.ts'
 import type { EventRow, MessageRow, RoomRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
-import type { RoomScope } from './rooms.ts'
 
 /** An event before it has its position. */
 export type NewEvent = Pick<EventRow, 'org_id' | 'room_id' | 'type' | 'created_at'> &
@@ -17,13 +17,32 @@ export interface LoggedEvent {
   readonly message: MessageRow | undefined
 }
 
-const advancingLog = prepared((tx, where: Slots<{ orgId: string; count: number }>) =>
-  tx
+const eventColumns = [
+  'org_id',
+  'position',
+  'room_id',
+  'type',
+  'message_seq',
+  'marker_seq',
+  'user_id',
+  'side',
+  'created_at',
+] as const satisfies (keyof EventRow)[]
+
+const advancingLog = prepared((tx, where: Slots<Growth>) => advancedLog(tx, where))
+
+interface Growth {
+  readonly orgId: string
+  readonly count: number
+}
+
+function advancedLog(tx: Pick<Tx, 'updateTable'>, where: Slots<Growth>) {
+  return tx
     .updateTable('organisations')
     .set((eb) => ({ last_event_position: eb('last_event_position', '+', where.count) }))
     .where('id', '=', where.orgId)
-    .returning('last_event_position'),
-)
+    .returning('last_event_position')
+}
 
 const insertingEvent = prepared((tx, row: Slots<EventRow>) =>
   tx.insertInto('events').values({
@@ -39,21 +58,82 @@ const insertingEvent = prepared((tx, row: Slots<EventRow>) =>
   }),
 )
 
+const givenColumns = eventColumns.filter((column) => column !== 'org_id' && column !== 'position')
+
+/** Of each column that is given, the values of all events. */
+type Columns = { [Column in (typeof givenColumns)[number]]: EventRow[Column][] }
+
+/** Both for all events of an organisation at once. PostgreSQL only. */
+const appendingAll = prepared((tx, where: Slots<Growth & Columns>) =>
+  tx
+    .with('log', (cte) => advancedLog(cte, where).returning('id'))
+    .insertInto('events')
+    .columns(['org_id', 'position', ...givenColumns])
+    .expression((eb) =>
+      eb
+        .selectFrom([
+          'log',
+          sql<Omit<EventRow, 'org_id' | 'position'> & { number: number }>`
+            unnest(
+              cast(${where.room_id} as text[]), cast(${where.type} as text[]),
+              cast(${where.message_seq} as bigint[]), cast(${where.marker_seq} as bigint[]),
+              cast(${where.user_id} as text[]), cast(${where.side} as bigint[]),
+              cast(${where.created_at} as bigint[])
+            ) with ordinality
+          `.as<'e'>(
+            sql`e(room_id, type, message_seq, marker_seq, user_id, side, created_at, number)`,
+          ),
+        ])
+        .select((eb) => [
+          'log.id as org_id',
+          eb(eb('last_event_position', '-', where.count), '+', eb.ref('e.number')).as('position'),
+          ...givenColumns.map((column) => `e.${column}` as const),
+        ]),
+    )
+    .returning('position'),
+)
+
 /** Gives events their positions, in the order in which they come, and stores them. Their organisations must exist. */
 export async function writeEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   // In one order of organisations everywhere, so that no two transactions wait for each other.
   const byOrganisation = [...Map.groupBy(events, (event) => event.org_id)].sort(([a], [b]) =>
     a < b ? -1 : 1,
   )
-  for (const [orgId, own] of byOrganisation) {
-    const [organisation] = await advancingLog(tx, { orgId, count: own.length })
-    if (!organisation) throw new Error('an event of an organisation that does not exist')
-    let position = organisation.last_event_position - own.length
-    for (const event of own) {
-      const empty = { message_seq: null, marker_seq: null, user_id: null, side: null }
-      await insertingEvent(tx, { ...empty, ...event, position: ++position })
-    }
+  // PostgreSQL is sent all of it at once; what comes after a statement that fails then fails as well.
+  if (dialectOf(tx) === 'postgres') {
+    await Promise.all(byOrganisation.map(([orgId, own]) => appendAtOnce(tx, orgId, own)))
+    return
   }
+  for (const [orgId, own] of byOrganisation) await appendOneByOne(tx, orgId, own)
+}
+
+async function appendAtOnce(tx: Tx, orgId: string, events: readonly NewEvent[]): Promise<void> {
+  const [first] = await appendingAll(tx, {
+    orgId,
+    count: events.length,
+    room_id: events.map((event) => event.room_id),
+    type: events.map((event) => event.type),
+    message_seq: events.map((event) => event.message_seq ?? null),
+    marker_seq: events.map((event) => event.marker_seq ?? null),
+    user_id: events.map((event) => event.user_id ?? null),
+    side: events.map((event) => event.side ?? null),
+    created_at: events.map((event) => event.created_at),
+  })
+  requireOrganisation(first)
+}
+
+async function appendOneByOne(tx: Tx, orgId: string, events: readonly NewEvent[]): Promise<void> {
+  const [organisation] = await advancingLog(tx, { orgId, count: events.length })
+  requireOrganisation(organisation)
+  let position = organisation.last_event_position - events.length
+  for (const event of events) {
+    const empty = { message_seq: null, marker_seq: null, user_id: null, side: null }
+    await insertingEvent(tx, { ...empty, ...event, position: ++position })
+  }
+}
+
+function requireOrganisation<Row>(row: Row | undefined): asserts row is Row {
+  if (row === undefined) throw new Error('an event of an organisation that does not exist')
 }
 
 const bounds = prepared((db, where: Slots<{ orgId: string }>) =>
@@ -220,18 +300,6 @@ function roomByRoom<DB, From extends keyof DB>(
     .where('e.position', 'in', first)
     .orderBy('e.position', 'asc')
 }
-
-const eventColumns = [
-  'org_id',
-  'position',
-  'room_id',
-  'type',
-  'message_seq',
-  'marker_seq',
-  'user_id',
-  'side',
-  'created_at',
-] as const satisfies (keyof EventRow)[]
 
 const roomColumns = [
   'id',

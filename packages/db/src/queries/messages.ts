@@ -1,5 +1,7 @@
-import { type Kysely, sql } from 'kysely'
-import { prepared, type Slots } from '../prepared.ts'
+import { type Expression, type Kysely, sql } from 'kysely'
+import { dialectOf } from '../dialectOf.ts'
+import { prepared, preparedInScope, type Slots } from '../prepared.ts'
+import { type InScope, inScope, type OneRoom, parametersOf } from '../roomScope.ts'
 import type { MessageRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
@@ -29,6 +31,93 @@ const inserting = prepared((tx, row: Slots<MessageRow>) =>
 
 export async function insertMessage(tx: Tx, row: MessageRow): Promise<void> {
   await inserting(tx, row)
+}
+
+/** A message before it has its place in a room. */
+export type NewMessage = Pick<
+  MessageRow,
+  'id' | 'side' | 'author' | 'message_type' | 'message_data' | 'client_message_id' | 'created_at'
+>
+
+/** Takes the next `seq` of an active room and notes its latest message. Nothing, when there is none or it is deleted. */
+function advancedRoom(
+  tx: Pick<Tx, 'updateTable'>,
+  where: Slots<InScope & Pick<MessageRow, 'message_data' | 'side' | 'created_at'>>,
+  orgId: Expression<string> | undefined,
+) {
+  return tx
+    .updateTable('rooms')
+    .set((eb) => ({
+      version: eb('version', '+', 1),
+      last_seq: eb('last_seq', '+', 1),
+      support_count: eb('support_count', '+', where.side),
+      last_message: where.message_data,
+      updated_at: where.created_at,
+    }))
+    .where((eb) => inScope(eb, where, orgId))
+    .where('is_active', '=', 1)
+    .returning(['org_id', 'id as room_id', 'last_seq as seq', 'support_count'])
+}
+
+const advancing = preparedInScope(advancedRoom)
+
+/** Advances the room and inserts the message. PostgreSQL only. */
+const appending = preparedInScope((tx, row: Slots<InScope & NewMessage>, orgId) =>
+  tx
+    .with('room', (cte) => advancedRoom(cte, row, orgId))
+    .insertInto('messages')
+    .columns([
+      'org_id',
+      'room_id',
+      'seq',
+      'support_count',
+      'is_active',
+      'id',
+      'side',
+      'author',
+      'message_type',
+      'message_data',
+      'client_message_id',
+      'created_at',
+    ])
+    .expression((eb) =>
+      eb
+        .selectFrom('room')
+        .select([
+          'org_id',
+          'room_id',
+          'seq',
+          'support_count',
+          sql.lit(1).as('is_active'),
+          sql`${row.id}`.as('id'),
+          sql`${row.side}`.as('side'),
+          sql`${row.author}`.as('author'),
+          sql`${row.message_type}`.as('message_type'),
+          sql`${row.message_data}`.as('message_data'),
+          sql`${row.client_message_id}`.as('client_message_id'),
+          sql`${row.created_at}`.as('created_at'),
+        ]),
+    )
+    .returning(['org_id', 'room_id', 'seq', 'support_count']),
+)
+
+/**
+ * Stores a message as the next of an active room, which notes it as its latest.
+ *
+ * @returns the message, or undefined when there is no such room or it is deleted
+ */
+export async function appendMessage(
+  tx: Tx,
+  where: OneRoom,
+  message: NewMessage,
+): Promise<MessageRow | undefined> {
+  // SQLite cannot do both in one statement; PostgreSQL does not need two ways there and back.
+  const isOne = dialectOf(tx) === 'postgres'
+  const [place] = await (isOne ? appending : advancing)(tx, { ...parametersOf(where), ...message })
+  if (!place) return undefined
+  const row: MessageRow = { ...message, ...place, is_active: 1, edited_at: null, deleted_at: null }
+  if (!isOne) await insertMessage(tx, row)
+  return row
 }
 
 interface BySender extends InRoom {

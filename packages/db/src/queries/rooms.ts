@@ -1,8 +1,8 @@
-import { type Expression, type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
+import { type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
 import { dialectOf } from '../dialectOf.ts'
 import { type NextTo, nearest } from '../nextTo.ts'
 import { prepared, preparedInScope, type Slots } from '../prepared.ts'
-import type { OrgScope } from '../scope.ts'
+import { type InScope, inScope, type OneRoom, parametersOf, type RoomScope } from '../roomScope.ts'
 import type { RoomLabelsTable, RoomRow, RoomsTable, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
@@ -13,17 +13,6 @@ export interface RoomIdentity {
   readonly portfolioName: string
   readonly productName: string
 }
-
-/** The rooms that exist for a caller. Every other room is no different, in any statement, from one that never was. */
-export interface RoomScope {
-  readonly orgId: OrgScope
-  /** Set: only the rooms of this user. */
-  readonly userId?: string | undefined
-  /** Set: only these rooms; a few, since in a list each is a lookup of its own. */
-  readonly roomIds?: readonly string[] | undefined
-}
-
-type OneRoom = RoomScope & { readonly roomId: string }
 
 const activeRoom = prepared((db, identity: Slots<RoomIdentity>) =>
   db
@@ -62,14 +51,19 @@ export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<Room
   return room
 }
 
-const roomToChange = preparedInScope((tx, where: Slots<InScope>, orgId) => {
-  const query = tx
-    .selectFrom('rooms')
-    .selectAll()
-    .where((eb) => inScope(eb, where, orgId))
-  // SQLite has one writer.
-  return dialectOf(tx) === 'postgres' ? query.forUpdate() : query
-})
+/** SQLite has one writer, and needs no lock. */
+const lockedRoom = (lock: 'forNoKeyUpdate' | 'forKeyShare') =>
+  preparedInScope((tx, where: Slots<InScope>, orgId) => {
+    const query = tx
+      .selectFrom('rooms')
+      .selectAll()
+      .where((eb) => inScope(eb, where, orgId))
+    return dialectOf(tx) === 'postgres' ? query[lock]() : query
+  })
+
+// What refers to the room, as an event does, need not wait.
+const roomToChange = lockedRoom('forNoKeyUpdate')
+const roomToTell = lockedRoom('forKeyShare')
 
 /**
  * The same, for a write that decides by what it finds: until it is committed nobody else changes the room, nor a message
@@ -80,33 +74,12 @@ export async function findRoomToChange(tx: Tx, where: OneRoom): Promise<RoomRow 
   return room
 }
 
-const advancing = preparedInScope(
-  (tx, where: Slots<InScope & { lastMessage: string; side: 0 | 1; now: number }>, orgId) =>
-    tx
-      .updateTable('rooms')
-      .set((eb) => ({
-        version: eb('version', '+', 1),
-        last_seq: eb('last_seq', '+', 1),
-        support_count: eb('support_count', '+', where.side),
-        last_message: where.lastMessage,
-        updated_at: where.now,
-      }))
-      .where((eb) => inScope(eb, where, orgId))
-      .where('is_active', '=', 1)
-      .returningAll(),
-)
-
 /**
- * Takes the next `seq` of an active room and notes its latest message, in one statement.
- *
- * @returns the room as it is now, or undefined when there is no such room or it is deleted
+ * The same, for a write that appends events of the room and does not change it: PostgreSQL locks what a new row refers to,
+ * and a room is to be locked before its organisation.
  */
-export async function advanceRoom(
-  tx: Tx,
-  where: OneRoom & { lastMessage: string; side: boolean; now: number },
-): Promise<RoomRow | undefined> {
-  const side = where.side ? 1 : 0
-  const [room] = await advancing(tx, { ...where, ...parametersOf(where), side })
+export async function findRoomToTell(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+  const [room] = await roomToTell(tx, parametersOf(where))
   return room
 }
 
@@ -306,32 +279,4 @@ function isChosen(
     .whereRef('room_labels.room_id', '=', 'rooms.id')
     .where('label', '=', label)
   return eb.and([...chosen, eb.exists(labelled)])
-}
-
-/** What the queries of one room are filled in with, besides the organisation. */
-interface InScope {
-  readonly roomId: string
-  /** Null: the rooms of any user. */
-  readonly userId: string | null
-  /** 0 when the scope is limited to other rooms. */
-  readonly isListed: 0 | 1
-}
-
-function parametersOf({ orgId, userId, roomIds, roomId }: OneRoom): InScope & { orgId: OrgScope } {
-  const isListed = roomIds === undefined || roomIds.includes(roomId) ? 1 : 0
-  return { orgId, roomId, userId: userId ?? null, isListed }
-}
-
-/** One text for every scope, so that a room beyond it takes as long as one that is missing. */
-function inScope(
-  eb: ExpressionBuilder<Tables, 'rooms'>,
-  where: Slots<InScope>,
-  orgId: Expression<string> | undefined,
-) {
-  return eb.and([
-    eb('id', '=', where.roomId),
-    eb('user_id', '=', eb.fn.coalesce(where.userId, 'user_id')),
-    eb(where.isListed, '=', eb.lit(1)),
-    ...(orgId === undefined ? [] : [eb('org_id', '=', orgId)]),
-  ])
 }

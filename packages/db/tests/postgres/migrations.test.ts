@@ -1,7 +1,8 @@
-import { sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import { insertAuditEvent, nextPosition, openDatabase } from '../../src/index.ts'
 import { migrations } from '../../src/migrations/index.ts'
+import type { Tables } from '../../src/tables.ts'
 import { createTestDb, createTestStore, type TestDatabase } from '../../src/testing.ts'
 import { auditEventRow } from '../support.ts'
 
@@ -109,19 +110,33 @@ test.for([
   expect(await db.read.selectFrom('audit_events').selectAll().execute()).toEqual([row])
 })
 
-test('a statement that was prepared before the schema changed works after it, at most after a retry', async () => {
-  await using db = await createTestDb()
-  const find = () => db.read.selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute()
-  const write = () =>
-    db.write((tx) => tx.selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute())
-  await Promise.all([find(), write()])
-  migrations['999-note'] = {
-    up: (tx) => tx.schema.alterTable('signing_keys').addColumn('note', 'text').execute(),
-  }
-  onTestFinished(() => {
-    delete migrations['999-note']
-  })
-  await db.migrateToLatest()
-  await write()
-  await expect.poll(find).toEqual([])
-})
+type Ask = (db: TestDatabase) => Promise<unknown[]>
+
+const byId = (db: Kysely<Tables>) =>
+  db.selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute()
+const bySecret = (db: Kysely<Tables>) =>
+  db.selectFrom('signing_keys').selectAll().where('secret', '=', 'a').execute()
+
+const find = async (tx: Kysely<Tables>) => [...(await byId(tx)), ...(await bySecret(tx))]
+
+test.for<[string, Ask]>([
+  ['read', async (db) => (await Promise.all([byId(db.read), bySecret(db.read)])).flat()],
+  ['snapshot', (db) => db.snapshot(find)],
+  ['write', (db) => db.write(find)],
+])(
+  'a %s whose statements were prepared before the schema changed is done after it',
+  async ([, ask]) => {
+    await using db = await createTestDb()
+    // On several connections.
+    const askAll = () => Promise.all([ask(db), ask(db), ask(db)])
+    await askAll()
+    migrations['999-note'] = {
+      up: (tx) => tx.schema.alterTable('signing_keys').addColumn('note', 'text').execute(),
+    }
+    onTestFinished(() => {
+      delete migrations['999-note']
+    })
+    await db.migrateToLatest()
+    expect(await askAll()).toEqual([[], [], []])
+  },
+)

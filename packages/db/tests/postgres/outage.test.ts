@@ -127,6 +127,20 @@ test('a server that says nothing any more is given up', async () => {
   expect(await values()).toEqual([0, 2])
 })
 
+test('closing does not wait for a server that says nothing any more, whatever it was asked', async () => {
+  const { db, proxy } = await createBehind({ statementTimeout: 100 })
+  await Promise.all([db.ping(), db.write((tx) => put(tx, 0)), db.checkSchema(), db.peers?.join()])
+  proxy.way = 'held'
+  // The last has all the time that it wants.
+  const asked = Promise.allSettled([db.ping(), db.write((tx) => put(tx, 1)), db.checkSchema()])
+  await db.close()
+  expect(await asked).toMatchObject([
+    { status: 'rejected', reason: unavailable },
+    { status: 'rejected', reason: unavailable },
+    { status: 'rejected', reason: { reason: 'cannot-open' } },
+  ])
+})
+
 test('connections that die while nobody uses them are replaced', async () => {
   const { db, direct, values } = await createBehind()
   await Promise.all([db.ping(), db.ping(), db.write((tx) => put(tx, 1))])

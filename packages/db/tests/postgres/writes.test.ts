@@ -3,22 +3,25 @@ import fc from 'fast-check'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import {
-  advanceRoom,
   appendEvent,
+  appendMessage,
   type Database,
   eventLogBounds,
   findActiveRoom,
-  insertMessage,
+  findRoomToChange,
+  findRoomToTell,
   insertRoom,
+  moveReadMarker,
   nextPosition,
   openDatabase,
+  setRoomActive,
   type Tx,
 } from '../../src/index.ts'
 import { createTestDb, type TestDatabase } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
-// What can only happen where several processes write at once. Each has a connection pool of its own, so a second
-// Database on one URL stands for a second process.
+// What is PostgreSQL's own, above all what can only happen where several processes write at once. Each has a connection
+// pool of its own, so a second Database on one URL stands for a second process.
 
 async function createScratch(): Promise<TestDatabase> {
   const db = await createTestDb()
@@ -55,17 +58,13 @@ async function openRooms(db: Database, orgId: string, numbers: readonly number[]
 let ids = 0
 
 async function send(tx: Tx, orgId: string, room: number): Promise<void> {
-  const lastMessage = 'text'
-  const advanced = await advanceRoom(tx, {
-    orgId,
-    roomId: idOf(room),
-    lastMessage,
-    side: false,
-    now: 1,
-  })
-  if (!advanced) throw new Error('no room')
-  const { id: room_id, last_seq: seq } = advanced
-  await insertMessage(tx, messageRow({ id: idOf(++ids), org_id: orgId, room_id, seq }))
+  const message = await appendMessage(
+    tx,
+    { orgId, roomId: idOf(room) },
+    messageRow({ id: idOf(++ids) }),
+  )
+  if (!message) throw new Error('no room')
+  const { room_id, seq } = message
   appendEvent(tx, {
     type: 'message.created',
     org_id: orgId,
@@ -110,13 +109,7 @@ test('nobody commits an event behind one that is not committed yet', async () =>
   await another(db).write((tx) => send(tx, 'B', 3))
   expect(await positionsOf(db, 'B')).toEqual([1])
   // The second waits in the server: it shows there as one that waits for the first.
-  await until(async () => {
-    const { rows } = await sql<{ n: number }>`
-      select count(*) as n from pg_stat_activity
-      where datname = current_database() and wait_event_type = 'Lock'
-    `.execute(db.read)
-    return rows[0]?.n === 1
-  })
+  await until(() => isWaiting(db))
   expect(isDone).toBe(false)
   expect(await positionsOf(db, 'A')).toEqual([])
   held.resolve()
@@ -133,9 +126,58 @@ test('nobody commits an event behind one that is not committed yet', async () =>
   ])
 })
 
+/** Whether somebody waits for a lock. */
+async function isWaiting(db: Database): Promise<boolean> {
+  const { rows } = await sql`
+    select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+  `.execute(db.read)
+  return rows.length > 0
+}
+
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await turn()
 }
+
+test('an event of a room is committed while another process holds the room to change it', async () => {
+  await using db = await createTestDb()
+  await openRooms(db, 'A', [1])
+  const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
+  await db.write(async (tx) => {
+    await findRoomToChange(tx, { orgId: 'A', roomId: idOf(1) })
+    await another(db).write(async (tx) => appendEvent(tx, { ...event, type: 'marker.moved' }))
+    appendEvent(tx, { ...event, type: 'room.updated' })
+  })
+  expect(await positionsOf(db, 'A')).toEqual([1, 2])
+})
+
+test('who closes a room and who moves a marker in it do not wait for each other in a circle', async () => {
+  await using db = await createTestDb()
+  await openRooms(db, 'A', [1])
+  const room = { orgId: 'A', roomId: idOf(1) }
+  const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
+  const move = (seq: number) => async (tx: Tx) => {
+    runs++
+    await findRoomToTell(tx, room)
+    await moveReadMarker(tx, { ...room, userId: 'ann', side: false, seq, now: 1 })
+    appendEvent(tx, { ...event, type: 'marker.moved', marker_seq: seq, user_id: 'ann', side: 0 })
+  }
+  let runs = 0
+  await db.write(move(1))
+  let moving: Promise<void> | undefined
+  await db.write(async (tx) => {
+    runs++
+    await findRoomToChange(tx, room)
+    await setRoomActive(tx, { ...room, isActive: false, now: 1 })
+    appendEvent(tx, { ...event, type: 'room.deleted' })
+    moving ??= another(db).write(move(2))
+    await until(() => isWaiting(db))
+    await nextPosition(tx, 'last_audit_position', { orgId: 'A', now: 1 })
+  })
+  await moving
+  // PostgreSQL would have ended one of them, which would have been run again.
+  expect(runs).toBe(3)
+  expect(await positionsOf(db, 'A')).toEqual([1, 2, 3])
+})
 
 test('a reader that follows the log skips no position, however many write', async () => {
   await using db = await createTestDb()
@@ -249,4 +291,40 @@ test('writes that lock the same rows in any order are all done, and soon', async
     ),
     { numRuns: 10 },
   )
+})
+
+test('writes that arrive together share one commit, up to 256 of them', async () => {
+  await using db = await createScratch()
+  const column = sql`alter table scratch add column written_in xid8 default pg_current_xact_id()`
+  await db.write((tx) => column.execute(tx))
+  for (const [writes, commits] of [
+    [1, 1],
+    [50, 1],
+    [256, 1],
+    [257, 2],
+  ] as const) {
+    await db.write((tx) => sql`delete from scratch`.execute(tx))
+    await Promise.all(
+      Array.from({ length: writes }, (_, value) => db.write((tx) => put(tx, value))),
+    )
+    const { rows } = await sql`
+      select count(*) as writes, count(distinct written_in::text) as commits from scratch
+    `.execute(db.read)
+    expect(rows).toEqual([{ writes, commits }])
+  }
+})
+
+test('a write that hides a failed statement is not told that it succeeded', async () => {
+  await using db = await createScratch()
+  const hiding = () =>
+    db.write(async (tx) => {
+      await put(tx, 1)
+      await put(tx, 1).catch(() => 'all is well')
+    })
+  await expect(hiding()).rejects.toThrow('a write went on after a failed statement')
+  const [hidden, other] = await Promise.allSettled([hiding(), db.write((tx) => put(tx, 2))])
+  expect(hidden).toMatchObject({ status: 'rejected' })
+  expect(other).toMatchObject({ status: 'fulfilled' })
+  const { rows } = await sql`select value from scratch`.execute(db.read)
+  expect(rows).toEqual([{ value: 2 }])
 })

@@ -10,9 +10,9 @@ import {
   findRoom,
   nextPosition,
   openDatabase,
-} from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
-import { connect, createFolder, idOf, roomRow } from './support.ts'
+} from '../../src/index.ts'
+import { createTestDb } from '../../src/testing.ts'
+import { connect, createFolder, idOf, roomRow } from '../support.ts'
 
 function refusalOf(url: string): DatabaseError {
   try {
@@ -31,7 +31,7 @@ test.for([
   '//user:secret@host/chat',
   'secret',
   'secret.db',
-  './data/secret.db',
+  '../data/secret.db',
   '',
   'sqlite',
   'sqlite:',

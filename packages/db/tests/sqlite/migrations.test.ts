@@ -17,9 +17,9 @@ import {
   nextPosition,
   openDatabase,
   type ReadMarkerRow,
-} from '../src/index.ts'
-import { migrations } from '../src/migrations/index.ts'
-import { createTestDb, type TestDatabase } from '../src/testing.ts'
+} from '../../src/index.ts'
+import { migrations } from '../../src/migrations/index.ts'
+import { createTestDb, type TestDatabase } from '../../src/testing.ts'
 import {
   apiKeyRow,
   auditEventRow,
@@ -29,7 +29,7 @@ import {
   insertInto,
   messageRow,
   roomRow,
-} from './support.ts'
+} from '../support.ts'
 
 const bookkeeping = ['schema_migrations', 'schema_migrations_lock']
 const tables = [
@@ -356,7 +356,7 @@ test('processes that open and migrate one new file at once all succeed', async (
 })
 
 function startMigrator() {
-  const script = fileURLToPath(new URL('./migrateOnDemand.ts', import.meta.url))
+  const script = fileURLToPath(new URL('../migrateOnDemand.ts', import.meta.url))
   const child: ChildProcess = spawn(
     process.execPath,
     ['--import', import.meta.resolve('tsx'), script],

@@ -2,16 +2,15 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { expect, test } from 'vitest'
 import {
-  advanceRoom,
+  appendMessage,
   clearMessage,
   describeRoom,
   editMessage,
-  insertMessage,
   insertRoom,
   nextPosition,
-} from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
-import { idOf, messageRow, roomRow } from './support.ts'
+} from '../../src/index.ts'
+import { createTestDb } from '../../src/testing.ts'
+import { idOf, messageRow, roomRow } from '../support.ts'
 
 test('what was deleted or edited away is in the file no more', async () => {
   await using db = await createTestDb()
@@ -30,10 +29,8 @@ test('what was deleted or edited away is in the file no more', async () => {
   )
   for (const { text } of texts) {
     await db.write(async (tx) => {
-      const room = await advanceRoom(tx, { orgId, roomId, lastMessage: text, side: false, now: 1 })
-      const seq = room?.last_seq as number
-      const row = messageRow({ org_id: orgId, room_id: roomId, seq, id: idOf(seq) })
-      await insertMessage(tx, { ...row, message_data: text })
+      const row = messageRow({ id: idOf(texts.findIndex((one) => one.text === text) + 1) })
+      await appendMessage(tx, { orgId, roomId }, { ...row, message_data: text })
     })
   }
   const details = { orgId, roomId, status: 'open', assignee: null, labels: '[]', now: 2 } as const
