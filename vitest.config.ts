@@ -15,14 +15,17 @@ const once = {
   sqlite: [
     // They need no database.
     'tests/**',
+    'packages/api/tests/call.test.ts',
     'packages/api/tests/identifiers.test.ts',
     'packages/api/tests/json.test.ts',
+    'packages/api/tests/jwt.test.ts',
     'packages/api/tests/paging.test.ts',
     'packages/api/tests/publicError.test.ts',
     'packages/api/tests/sharedPresence.test.ts',
     'packages/api/tests/wire.test.ts',
     'packages/client/tests/**',
     'apps/server/tests/browser.test.ts',
+    'apps/server/tests/bytes.test.ts',
     'apps/server/tests/cliUsage.test.ts',
     'apps/server/tests/compose.test.ts',
     'apps/server/tests/config.test.ts',

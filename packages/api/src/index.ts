@@ -13,6 +13,7 @@ export { authenticate, authenticateStream } from './auth/authenticate.ts'
 export { createCredentialCheck } from './auth/credentialCheck.ts'
 export { createKeyUse } from './auth/keyUse.ts'
 export { fixedSigningKeys, rotateSigningKeys, storedSigningKeys } from './auth/signingKeys.ts'
+export { call } from './call.ts'
 export type { Context, Deps } from './context.ts'
 export { AppError, type ErrorCode, errorTable, type FieldErrors } from './errors.ts'
 export { Live, type LiveOptions } from './events/live.ts'
@@ -31,5 +32,13 @@ export { v2Operations } from './rest/v2/operations.ts'
 export { methodsAt, routeV2 } from './rest/v2/route.ts'
 export { matchV3, v3Operations } from './rest/v3.ts'
 export type { Fields } from './rest/wire.ts'
-export { type AppRouter, appRouter, createCaller, type Inputs, type Outputs } from './router.ts'
+export {
+  type AppRouter,
+  appRouter,
+  type CallableProcedure,
+  callableProcedures,
+  createCaller,
+  type Inputs,
+  type Outputs,
+} from './router.ts'
 export { toTrpcError } from './trpc.ts'

@@ -61,11 +61,12 @@ export const router = t.router
 export const callerFactory = t.createCallerFactory
 
 /**
- * For every procedure: each call is paid for before its input is looked at, whatever batch it came by. tRPC answers with
- * the status of its own codes, so our failures get the one that our table has for them.
+ * For every procedure, where tRPC calls it itself: each call is paid for before its input is looked at, whatever batch it
+ * came by. tRPC answers with the status of its own codes, so our failures get the one that our table has for them. `call`
+ * does the same without tRPC; one that is changed must be changed with the other.
  *
  * The answer is checked where `deps.checkAnswers` says so, and passed on as it is either way. tRPC's own `.output` would
- * copy it each time; and each middleware costs as much as a small query, so this is one.
+ * copy it each time.
  */
 export const procedure = t.procedure.use(async ({ ctx, meta, path, next }) => {
   try {

@@ -52,6 +52,18 @@ describe('REST', () => {
   })
 })
 
+test('every point in time has the text that Date has for it', () => {
+  const day = 86_400_000
+  const edges = [-1, 0, 1, 999, 1_000, 59_999, 60_000, 3_599_999, 3_600_000, day - 1]
+  const greatest = 8.64e15
+  // More days than are kept, before and after 1970, and years of more than four digits.
+  const days = Array.from({ length: 1_500 }, (_, n) => (n - 700) * 37 * day)
+  const times = [...days.flatMap((at) => edges.map((edge) => at + edge)), -greatest, greatest]
+  for (const time of [...times, ...times.toReversed()]) {
+    expect(JSON.parse(toJson({ at: new Date(time) })).at).toBe(new Date(time).toISOString())
+  }
+})
+
 describe('tRPC', () => {
   test('has the text of superjson for plain data with dates', () => {
     fc.assert(

@@ -1,6 +1,7 @@
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import { hash } from 'node:crypto'
 import { toJson } from '@dowell-chat/api'
+import { bytesOf } from './bytes.ts'
 import { answer, type Incoming, type Outgoing, sendHead } from './exchange.ts'
 
 /** An answer as it is sent. */
@@ -24,7 +25,7 @@ export function createReadAnswers(): AnswerRead {
   function written(output: object): Written {
     const known = kept.get(output)
     if (known) return known
-    const body = Buffer.from(toJson(output))
+    const body = bytesOf(toJson(output))
     const made = { body, tag: `"${hash('sha256', body, 'base64url')}"` }
     if (Object.isFrozen(output)) kept.set(output, made)
     return made

@@ -1,38 +1,37 @@
+import { Buffer } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
   appRouter,
+  type CallableProcedure,
   type Context,
-  type ProcedureName,
+  call,
+  callableProcedures,
   type PublicError,
   toPublicError,
   toSuperjson,
+  toTrpcError,
   transformer,
 } from '@dowell-chat/api'
-import {
-  callTRPCProcedure,
-  getTRPCErrorFromUnknown,
-  getTRPCErrorShape,
-  TRPCError,
-} from '@trpc/server'
+import { getTRPCErrorFromUnknown, getTRPCErrorShape, TRPCError } from '@trpc/server'
+import { bytesOf } from './bytes.ts'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
 
 /** The calls of one HTTP request. */
 export interface Calls {
-  readonly names: readonly string[]
-  readonly type: 'query' | 'mutation'
+  readonly procedures: readonly CallableProcedure[]
   /** Whether they came as a batch: then the answer is a list, even for one. */
   readonly isBatch: boolean
 }
 
 export interface CallsAnswer {
   readonly status: number
-  readonly body: string
+  readonly body: string | Buffer
   readonly failures: readonly { readonly error: TRPCError; readonly told: PublicError }[]
 }
 
-const { procedures, _config: config } = appRouter._def
+const { _config: config } = appRouter._def
 
 /**
  * Reads what a request calls, when it is what tRPC's own clients commonly send: queries by GET or mutations by POST, alone
@@ -53,11 +52,9 @@ export function callsOf(
   const isBatch = query.get('batch') === '1'
   const names = isBatch ? path.split(',') : [path]
   if (names.length > MAX_BATCH_SIZE) return undefined
-  const known = names.every(
-    (name) =>
-      Object.hasOwn(procedures, name) && procedures[name as ProcedureName]._def.type === type,
-  )
-  return known ? { names, type, isBatch } : undefined
+  const procedures = names.flatMap((name) => callableProcedures.get(name) ?? [])
+  const known = procedures.length === names.length && procedures.every((one) => one.type === type)
+  return known ? { procedures, isBatch } : undefined
 }
 
 /**
@@ -66,7 +63,7 @@ export function callsOf(
  * @param text the inputs as they were sent, in the query or in the body; read by the first call that was paid for
  */
 export async function makeCalls(
-  { names, type, isBatch }: Calls,
+  { procedures, isBatch }: Calls,
   text: string,
   ctx: Context,
 ): Promise<CallsAnswer> {
@@ -74,46 +71,47 @@ export async function makeCalls(
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
-  async function call(path: string, batchIndex: number): Promise<string> {
+  async function make(procedure: CallableProcedure, index: number): Promise<string | Buffer> {
     try {
-      const data = await callTRPCProcedure({
-        router: appRouter,
-        path,
-        type,
-        ctx,
-        batchIndex,
-        signal: undefined,
-        getRawInput: async () => {
-          inputs ??= inputsIn(text, names.length, isBatch)
-          if (inputs instanceof TRPCError) throw inputs
-          return inputs[batchIndex]
-        },
+      const data = await call(ctx, procedure, () => {
+        inputs ??= inputsIn(text, procedures.length, isBatch)
+        if (inputs instanceof TRPCError) throw inputs
+        return inputs[index]
       })
       statuses.add(200)
-      return `{"result":{"data":${written(data)}}}`
+      return written(data)
     } catch (cause) {
-      const error = getTRPCErrorFromUnknown(cause)
+      const error = toTrpcError(cause) ?? getTRPCErrorFromUnknown(cause)
       const told = toPublicError(error)
       failures.push({ error, told })
       statuses.add(told.status)
+      const { type, name: path } = procedure
       const shape = getTRPCErrorShape({ config, error, type, path, input: undefined, ctx })
       return `{"error":${toSuperjson(shape)}}`
     }
   }
 
-  const answers = await Promise.all(names.map(call))
+  const answers = await Promise.all(procedures.map(make))
   const [status = 207] = statuses.size === 1 ? statuses : []
-  return { status, body: isBatch ? `[${answers.join()}]` : (answers[0] as string), failures }
+  return { status, body: isBatch ? listOf(answers) : (answers[0] as string | Buffer), failures }
 }
 
 // A frozen answer is one that others get as well.
-const kept = new WeakMap<object, string>()
+const kept = new WeakMap<object, Buffer>()
 
-function written(data: unknown): string {
-  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return toSuperjson(data)
-  const text = kept.get(data) ?? toSuperjson(data)
-  kept.set(data, text)
-  return text
+function written(data: unknown): string | Buffer {
+  const text = () => `{"result":{"data":${toSuperjson(data)}}}`
+  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return text()
+  const bytes = kept.get(data) ?? bytesOf(text())
+  kept.set(data, bytes)
+  return bytes
+}
+
+function listOf(answers: readonly (string | Buffer)[]): Buffer {
+  const parts = answers.flatMap((answer, index) => [index === 0 ? '[' : ',', answer])
+  return Buffer.concat(
+    [...parts, ']'].map((part) => (typeof part === 'string' ? Buffer.from(part) : part)),
+  )
 }
 
 /** @returns a BAD_REQUEST for what cannot be read, so that it, too, is read once for all calls */

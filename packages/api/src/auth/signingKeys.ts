@@ -24,7 +24,7 @@ export interface SigningKey {
 export interface SigningKeys {
   /** The key that signs. */
   current(): Promise<SigningKey>
-  /** A key that still verifies; undefined when there is none with this id. */
+  /** A key that still verifies, the same object each time; undefined when there is none with this id. */
   find(id: string): Promise<SigningKey | undefined>
 }
 
@@ -41,6 +41,15 @@ export function fixedSigningKeys(keys: readonly [SigningKey, ...SigningKey[]]): 
  * signed, and not because somebody came with a token that nobody signed.
  */
 export function storedSigningKeys(deps: Omit<Deps, 'signingKeys'>): SigningKeys {
+  let known: readonly SigningKey[] = []
+
+  /** The same object each time, as long as the key verifies. */
+  function keysOf(rows: readonly SigningKeyRow[]): readonly SigningKey[] {
+    const keys = rows.map(toKey)
+    known = keys.map((key) => known.find((one) => isSame(one, key)) ?? key)
+    return known
+  }
+
   return {
     async current() {
       const [newest] = await listSigningKeys(deps.db.read)
@@ -48,8 +57,7 @@ export function storedSigningKeys(deps: Omit<Deps, 'signingKeys'>): SigningKeys 
     },
     async find(id) {
       const rows = living(await listSigningKeys(deps.db.read), deps.clock())
-      const row = rows.find((row) => row.id === id)
-      return row && toKey(row)
+      return keysOf(rows).find((key) => key.id === id)
     },
   }
 }
@@ -94,6 +102,10 @@ export async function rotateSigningKeys(deps: Source & { db: Database }): Promis
 
 function toKey({ id, secret }: SigningKeyRow): SigningKey {
   return { id, secret: Buffer.from(secret, 'base64url') }
+}
+
+function isSame(one: SigningKey, other: SigningKey): boolean {
+  return one.id === other.id && Buffer.compare(one.secret, other.secret) === 0
 }
 
 function newKey(deps: Source): SigningKeyRow {

@@ -1,14 +1,12 @@
-import { callTRPCProcedure } from '@trpc/server'
-import type { z } from 'zod'
-import type { ProcedureName } from '../auth/access.ts'
+import type { CallName } from '../auth/access.ts'
+import { call } from '../call.ts'
 import type { Context } from '../context.ts'
-import { appRouter } from '../router.ts'
-import type { Meta } from '../trpc.ts'
+import { callableProcedures } from '../router.ts'
 import { type Fields, textReader } from './wire.ts'
 
 /** REST by resource: a procedure of the app's router that has a path. */
 export interface V3Operation {
-  readonly name: ProcedureName
+  readonly name: CallName
   readonly method: string
   /** With its parameters as `{name}`. */
   readonly path: string
@@ -18,30 +16,18 @@ export interface V3Operation {
   created(output: unknown): boolean
 }
 
-export const v3Operations: readonly V3Operation[] = Object.entries(appRouter._def.procedures)
-  .flatMap(([name, { _def }]) => {
-    const { openapi, rest } = _def.meta as Meta
+export const v3Operations: readonly V3Operation[] = [...callableProcedures.values()]
+  .flatMap((procedure) => {
+    const { name, input, meta } = procedure
+    const { openapi, rest } = meta
     if (!openapi) return []
-    const { inputs, type } = _def as unknown as {
-      inputs: [z.ZodObject]
-      type: 'query' | 'mutation'
-    }
     const inBody = openapi.method !== 'GET' && openapi.method !== 'DELETE'
-    const read = textReader(inputs[0], inBody)
+    const read = textReader(input, inBody)
     const operation: V3Operation = {
-      name: name as ProcedureName,
+      name,
       method: openapi.method,
       path: openapi.path,
-      call: (ctx, fields) =>
-        callTRPCProcedure({
-          router: appRouter,
-          path: name,
-          type,
-          ctx,
-          getRawInput: async () => read(fields),
-          signal: undefined,
-          batchIndex: 0,
-        }),
+      call: (ctx, fields) => call(ctx, procedure, () => read(fields)),
       created: (output) => rest?.created?.(output as never) ?? false,
     }
     return [operation]

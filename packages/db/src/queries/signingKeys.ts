@@ -1,16 +1,16 @@
 import { type Kysely, sql } from 'kysely'
 import { dialectOf } from '../dialectOf.ts'
+import { prepared } from '../prepared.ts'
 import type { SigningKeyRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
+const all = prepared<object, SigningKeyRow>((db) =>
+  db.selectFrom('signing_keys').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc'),
+)
+
 /** Signing keys belong to the server and to no organisation. Newest first; there are a handful at most. */
-export async function listSigningKeys(db: Kysely<Tables>): Promise<SigningKeyRow[]> {
-  return db
-    .selectFrom('signing_keys')
-    .selectAll()
-    .orderBy('created_at', 'desc')
-    .orderBy('id', 'desc')
-    .execute()
+export function listSigningKeys(db: Kysely<Tables>): Promise<SigningKeyRow[]> {
+  return all(db, {})
 }
 
 /** The same, for a write that decides by what it finds: until it is committed nobody else makes or removes a key. */

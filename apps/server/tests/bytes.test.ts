@@ -1,0 +1,22 @@
+import { Buffer } from 'node:buffer'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { bytesOf } from '../src/http/bytes.ts'
+
+test('are those of UTF-8, whatever JSON says', () => {
+  const text = fc.oneof(
+    fc.string(),
+    fc.string({ unit: 'binary' }),
+    // Halves of surrogate pairs too, which JSON escapes.
+    fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+  )
+  fc.assert(
+    fc.property(fc.array(text), (texts) => {
+      const json = JSON.stringify(texts)
+      expect(bytesOf(json).equals(Buffer.from(json))).toBe(true)
+    }),
+  )
+  for (const json of ['', '"a"', '"ÿ"', '"Ā"', '"₹"', '"🙂"', `"${'a'.repeat(100_000)}₹"`]) {
+    expect(bytesOf(json).equals(Buffer.from(json))).toBe(true)
+  }
+})
