@@ -43,8 +43,11 @@ const once = {
     'apps/server/tests/sqlite/**',
     // One server is killed; in cluster.test.ts of PostgreSQL several are, and the database.
     'apps/server/tests/chaos.test.ts',
-    // They need a server whose storage others try on both: who calls by what name, and what a client makes of its answers.
+    // They need a server whose storage others try on both: who calls by what name and how often, what is refused before
+    // it is asked, and what a client makes of its answers.
     'apps/server/tests/clientLive.test.ts',
+    'apps/server/tests/input.test.ts',
+    'apps/server/tests/limits.test.ts',
     'apps/server/tests/livePage.test.ts',
     'apps/server/tests/openMode.test.ts',
   ],
@@ -69,7 +72,8 @@ export default defineConfig({
     // Real servers, databases and processes on a machine with two cores.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    maxWorkers: 2,
+    // They wait as much as they work.
+    maxWorkers: 3,
     teardownTimeout: 60_000,
     projects: [sqlite, postgres]
       .filter(({ name }) => databases.includes(name))

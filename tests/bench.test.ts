@@ -38,13 +38,15 @@ const hasPostgres = (process.env.TEST_DATABASES || 'postgres').split(',').includ
 
 // They wait more than they work.
 describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
-  it('drives every server with every operation without a wrong answer and tells the figures', async () => {
-    const { header, rows, stdout } = await report('--seconds=0.3', '--connections=2')
+  it('drives each kind of server with every operation without a wrong answer and tells the figures', async () => {
+    const kinds = ['bare', 'usual-trpc', 'v3']
+    const args = [`--targets=${kinds}`, '--seconds=0.2', '--connections=2']
+    const { header, rows, stdout } = await report(...args)
 
     expect(header.node).toBe(process.version)
     const groups = Map.groupBy(rows, ({ operation }) => operation)
     expect([...groups.keys()]).toEqual(['R', 'RC', 'P', 'L', 'CF', 'W', 'M', 'CN'])
-    for (const group of groups.values()) expect(group.map(({ target }) => target)).toEqual(all)
+    for (const group of groups.values()) expect(group.map(({ target }) => target)).toEqual(kinds)
     for (const row of rows) {
       expect(row).toMatchObject({ connections: 2, messages: 10_000, errors: 0, toSmallest: null })
       expect(row.perSecond).toBeGreaterThan(0)
@@ -53,6 +55,11 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
       expect(row.rounds).toHaveLength(1)
     }
     expect(stdout).toMatch(/\| W +\| bare +\|/)
+  })
+
+  it('drives every server over every wire', async () => {
+    const { rows } = await report('--only=W', '--seconds=0.2', '--connections=2')
+    expect(rows.map(({ target, errors }) => [target, errors])).toEqual(all.map((name) => [name, 0]))
   })
 
   it('compares sizes and numbers of connections', async () => {
@@ -65,10 +72,12 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     }
   })
 
-  it.runIf(hasPostgres)('drives every server on PostgreSQL', async () => {
-    const args = ['--database=postgres', '--only=L,W', '--seconds=0.3', '--connections=2']
+  it.runIf(hasPostgres)('drives each kind of server on PostgreSQL', async () => {
+    const kinds = ['bare', 'usual-v3', 'v3', 'batch']
+    const targets = `--targets=${kinds}`
+    const args = ['--database=postgres', targets, '--only=L,W', '--seconds=0.2', '--connections=2']
     const { rows } = await report(...args)
-    expect(rows.map(({ target }) => target)).toEqual([...all, ...all])
+    expect(rows.map(({ target }) => target)).toEqual([...kinds, ...kinds])
     for (const row of rows) {
       expect(row.errors).toBe(0)
       expect(row.toBare).toBeGreaterThan(0)

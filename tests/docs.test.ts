@@ -257,7 +257,7 @@ describe('the start', () => {
   it('prints what README shows, and a SIGTERM ends it with 0', async () => {
     using folder = temporaryFolder()
     const file = join(folder.path, 'chat.db')
-    const child = spawn(process.execPath, ['--import', 'tsx', 'apps/server/src/main.ts'], {
+    const child = spawn(process.execPath, ['apps/server/src/main.ts'], {
       cwd: root,
       env: { ...process.env, HOST: '', PORT: '0', LOG_LEVEL: '', DATABASE_URL: `sqlite:${file}` },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -353,7 +353,7 @@ describe('the five steps to a public address', () => {
     const sh = (command: string, env: Record<string, string> = {}) =>
       run('sh', ['-c', command.replaceAll('https://chat.example.com', app.url)], { env })
 
-    const cli = `"${process.execPath}" --import tsx apps/server/src/cli.ts`
+    const cli = `"${process.execPath}" apps/server/src/cli.ts`
     const made = await sh(create.replace('npm run -s cli --', cli), {
       DATABASE_URL: app.databaseUrl,
     })

@@ -14,7 +14,7 @@ it.each(['SIGTERM', 'SIGINT'] as const)(
     const folder = mkdtempSync(join(tmpdir(), 'dowell-chat-signal-'))
     const file = join(folder, 'chat.db')
     const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--import', 'tsx', main], {
+    const child = spawn(process.execPath, [main], {
       env: { ...process.env, HOST: '', PORT: '0', LOG_LEVEL: '', DATABASE_URL: `sqlite:${file}` },
       cwd: fileURLToPath(new URL('..', import.meta.url)),
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -357,7 +357,7 @@ test('a process that is killed while it writes leaves one event for each message
   const script = fileURLToPath(new URL('./writeUntilKilled.ts', import.meta.url))
   let answered = 0
   for (let round = 1; round <= runs(4, 2); round++) {
-    const args = ['--import', import.meta.resolve('tsx'), script, db.url, `${round}000000`]
+    const args = [script, db.url, `${round}000000`]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     onTestFinished(() => void child.kill('SIGKILL'))
     const ended = once(child, 'close')

@@ -357,11 +357,9 @@ test('processes that open and migrate one new file at once all succeed', async (
 
 function startMigrator() {
   const script = fileURLToPath(new URL('../migrateOnDemand.ts', import.meta.url))
-  const child: ChildProcess = spawn(
-    process.execPath,
-    ['--import', import.meta.resolve('tsx'), script],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  )
+  const child: ChildProcess = spawn(process.execPath, [script], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
   const iterator = lines[Symbol.asyncIterator]()
   return {
