@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT = 2_000
 const ANSWER_GRACE = 1_000
 
 /** Transactions that write at once, at most. */
-const MAX_WRITERS = 4
+const MAX_WRITERS = 2
 
 /** How long a statement of a shared transaction waits for a lock that another transaction has, in milliseconds. */
 const BRIEFLY = 10
