@@ -314,6 +314,7 @@ class World {
       eventId: '',
       roomRoomId: `${productCodes[input.productName as keyof typeof productCodes]}-${input.userId}`,
       messageData: GREETING,
+      lastMessage: null,
       isActive: true,
       subject: null,
       status: 'open' as const,
@@ -371,8 +372,7 @@ class World {
     }
     if (!room.view.isActive) return failure('ROOM_CLOSED')
     room.messages.entries.push({ position: message.seq, item: message })
-    room.view.messageData = message.messageData
-    room.view.updatedAt = now
+    this.#messagesChanged(room, now)
     return { message, replayed: false }
   }
 
@@ -406,7 +406,9 @@ class World {
 
   #messagesChanged({ view, messages }: ModelRoom, now: Date): void {
     const newest = messages.entries.findLast(({ item }) => item.isActive)?.item
-    view.messageData = newest?.messageData ?? GREETING
+    const lastMessage = newest ? previewed(newest) : null
+    view.messageData = lastMessage?.messageData ?? GREETING
+    view.lastMessage = lastMessage
     view.updatedAt = now
   }
 
@@ -433,6 +435,12 @@ class World {
         view.productName === identity.productName,
     )
   }
+}
+
+/** What a room tells of its latest message: the first 200 characters of its text, among other things. */
+function previewed({ seq, messageType, messageData, side, author, createdAt }: Message) {
+  const preview = [...messageData].slice(0, 200).join('')
+  return { seq, messageType, messageData: preview, side, author, createdAt }
 }
 
 function failure(code: string, ...fields: string[]): Failure {
@@ -499,6 +507,8 @@ const productName = fc.constantFrom('LOGIN', 'elsewhere')
 const limit = fc.option(fc.integer({ min: 1, max: 6 }), { nil: undefined })
 const text = fc.oneof(
   fc.constantFrom('hello', 'hello again'),
+  // Longer than what a room repeats of it, and than what is read together with its row.
+  fc.constantFrom('🙂'.repeat(201), `${'ä'.repeat(199)}🙂!`, 'x'.repeat(3_000)),
   fc
     .string({ unit: 'grapheme', minLength: 1, maxLength: 5 })
     .filter((each) => !/\p{Cc}/u.test(each)),

@@ -27,6 +27,13 @@ export interface Limits {
   readonly messageMaxChars: number
 }
 
+/**
+ * Called by a read before it reads what may be large, with what its answer depends on: the same version is the same answer.
+ *
+ * @throws Unchanged when the caller has that answer already
+ */
+export type AtVersion = (version: string) => void
+
 /** What one request knows. */
 export interface Context {
   readonly deps: Deps
@@ -35,4 +42,6 @@ export interface Context {
   readonly requestId: string
   /** Takes a call's cost from the caller's budget. @throws AppError TOO_MANY_REQUESTS when it is used up */
   readonly spend: (procedure: ProcedureName) => Promise<void>
+  /** Of a conditional read. */
+  readonly atVersion?: AtVersion | undefined
 }

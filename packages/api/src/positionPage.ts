@@ -1,3 +1,4 @@
+import { fittingRange, jsonBytes, PAGE_BYTES } from './pageBytes.ts'
 import { encodeCursor, type ListTag, type Page, type Place } from './paging.ts'
 
 /** A list that is ordered by `position`. */
@@ -8,9 +9,11 @@ export interface PositionList<Row extends { position: number }, Item> {
   /** The position of an item that a page is asked around. @throws AppError BAD_REQUEST when it is not in the list */
   positionOf(id: string): Promise<number>
   toItem(row: Row): Item
+  /** Bytes of JSON that an item has at most: a bound that is cheaper than its exact size. */
+  bytesAtMost?(row: Row): number
 }
 
-/** The page of a list at a place. */
+/** The page of a list at a place: up to `limit` items, and up to {@link PAGE_BYTES}. */
 export async function positionPage<Row extends { position: number }, Item>(
   list: PositionList<Row, Item>,
   limit: number,
@@ -33,7 +36,9 @@ export async function positionPage<Row extends { position: number }, Item>(
   const ofEarlier = Math.max(half, limit - Math.min(later.length, mostLater))
   const shownEarlier = Math.min(earlier.length, mostEarlier, ofEarlier)
   const shownLater = Math.min(later.length, mostLater, limit - shownEarlier)
-  const rows = [...earlier.slice(earlier.length - shownEarlier), ...later.slice(0, shownLater)]
+  const wanted = [...earlier.slice(earlier.length - shownEarlier), ...later.slice(0, shownLater)]
+  const [start, end] = fittingPart(list, wanted, shownEarlier)
+  const rows = wanted.slice(start, end)
 
   // An empty newest page means an empty list: its cursors lie before everything that will come.
   const beside = place.kind === 'newest' ? 0 : boundary
@@ -41,7 +46,21 @@ export async function positionPage<Row extends { position: number }, Item>(
     items: rows.map((row) => list.toItem(row)),
     before: encodeCursor(list.tag, (rows[0]?.position ?? beside + 1) - 1),
     after: encodeCursor(list.tag, rows.at(-1)?.position ?? beside),
-    hasBefore: earlier.length > shownEarlier,
-    hasAfter: later.length > shownLater,
+    hasBefore: start > 0 || earlier.length > shownEarlier,
+    hasAfter: end < wanted.length || later.length > shownLater,
   }
+}
+
+/** The rows nearest to the boundary whose items fit into a page. */
+function fittingPart<Row extends { position: number }, Item>(
+  { toItem, bytesAtMost }: PositionList<Row, Item>,
+  rows: readonly Row[],
+  boundary: number,
+): [start: number, end: number] {
+  const atMost = bytesAtMost && rows.reduce((sum, row) => sum + bytesAtMost(row), 0)
+  if (atMost !== undefined && atMost <= PAGE_BYTES) return [0, rows.length]
+  return fittingRange(
+    rows.map((row) => jsonBytes(toItem(row))),
+    boundary,
+  )
 }

@@ -135,6 +135,11 @@ const roomRow: Omit<RoomRow, 'id' | 'org_id' | 'user_id' | 'product_name' | 'pos
   assignee: null,
   labels: '[]',
   custom: '{}',
+  last_message_seq: 1,
+  last_message_type: 'text',
+  last_message_side: 0,
+  last_message_author: 'ann',
+  last_message_at: 1,
 }
 
 const messageRow = {

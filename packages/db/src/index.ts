@@ -1,7 +1,9 @@
 export { type CopiedTable, type CopyOptions, type CopyProgress, copyDatabase } from './copy.ts'
 export { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 export { DatabaseError } from './errors.ts'
+export type { MessageOutline } from './messageText.ts'
 export type { Peers } from './peers.ts'
+export { PREVIEW_CHARACTERS, previewOf } from './preview.ts'
 export {
   anyApiKeyExists,
   apiKeysNextTo,
@@ -14,6 +16,7 @@ export { auditEventsNextTo, insertAuditEvent } from './queries/auditEvents.ts'
 export {
   deleteEvents,
   type EventFilter,
+  type EventPage,
   eventLogBounds,
   eventLogHeads,
   eventLogsAfter,
@@ -24,6 +27,7 @@ export {
 } from './queries/events.ts'
 export {
   appendMessage,
+  type ChooseRange,
   clearMessage,
   editMessage,
   findMessage,

@@ -56,7 +56,10 @@ export interface RoomsTable {
   is_active: 0 | 1
   /** The last `messages.seq` given in this room; 0 while it has no message. */
   last_seq: number
-  /** Text of the latest message; null while there is none. Kept here so that a list of rooms is one read. */
+  /**
+   * The first {@link PREVIEW_CHARACTERS} characters of the latest message that is not deleted; null while there is none.
+   * Kept here, with what else a list shows of it, so that a list of rooms is one read.
+   */
   last_message: string | null
   created_at: number
   updated_at: number
@@ -72,6 +75,12 @@ export interface RoomsTable {
   labels: Generated<string>
   /** JSON: an object that is the organisation's own business. */
   custom: Generated<string>
+  /** The latest message that is not deleted; null while there is none. */
+  last_message_seq: Generated<number | null>
+  last_message_type: Generated<string | null>
+  last_message_side: Generated<0 | 1 | null>
+  last_message_author: Generated<string | null>
+  last_message_at: Generated<number | null>
 }
 
 /** A row for each label of each room. */

@@ -50,10 +50,17 @@ const everything = {
 const keyId = idOf(1)
 const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
 const bySeq = 'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?)'
+/** What is the latest message now, and the room that is told of it. */
 const newestLeft = [
-  'SCALAR SUBQUERY 1',
-  'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=?)',
+  [
+    'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq<?)',
+    'SCALAR SUBQUERY 1',
+    byId,
+  ],
+  [byId],
 ]
+/** The texts that are too long to be read with their rows. */
+const eachText = ['LIST SUBQUERY 1', 'SCAN given VIRTUAL TABLE INDEX 1:']
 const oneMessage = { ...message, seq: 1 }
 const description = {
   orgId,
@@ -110,8 +117,9 @@ const ofRooms = roomByRoom([
   'SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (id=?)',
 ])
 
-function inScope(filter: events.EventFilter): Run {
-  return (db) => events.eventsInScope(db, { orgId, after: 100, upTo: 600, limit: 200, ...filter })
+function inScope(filter: events.EventFilter, after = 100): Run {
+  const range = { orgId, after, upTo: after + 500, limit: 200, maxBytes: 1_000_000 }
+  return (db) => events.eventsInScope(db, { ...range, ...filter })
 }
 
 /** One call of each query for each text that it can have, and the plan of each of its statements. */
@@ -156,6 +164,16 @@ const cases: Record<string, Case[]> = {
       '',
       (db) => messages.messagesInRange(db, { ...message, from: 10, to: 60 }),
       [['SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq>? AND seq<?)']],
+    ],
+    [
+      '(long texts)',
+      (db) =>
+        messages.messagesInRange(db, { ...message, from: 0, to: 1 }, () => ({ from: 0, to: 1 })),
+      [
+        ['SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq>? AND seq<?)'],
+        ['SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq>? AND seq<?)'],
+        [bySeq, ...eachText],
+      ],
     ],
   ],
   nextPosition: (
@@ -406,6 +424,11 @@ const cases: Record<string, Case[]> = {
   ],
   eventsInScope: [
     ['(all)', inScope({}), inOrder],
+    [
+      '(long texts)',
+      inScope({}, 0),
+      [...inOrder, [eachText[1] ?? '', 'SEARCH messages USING INDEX messages_by_id (id=?)']],
+    ],
     ['(product)', inScope({ productName: 'product 1' }), inOrder],
     ['(common product)', inScope({ productName: 'product 0' }), inOrder],
     ['(unknown product)', inScope({ productName: 'nothing' }), inOrder],
@@ -478,15 +501,11 @@ const cases: Record<string, Case[]> = {
     [
       '',
       (db) => messages.editMessage(db, { ...oneMessage, messageData: 'edited', now: 1 }),
-      [[bySeq], [byId, ...newestLeft]],
+      [[bySeq], ...newestLeft],
     ],
   ],
   clearMessage: [
-    [
-      '',
-      (db) => messages.clearMessage(db, { ...oneMessage, now: 1 }),
-      [[bySeq], [byId, ...newestLeft]],
-    ],
+    ['', (db) => messages.clearMessage(db, { ...oneMessage, now: 1 }), [[bySeq], ...newestLeft]],
   ],
   describeRoom: [
     [
@@ -509,6 +528,7 @@ const harmless: Record<string, string> = {
   eventsInScope: 'reads through a list of rooms, and sorts a page of each at most',
   listSigningKeys: 'wants all rows, and there are a handful',
   listSigningKeysToChange: 'the same',
+  messagesInRange: 'goes through the list of texts that it is given',
   unreadCounts: 'goes through the list that it is given',
 }
 
@@ -681,6 +701,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
         id: idOf(i + 1),
         side: i % 3 === 0 ? 1 : 0,
         author: `support ${i % 5}`,
+        message_data: i === 0 ? 'long'.repeat(1_000) : 'message',
         client_message_id: i % 4 === 0 ? `client-message-${String(i).padStart(4, '0')}` : null,
       }),
     )

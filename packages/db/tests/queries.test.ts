@@ -23,7 +23,7 @@ import {
   type Tx,
 } from '../src/index.ts'
 import { createTestDb } from '../src/testing.ts'
-import { idOf, messageRow, roomRow } from './support.ts'
+import { idOf, latestOf, messageRow, roomRow } from './support.ts'
 
 const orgs = ['A', 'B', 'C'] as const
 const org = fc.constantFrom(...orgs)
@@ -157,15 +157,16 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
     room.last_seq++
     room.version++
     room.support_count += side ? 1 : 0
-    room.last_message = text
     room.updated_at = now
-    model.messages.push({
+    const stored = {
       ...sent,
       org_id: room.org_id,
       room_id: room.id,
       seq: room.last_seq,
       support_count: room.support_count,
-    })
+    }
+    Object.assign(room, latestOf(stored))
+    model.messages.push(stored)
   }
   const wanted = room.is_active === 1 ? model.messages.at(-1) : undefined
   return db

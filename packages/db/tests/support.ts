@@ -66,7 +66,27 @@ export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
     assignee: null,
     labels: '[]',
     custom: '{}',
+    last_message_seq: null,
+    last_message_type: null,
+    last_message_side: null,
+    last_message_author: null,
+    last_message_at: null,
     ...row,
+  }
+}
+
+/** What a room notes of its latest message: this one, or that of another row of a room. */
+export function latestOf(
+  message: MessageRow | undefined,
+  room: RoomRow = roomRow(),
+): Pick<RoomRow, `last_message${'' | `_${string}`}` & keyof RoomRow> {
+  return {
+    last_message: message?.message_data ?? room.last_message,
+    last_message_seq: message?.seq ?? room.last_message_seq,
+    last_message_type: message?.message_type ?? room.last_message_type,
+    last_message_side: message?.side ?? room.last_message_side,
+    last_message_author: message?.author ?? room.last_message_author,
+    last_message_at: message?.created_at ?? room.last_message_at,
   }
 }
 

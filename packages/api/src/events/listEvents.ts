@@ -4,9 +4,10 @@ import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { AppError, badField } from '../errors.ts'
+import { fittingRange, jsonBytes, PAGE_BYTES } from '../pageBytes.ts'
 import { DEFAULT_LIMIT, pageInput } from '../paging.ts'
 import { readableRoom } from '../rooms/policy.ts'
-import { listing, roomId, roomIdentity } from '../rooms/schema.ts'
+import { listing, roomBytesAtMost, roomId, roomIdentity } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { decodeEventCursor, encodeEventCursor } from './cursor.ts'
 import { Event, exampleEvent, toEvent } from './schema.ts'
@@ -63,14 +64,23 @@ export async function listEvents(
   }
   const isForeign = userId !== undefined && scope.userId !== undefined && userId !== scope.userId
   let position = isForeign ? head : start
+  let bytes = 0
   const isWide = filter.roomIds === undefined && filter.userId === undefined
   for (let reads = 0; position < head && found.length < limit && reads < MAX_READS; reads++) {
     const upTo = isWide ? Math.min(head, position + WINDOW) : head
-    const wanted = limit - found.length
-    const range = { after: position, upTo, limit: wanted }
-    const page = await eventsInScope(deps.db.read, { ...filter, ...range })
-    found.push(...page)
-    position = page.length < wanted ? upTo : (page.at(-1)?.event.position ?? upTo)
+    const range = { after: position, upTo, limit: limit - found.length, maxBytes: PAGE_BYTES }
+    const { events, isComplete } = await eventsInScope(deps.db.read, { ...filter, ...range })
+    const sizes = events.map(eventBytes)
+    const [, fitting] = fittingRange(sizes, 0, PAGE_BYTES - bytes)
+    // One event always comes, also one that does not fit: but not after others.
+    const isFull = bytes > 0 && bytes + (sizes[0] ?? 0) > PAGE_BYTES
+    const taken = isFull ? [] : events.slice(0, fitting)
+    found.push(...taken)
+    bytes += sizes.slice(0, taken.length).reduce((sum, size) => sum + size, 0)
+    const isCut = taken.length < events.length
+    if (isComplete && !isCut) position = upTo
+    else position = taken.at(-1)?.event.position ?? position
+    if (isCut) break
   }
   // Asked when all is read: what is forgotten meanwhile would be missing without a word.
   const now = await eventLogBounds(deps.db.read, { orgId })
@@ -82,6 +92,13 @@ export async function listEvents(
     after: encodeEventCursor({ orgId, position }),
     hasAfter: position < head,
   }
+}
+
+/** Bytes of JSON, or a little more. */
+function eventBytes({ room, message }: LoggedEvent): number {
+  return message
+    ? 1_000 + jsonBytes(message.message_data) + jsonBytes(message.author)
+    : roomBytesAtMost(room)
 }
 
 function positionOf(orgId: string, cursor: string, head: number): number {
@@ -100,7 +117,7 @@ export const listEventsProcedure = procedure
       tags: ['events'],
       summary: "Read an organisation's event log",
       description:
-        'What happened after a cursor, oldest first, a page at a time: for who asks now and then. The streams bring the same events as they happen.',
+        'What happened after a cursor, oldest first, a page at a time: for who asks now and then. A page has about 1 MiB at most; `hasAfter` says whether there is more. The streams bring the same events as they happen.',
     },
     output,
     errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type Database, eventLogBounds, eventLogHeads, eventsInScope } from '@dowell-chat/db'
 import { type Actor, actorKey } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
+import { PAGE_BYTES } from '../pageBytes.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
 import { SharedPresence } from './sharedPresence.ts'
 import {
@@ -303,11 +304,12 @@ class OrgTail implements Tail {
     try {
       while (this.#dirty && this.#holders > 0) {
         this.#dirty = false
-        const page = await eventsInScope(this.#db.read, {
+        const { events: page, isComplete } = await eventsInScope(this.#db.read, {
           orgId: this.#orgId,
           after: this.#position,
           upTo: Number.MAX_SAFE_INTEGER,
           limit: this.#page,
+          maxBytes: PAGE_BYTES,
         })
         const events = page.map((logged) => [toEvent(logged), toRoomRef(logged.room)] as const)
         // Positions have no gaps: what is missing here was forgotten before it was read.
@@ -316,7 +318,7 @@ class OrgTail implements Tail {
         // Nothing waits between the first delivery and the last: a stream joins before all of these or after.
         for (const [event, room] of events) this.deliver(event, room)
         this.#position = page.at(-1)?.event.position ?? Math.max(this.#position, this.#head)
-        if (page.length < this.#page) continue
+        if (isComplete) continue
         this.#dirty = true
         // The readers take what they were given before there is more.
         await turn()

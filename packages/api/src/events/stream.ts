@@ -7,6 +7,7 @@ import {
   type RoomRow,
 } from '@dowell-chat/db'
 import { type TrackedEnvelope, tracked } from '@trpc/server'
+import { PAGE_BYTES } from '../pageBytes.ts'
 import { decodeEventCursor } from './cursor.ts'
 import {
   type EndReason,
@@ -254,8 +255,8 @@ export class EventStream implements AsyncIterable<Yielded> {
     const isWide = rooms === undefined && userId === undefined
     const upTo = isWide ? Math.min(end, from + limits.window) : end
     const scope: EventFilter = { userId, productName, roomIds: rooms?.map((room) => room.id) }
-    const range = { orgId, after: from, upTo, limit: limits.page }
-    const page = await eventsInScope(this.#db.read, { ...scope, ...range })
+    const range = { orgId, after: from, upTo, limit: limits.page, maxBytes: PAGE_BYTES }
+    const { events: page, isComplete } = await eventsInScope(this.#db.read, { ...scope, ...range })
     const { floor } = await eventLogBounds(this.#db.read, { orgId })
     if (this.#left) return
     // Asked after the page was read: what is forgotten while a stream catches up would be missing without a word.
@@ -267,7 +268,7 @@ export class EventStream implements AsyncIterable<Yielded> {
     this.#replayed += page.length
     this.#pending.push(...page.map(toEvent))
     const last = page.at(-1)?.event.position
-    this.#position = page.length < limits.page || last === undefined ? upTo : last
+    this.#position = isComplete || last === undefined ? upTo : last
   }
 
   /** Goes on where the tail is, and says that something is missing. */

@@ -1,12 +1,12 @@
 import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
+import type { AtVersion, Deps } from '../context.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, placeOf } from '../paging.ts'
-import { readableRoom } from '../rooms/policy.ts'
+import { readableRoom, versionOf } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
-import { exampleMessagePage, MessagePage, messagePage } from './page.ts'
+import { exampleMessagePage, type ItemFrame, MessagePage, messagePage, plainFrame } from './page.ts'
 import { exampleMessage, type Message } from './schema.ts'
 
 const input = z.strictObject({ roomId, ...pageInput })
@@ -20,8 +20,15 @@ export async function getMessages(
   deps: Deps,
   actor: Actor,
   request: z.output<typeof input>,
+  atVersion?: AtVersion,
 ): Promise<Page<Message>> {
-  return (await getMessagesOfRoom(deps, actor, request)).page
+  return (await getMessagesOfRoom(deps, actor, request, { atVersion })).page
+}
+
+export interface MessagesOptions {
+  readonly atVersion?: AtVersion | undefined
+  /** What the wire of the answer adds to each message. */
+  frameOf?(room: RoomRow): ItemFrame
 }
 
 /** The same with the room, as it was read for the page. */
@@ -29,13 +36,18 @@ export async function getMessagesOfRoom(
   deps: Deps,
   actor: Actor,
   { roomId, limit = DEFAULT_LIMIT, ...place }: z.output<typeof input>,
+  { atVersion, frameOf }: MessagesOptions = {},
 ): Promise<{ room: RoomRow; page: Page<Message> }> {
   const where = placeOf('m', place)
   const room = await readableRoom(deps, actor, 'getMessages', roomId)
-  const read = () => messagePage(deps.db.read, room, limit, where)
+  atVersion?.(versionOf(room))
+  const frame = frameOf?.(room) ?? plainFrame
+  const read = () => messagePage(deps.db.read, room, limit, where, frame)
   if (where.kind !== 'newest') return { room, page: await read() }
   const { newestPages } = deps
-  const page = newestPages.find(room, limit) ?? newestPages.keep(room, limit, await read())
+  const page =
+    newestPages.find(room, limit, frame.wire) ??
+    newestPages.keep(room, limit, frame.wire, await read())
   return { room, page }
 }
 
@@ -46,7 +58,8 @@ export const getMessagesProcedure = procedure
       path: '/api/v3/rooms/{roomId}/messages',
       tags: ['messages'],
       summary: "Read a room's messages",
-      description: 'Oldest first, a page at a time; without a cursor the newest page.',
+      description:
+        'Oldest first, a page at a time; without a cursor the newest page. A page has about 1 MiB at most: `hasBefore` and `hasAfter` say whether there is more.',
     },
     output: MessagePage,
     errors: ['NOT_FOUND'],
@@ -56,4 +69,4 @@ export const getMessagesProcedure = procedure
     },
   })
   .input(input)
-  .query(({ ctx, input }) => getMessages(ctx.deps, ctx.actor, input))
+  .query(({ ctx, input }) => getMessages(ctx.deps, ctx.actor, input, ctx.atVersion))

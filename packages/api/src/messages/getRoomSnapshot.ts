@@ -11,7 +11,7 @@ import { z } from 'zod'
 import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import { personOf } from '../auth/person.ts'
-import type { Deps } from '../context.ts'
+import type { AtVersion, Deps } from '../context.ts'
 import {
   exampleEvent,
   exampleReadMarker,
@@ -22,7 +22,7 @@ import {
 } from '../events/schema.ts'
 import { reader, unreadOfReader } from '../fields.ts'
 import { DEFAULT_LIMIT, pageInput } from '../paging.ts'
-import { roomNotFound } from '../rooms/policy.ts'
+import { roomNotFound, versionOf } from '../rooms/policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { exampleMessagePage, MessagePage, messagePage } from './page.ts'
@@ -53,6 +53,7 @@ export async function getRoomSnapshot(
   deps: Deps,
   actor: Actor,
   { roomId, limit = DEFAULT_LIMIT, readerId, readerSide }: z.output<typeof input>,
+  atVersion?: AtVersion,
 ): Promise<z.output<typeof output>> {
   const scope = authorise(actor, 'getRoomSnapshot')
   const reader = personOf(actor, ['readerId', readerId], ['readerSide', readerSide])
@@ -60,8 +61,10 @@ export async function getRoomSnapshot(
     const room = await findRoom(db, { ...scope, roomId })
     if (!room) throw roomNotFound()
     const { org_id: orgId } = room
-    const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
     const { head } = await eventLogBounds(db, { orgId })
+    // Whatever moves a marker, and so an unread count, appends an event.
+    atVersion?.(JSON.stringify([versionOf(room), head, reader]))
+    const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
     return {
       room: toRoom(room),
       unread: unread?.get(roomId) ?? null,
@@ -89,7 +92,7 @@ export const getRoomSnapshotProcedure = procedure
       tags: ['rooms'],
       summary: 'Read a room as it is at one moment',
       description:
-        'The room, its newest messages and read markers, and the cursor for a stream that goes on from exactly there.',
+        'The room, its newest messages (about 1 MiB at most) and read markers, and the cursor for a stream that goes on from exactly there.',
     },
     output,
     errors: ['NOT_FOUND'],
@@ -106,4 +109,4 @@ export const getRoomSnapshotProcedure = procedure
     },
   })
   .input(input)
-  .query(({ ctx, input }) => getRoomSnapshot(ctx.deps, ctx.actor, input))
+  .query(({ ctx, input }) => getRoomSnapshot(ctx.deps, ctx.actor, input, ctx.atVersion))

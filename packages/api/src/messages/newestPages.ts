@@ -27,15 +27,21 @@ export class NewestPages {
     })
   }
 
-  find(room: RoomRow, limit: number): Page<Message> | undefined {
-    const kept = this.#pages.get(`${room.id}:${limit}`)
+  find(room: RoomRow, limit: number, wire: string): Page<Message> | undefined {
+    const kept = this.#pages.get(`${room.id}:${limit}:${wire}`)
     return kept?.version === room.version ? kept.page : undefined
   }
 
-  /** @param room as it was read before the page: then the page is never older than the room's version */
-  keep(room: RoomRow, limit: number, page: Page<Message>): Page<Message> {
+  /**
+   * @param room as it was read before the page: then the page is never older than the room's version
+   * @param wire for which it was read: pages of two wires may end elsewhere
+   */
+  keep(room: RoomRow, limit: number, wire: string, page: Page<Message>): Page<Message> {
     Object.freeze(page.items)
-    this.#pages.set(`${room.id}:${limit}`, { version: room.version, page: Object.freeze(page) })
+    this.#pages.set(`${room.id}:${limit}:${wire}`, {
+      version: room.version,
+      page: Object.freeze(page),
+    })
     return page
   }
 }

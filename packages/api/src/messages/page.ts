@@ -1,27 +1,55 @@
-import { type Database, findMessage, messagesInRange, type RoomRow } from '@dowell-chat/db'
+import {
+  type Database,
+  findMessage,
+  type MessageOutline,
+  type MessageRow,
+  messagesInRange,
+  type RoomRow,
+} from '@dowell-chat/db'
 import { badField } from '../errors.ts'
+import { BYTES_PER_CHARACTER, fittingRange, jsonBytes, PAGE_BYTES } from '../pageBytes.ts'
 import { encodeCursor, type Page, type Place, pageOf } from '../paging.ts'
 import { exampleMessage, Message, toMessage } from './schema.ts'
 
 export const MessagePage = pageOf(Message).meta({ id: 'MessagePage', additionalProperties: true })
 
+/** What a wire adds to the text and the author of a message. */
+export interface ItemFrame {
+  /** Tells pages of one wire from those of another, since they may end elsewhere. */
+  readonly wire: string
+  /** How often the author is repeated. */
+  readonly authors: 1 | 2
+  /** Bytes of JSON, at most. */
+  readonly bytesAtMost: number
+  /** The same exactly, or a little more. */
+  bytes(): number
+}
+
+/** REST v3 and tRPC: all keys, the other values, and a `clientMessageId` of 64 characters. */
+export const plainFrame: ItemFrame = {
+  wire: 'plain',
+  authors: 1,
+  bytesAtMost: 400,
+  bytes: () => 400,
+}
+
+/** Messages that are read at once. */
+const CHUNK = 200
+
 /**
- * The page of a room at a place. `seq` has no gaps and no message is ever removed, so a page is a range of positions:
- * one indexed read, however long the room is, and `room` alone says what lies on either side.
+ * The page of a room at a place: up to `limit` messages, and up to {@link PAGE_BYTES} of JSON. `seq` has no gaps and no
+ * message is ever removed, so a page is a range of positions: one indexed read, however long the room is, and `room` alone
+ * says what lies on either side.
  */
 export async function messagePage(
   db: Database['read'],
   room: RoomRow,
   limit: number,
   place: Place,
+  frame: ItemFrame = plainFrame,
 ): Promise<Page<Message>> {
-  const [from, to] = await rangeOf(db, room, limit, place)
-  const rows = await messagesInRange(db, {
-    orgId: room.org_id,
-    roomId: room.id,
-    from,
-    to,
-  })
+  const range = await rangeOf(db, room, limit, place)
+  const { rows, from, to } = await readFitting(db, room, range, frame)
   return {
     items: rows.map(toMessage),
     before: encodeCursor('m', from),
@@ -31,23 +59,123 @@ export async function messagePage(
   }
 }
 
-/** The boundaries between which the page lies: the messages after the first, up to and including the second. */
+/** The messages after `from`, up to and including `to`. A page that is too large keeps those nearest to `boundary`. */
+interface PageRange {
+  readonly from: number
+  readonly to: number
+  readonly boundary: number
+}
+
+interface FittingPage {
+  readonly rows: readonly MessageRow[]
+  readonly from: number
+  readonly to: number
+  /** Bytes of JSON, or a little more. */
+  readonly bytes: number
+}
+
+async function readFitting(
+  db: Database['read'],
+  room: RoomRow,
+  range: PageRange,
+  frame: ItemFrame,
+): Promise<FittingPage> {
+  if (range.to - range.from <= CHUNK) return readChunk(db, room, range, frame, PAGE_BYTES)
+  // Only pages that begin at one of their ends are this long. They are read from there, until they are full.
+  const isDown = range.boundary === range.to
+  let { boundary: from, boundary: to } = range
+  let rows: readonly MessageRow[] = []
+  let bytes = 0
+  while (isDown ? from > range.from : to < range.to) {
+    const next = isDown
+      ? { from: Math.max(range.from, from - CHUNK), to: from, boundary: from }
+      : { from: to, to: Math.min(range.to, to + CHUNK), boundary: to }
+    const left = PAGE_BYTES - bytes
+    const chunk = await readChunk(db, room, next, frame, left)
+    // One item always comes, also one that does not fit: but not after others.
+    if (chunk.bytes > left && rows.length > 0) break
+    rows = isDown ? [...chunk.rows, ...rows] : [...rows, ...chunk.rows]
+    bytes += chunk.bytes
+    if (isDown) from = chunk.from
+    else to = chunk.to
+    if (chunk.from > next.from || chunk.to < next.to) break
+  }
+  return { rows, from, to, bytes }
+}
+
+async function readChunk(
+  db: Database['read'],
+  room: RoomRow,
+  { from, to, boundary }: PageRange,
+  frame: ItemFrame,
+  budget: number,
+): Promise<FittingPage> {
+  /** Which of the messages after position `first` fit, by their sizes. */
+  const fitting = (first: number, sizes: readonly number[]) => {
+    const index = Math.min(sizes.length, Math.max(0, boundary - first))
+    return fittingRange(sizes, index, budget)
+  }
+  const where = { orgId: room.org_id, roomId: room.id, from, to }
+  const rows = await messagesInRange(db, where, (outlines, sizes) => {
+    const [start, end] = fitting(from, leastSizes(outlines, sizes, frame))
+    return { from: from + start, to: from + end }
+  })
+  const atMost = sum(rows.map((row) => sizeAtMost(row, frame)))
+  if (rows.length === to - from && atMost <= budget) return { rows, from, to, bytes: atMost }
+  const first = (rows[0]?.seq ?? from + 1) - 1
+  const sizes = exactSizes(rows, frame)
+  const [start, end] = fitting(first, sizes)
+  return {
+    rows: rows.slice(start, end),
+    from: first + start,
+    to: first + end,
+    bytes: sum(sizes.slice(start, end)),
+  }
+}
+
+function sizeAtMost(row: MessageRow, { bytesAtMost, authors }: ItemFrame): number {
+  return bytesAtMost + BYTES_PER_CHARACTER * (row.message_data.length + authors * row.author.length)
+}
+
+/** Before the long texts are read: a byte of UTF-8 is at least one of JSON. */
+function leastSizes(
+  rows: readonly MessageOutline[],
+  sizes: ReadonlyMap<number, number>,
+  frame: ItemFrame,
+): number[] {
+  const bytes = frame.bytes()
+  return rows.map(({ seq, message_data }) => bytes + (message_data?.length ?? sizes.get(seq) ?? 0))
+}
+
+function exactSizes(rows: readonly MessageRow[], frame: ItemFrame): number[] {
+  const bytes = frame.bytes()
+  return rows.map(
+    (row) => bytes + jsonBytes(row.message_data) + frame.authors * jsonBytes(row.author),
+  )
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}
+
 async function rangeOf(
   db: Database['read'],
   room: RoomRow,
   limit: number,
   place: Place,
-): Promise<[from: number, to: number]> {
+): Promise<PageRange> {
   const last = room.last_seq
   switch (place.kind) {
     case 'newest':
-      return [Math.max(0, last - limit), last]
+      return { from: Math.max(0, last - limit), to: last, boundary: last }
     case 'before': {
       const to = Math.min(place.boundary, last)
-      return [Math.max(0, to - limit), to]
+      return { from: Math.max(0, to - limit), to, boundary: to }
     }
-    case 'after':
-      return [place.boundary, Math.max(place.boundary, Math.min(place.boundary + limit, last))]
+    case 'after': {
+      const from = place.boundary
+      return { from, to: Math.max(from, Math.min(from + limit, last)), boundary: from }
+    }
     case 'around':
       return middle(place.boundary, limit, last)
     case 'aroundItem': {
@@ -60,9 +188,9 @@ async function rangeOf(
 }
 
 /** Half of the page on each side of the boundary; what one side lacks the other gives. */
-function middle(boundary: number, limit: number, last: number): [from: number, to: number] {
+function middle(boundary: number, limit: number, last: number): PageRange {
   const from = Math.max(0, Math.min(boundary - Math.ceil(limit / 2), last - limit))
-  return [from, Math.min(last, from + limit)]
+  return { from, to: Math.min(last, from + limit), boundary }
 }
 
 export const exampleMessagePage = {

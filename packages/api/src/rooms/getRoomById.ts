@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
+import type { AtVersion, Deps } from '../context.ts'
 import { procedure } from '../trpc.ts'
-import { readableRoom } from './policy.ts'
+import { readableRoom, versionOf } from './policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
 
 const input = z.strictObject({ roomId })
@@ -12,8 +12,11 @@ export async function getRoomById(
   deps: Deps,
   actor: Actor,
   { roomId }: z.output<typeof input>,
+  atVersion?: AtVersion,
 ): Promise<Room> {
-  return toRoom(await readableRoom(deps, actor, 'getRoomById', roomId))
+  const room = await readableRoom(deps, actor, 'getRoomById', roomId)
+  atVersion?.(versionOf(room))
+  return toRoom(room)
 }
 
 export const getRoomByIdProcedure = procedure
@@ -30,4 +33,4 @@ export const getRoomByIdProcedure = procedure
     example: { input: { roomId: exampleRoom.id }, output: exampleRoom },
   })
   .input(input)
-  .query(({ ctx, input }) => getRoomById(ctx.deps, ctx.actor, input))
+  .query(({ ctx, input }) => getRoomById(ctx.deps, ctx.actor, input, ctx.atVersion))

@@ -9,7 +9,15 @@ import { reader } from '../fields.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
 import { positionPage } from '../positionPage.ts'
 import { procedure } from '../trpc.ts'
-import { exampleRoom, listing, type Room, RoomListItem, roomFilter, toRoom } from './schema.ts'
+import {
+  exampleRoom,
+  listing,
+  type Room,
+  RoomListItem,
+  roomBytesAtMost,
+  roomFilter,
+  toRoom,
+} from './schema.ts'
 
 const input = z.strictObject({ ...listing, ...roomFilter, ...reader, ...pageInput })
 
@@ -55,6 +63,7 @@ export async function listRooms(
         return room.position
       },
       toItem: toRoom,
+      bytesAtMost: roomBytesAtMost,
     },
     limit,
     placeOf('r', { before, after, around }),

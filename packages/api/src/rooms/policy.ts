@@ -24,3 +24,8 @@ export async function readableRoom(
   if (!room) throw roomNotFound()
   return room
 }
+
+/** What an answer about a room and its messages depends on: with the same version it is the same. */
+export function versionOf({ id, version, updated_at }: RoomRow): string {
+  return `${id}.${version}.${updated_at}`
+}

@@ -1,6 +1,7 @@
-import type { RoomRow } from '@dowell-chat/db'
+import { PREVIEW_CHARACTERS, previewOf, type RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import { boolean, id, label, name, time, unreadOfReader } from '../fields.ts'
+import { BYTES_PER_CHARACTER } from '../pageBytes.ts'
 import { custom } from './custom.ts'
 
 /** What a room's `messageData` says while nobody has written. */
@@ -63,6 +64,21 @@ export const roomFilter = {
     .optional(),
 }
 
+const preview = `The first ${PREVIEW_CHARACTERS} characters of the latest message that is not deleted`
+
+/** What a room shows of its latest message. */
+const LastMessage = z
+  .object({
+    seq: z.int().positive().meta({ description: 'Position in the room.', example: 1 }),
+    messageType: z.string(),
+    messageData: z.string().meta({ description: `${preview}.` }),
+    side: z.boolean().meta({ description: 'False: the customer. True: the support team.' }),
+    author: z.string(),
+    createdAt: time,
+  })
+  .meta({ id: 'LastMessage', additionalProperties: true })
+type LastMessage = z.output<typeof LastMessage>
+
 export const Room = z
   .object({
     id,
@@ -76,7 +92,10 @@ export const Room = z
     }),
     productName: z.string(),
     messageData: z.string().meta({
-      description: `Text of the latest message that is not deleted; "${GREETING}" while there is none.`,
+      description: `${preview}; "${GREETING}" while there is none.`,
+    }),
+    lastMessage: LastMessage.nullable().meta({
+      description: 'The latest message that is not deleted; null while there is none.',
     }),
     isActive: z.boolean().meta({ description: 'False once the room is deleted.' }),
     subject: z
@@ -113,7 +132,8 @@ export function toRoom(row: RoomRow): Room {
     portfolioName: row.portfolio_name,
     roomRoomId: row.room_room_id,
     productName: row.product_name,
-    messageData: row.last_message ?? GREETING,
+    messageData: row.last_message === null ? GREETING : previewOf(row.last_message),
+    lastMessage: toLastMessage(row),
     isActive: row.is_active === 1,
     subject: row.subject,
     status: row.status,
@@ -125,6 +145,29 @@ export function toRoom(row: RoomRow): Room {
   }
 }
 
+function toLastMessage(row: RoomRow): LastMessage | null {
+  if (row.last_message === null || row.last_message_seq === null) return null
+  return {
+    seq: row.last_message_seq,
+    messageType: row.last_message_type ?? '',
+    messageData: previewOf(row.last_message),
+    side: row.last_message_side === 1,
+    author: row.last_message_author ?? '',
+    createdAt: new Date(row.last_message_at ?? row.updated_at),
+  }
+}
+
+/** Bytes of JSON that a room with its keys has at most. */
+export function roomBytesAtMost(row: RoomRow): number {
+  const texts = [
+    ...[row.user_id, row.org_id, row.portfolio_name, row.product_name, row.room_room_id],
+    ...[row.subject, row.assignee, row.labels, row.custom],
+    ...[row.last_message, row.last_message, row.last_message_author],
+  ]
+  const characters = texts.reduce((sum, text) => sum + (text?.length ?? 0), 0)
+  return 1_000 + BYTES_PER_CHARACTER * characters
+}
+
 export const exampleRoom = {
   id: '64e96a73f59c079a226e1ae9',
   eventId: 'FB10100000001693018738#5535526',
@@ -134,6 +177,7 @@ export const exampleRoom = {
   roomRoomId: '13-ABCD12345',
   productName: 'WIFIQRCODE',
   messageData: GREETING,
+  lastMessage: null,
   isActive: true,
   subject: null,
   status: 'open',

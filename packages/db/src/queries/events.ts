@@ -1,5 +1,6 @@
 import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
 import { dialectOf, eachOf } from '../dialectOf.ts'
+import { type MessageOutline, outlineColumns, shortText, withText } from '../messageText.ts'
 import { prepared, type Slots } from '../prepared.ts'
 import type { RoomScope } from '../roomScope.ts'
 import type { EventRow, MessageRow, RoomRow, Tables } from '../tables.ts'
@@ -192,25 +193,83 @@ interface Range {
   readonly limit: number
 }
 
+/** Some events of a range, in order. */
+export interface EventPage {
+  readonly events: LoggedEvent[]
+  /** Whether the range has no more events than these. */
+  readonly isComplete: boolean
+}
+
 export interface EventFilter extends Omit<RoomScope, 'orgId'> {
   /** Left out: the rooms of all products. */
   readonly productName?: string | undefined
 }
 
-/** The events of an organisation, in order: of all its rooms, or of those that a caller sees and asks for. */
+/**
+ * The events of an organisation, in order: of all its rooms, or of those that a caller sees and asks for.
+ *
+ * @param maxBytes of the texts of all messages together; one event always comes
+ */
 export async function eventsInScope(
   db: Kysely<Tables>,
-  { orgId, after, upTo, limit, ...filter }: Range & EventFilter,
-): Promise<LoggedEvent[]> {
+  {
+    orgId,
+    after,
+    upTo,
+    limit,
+    maxBytes,
+    ...filter
+  }: Range & EventFilter & { readonly maxBytes: number },
+): Promise<EventPage> {
+  const rows = await outlinesInScope(db, { orgId, after, upTo, limit }, filter)
+  let bytes = 0
+  let count = 0
+  for (const row of rows) {
+    bytes += Number(row.m_bytes)
+    if (bytes > maxBytes && count > 0) break
+    count++
+  }
+  const found = rows.slice(0, count)
+  const ids = found.filter(isTextLeftOut).map((row) => row.m_id as string)
+  const texts = new Map<string, string>()
+  if (ids.length > 0) {
+    for (const { id, message_data } of await textsById(db, { orgId, ids: JSON.stringify(ids) })) {
+      texts.set(id, message_data)
+    }
+  }
+  return {
+    events: found.map((row) => split(row, texts)),
+    isComplete: rows.length < limit && count === rows.length,
+  }
+}
+
+function isTextLeftOut(row: Record<string, unknown>): boolean {
+  return row.m_id !== null && row.m_message_data === null
+}
+
+async function outlinesInScope(
+  db: Kysely<Tables>,
+  range: Range,
+  filter: EventFilter,
+): Promise<Record<string, unknown>[]> {
   const { roomIds, userId = null, productName = null } = filter
-  const range = { orgId, after, upTo, limit }
   if (roomIds !== undefined) {
     const ids = JSON.stringify([...new Set(roomIds)])
-    return (await ofRooms(db, { ...range, ids, userId, productName })).map(split)
+    return ofRooms(db, { ...range, ids, userId, productName })
   }
-  if (userId !== null) return (await ofUser(db, { ...range, userId, productName })).map(split)
-  return (await ofProduct(db, { ...range, productName })).map(split)
+  if (userId !== null) return ofUser(db, { ...range, userId, productName })
+  return ofProduct(db, { ...range, productName })
 }
+
+const textsById = prepared((db, where: Slots<{ orgId: string; ids: string }>) =>
+  db
+    // In this order: left to itself, SQLite may read through the organisation's messages instead.
+    .selectFrom(eachOf(db, where.ids).as('given'))
+    .crossJoin('messages')
+    .select(['id', 'message_data'])
+    .whereRef('messages.id', '=', 'given.value')
+    .where('org_id', '=', where.orgId),
+)
 
 const ofProduct = prepared((db, where: Slots<Range & { productName: string | null }>) =>
   logged(db)
@@ -322,24 +381,12 @@ const roomColumns = [
   'assignee',
   'labels',
   'custom',
+  'last_message_seq',
+  'last_message_type',
+  'last_message_side',
+  'last_message_author',
+  'last_message_at',
 ] as const satisfies (keyof RoomRow)[]
-
-const messageColumns = [
-  'org_id',
-  'room_id',
-  'seq',
-  'id',
-  'side',
-  'author',
-  'message_type',
-  'message_data',
-  'client_message_id',
-  'is_active',
-  'created_at',
-  'support_count',
-  'edited_at',
-  'deleted_at',
-] as const satisfies (keyof MessageRow)[]
 
 function logged(db: Kysely<Tables>) {
   return db
@@ -354,23 +401,28 @@ function logged(db: Kysely<Tables>) {
     .select([
       ...eventColumns.map((column) => sql.ref(`e.${column}`).as(`e_${column}`)),
       ...roomColumns.map((column) => sql.ref(`r.${column}`).as(`r_${column}`)),
-      ...messageColumns.map((column) => sql.ref(`m.${column}`).as(`m_${column}`)),
+      ...outlineColumns.map((column) => sql.ref(`m.${column}`).as(`m_${column}`)),
+      shortText('m.message_data').as('m_message_data'),
+      sql<number>`coalesce(octet_length(m.message_data), 0)`.as('m_bytes'),
     ])
 }
 
 const eventKeys = keysOf('e_', eventColumns)
 const roomKeys = keysOf('r_', roomColumns)
-const messageKeys = keysOf('m_', messageColumns)
+const messageKeys = keysOf('m_', [...outlineColumns, 'message_data'])
 
 function keysOf<Column extends string>(prefix: string, columns: readonly Column[]) {
   return columns.map((column) => [column, prefix + column] as const)
 }
 
-function split(row: Record<string, unknown>): LoggedEvent {
+function split(row: Record<string, unknown>, texts: ReadonlyMap<string, string>): LoggedEvent {
   return {
     event: pick<EventRow>(row, eventKeys),
     room: pick<RoomRow>(row, roomKeys),
-    message: row.m_id === null ? undefined : pick<MessageRow>(row, messageKeys),
+    message:
+      row.m_id === null
+        ? undefined
+        : withText(pick<MessageOutline>(row, messageKeys), texts.get(row.m_id as string)),
   }
 }
 

@@ -1,6 +1,14 @@
 import { type Expression, type Kysely, sql } from 'kysely'
-import { dialectOf } from '../dialectOf.ts'
+import { dialectOf, eachOf } from '../dialectOf.ts'
+import {
+  type MessageOutline,
+  outlineColumns,
+  SHORT_TEXT_BYTES,
+  shortText,
+  withText,
+} from '../messageText.ts'
 import { prepared, preparedInScope, type Slots } from '../prepared.ts'
+import { PREVIEW_CHARACTERS, previewOf } from '../preview.ts'
 import { type InScope, inScope, type OneRoom, parametersOf } from '../roomScope.ts'
 import type { MessageRow, Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
@@ -39,10 +47,15 @@ export type NewMessage = Pick<
   'id' | 'side' | 'author' | 'message_type' | 'message_data' | 'client_message_id' | 'created_at'
 >
 
+/** What a room is told of its new message. */
+type Latest = Pick<MessageRow, 'side' | 'author' | 'message_type' | 'created_at'> & {
+  readonly preview: string
+}
+
 /** Takes the next `seq` of an active room and notes its latest message. Nothing, when there is none or it is deleted. */
 function advancedRoom(
   tx: Pick<Tx, 'updateTable'>,
-  where: Slots<InScope & Pick<MessageRow, 'message_data' | 'side' | 'created_at'>>,
+  where: Slots<InScope & Latest>,
   orgId: Expression<string> | undefined,
 ) {
   return tx
@@ -51,7 +64,12 @@ function advancedRoom(
       version: eb('version', '+', 1),
       last_seq: eb('last_seq', '+', 1),
       support_count: eb('support_count', '+', where.side),
-      last_message: where.message_data,
+      last_message: where.preview,
+      last_message_seq: eb('last_seq', '+', 1),
+      last_message_type: where.message_type,
+      last_message_side: where.side,
+      last_message_author: where.author,
+      last_message_at: where.created_at,
       updated_at: where.created_at,
     }))
     .where((eb) => inScope(eb, where, orgId))
@@ -62,7 +80,7 @@ function advancedRoom(
 const advancing = preparedInScope(advancedRoom)
 
 /** Advances the room and inserts the message. PostgreSQL only. */
-const appending = preparedInScope((tx, row: Slots<InScope & NewMessage>, orgId) =>
+const appending = preparedInScope((tx, row: Slots<InScope & NewMessage & Latest>, orgId) =>
   tx
     .with('room', (cte) => advancedRoom(cte, row, orgId))
     .insertInto('messages')
@@ -113,7 +131,12 @@ export async function appendMessage(
 ): Promise<MessageRow | undefined> {
   // SQLite cannot do both in one statement; PostgreSQL does not need two ways there and back.
   const isOne = dialectOf(tx) === 'postgres'
-  const [place] = await (isOne ? appending : advancing)(tx, { ...parametersOf(where), ...message })
+  const preview = previewOf(message.message_data)
+  const [place] = await (isOne ? appending : advancing)(tx, {
+    ...parametersOf(where),
+    ...message,
+    preview,
+  })
   if (!place) return undefined
   const row: MessageRow = { ...message, ...place, is_active: 1, edited_at: null, deleted_at: null }
   if (!isOne) await insertMessage(tx, row)
@@ -158,19 +181,82 @@ export async function findMessage(
     .executeTakeFirst()
 }
 
-/** The messages after position `from`, up to and including `to`, in order. */
-export const messagesInRange = prepared(
-  (db, where: Slots<InRoom & { readonly from: number; readonly to: number }>) =>
-    db
-      .selectFrom('messages')
-      .selectAll()
-      // The casts change no value. Without them SQLite plans the statement anew for each one, in a third of its time.
-      .where('org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
-      .where('room_id', '=', (eb) => eb.cast<string>(where.roomId, 'text'))
-      .where('seq', '>', where.from)
-      .where('seq', '<=', where.to)
-      .orderBy('seq', 'asc'),
+interface Range extends InRoom {
+  /** The last position before the range. */
+  readonly from: number
+  /** The last position in it. */
+  readonly to: number
+}
+
+/** The casts change no value. Without them SQLite plans the statement anew for each one, in a third of its time. */
+function messagesIn(db: Kysely<Tables>, where: Slots<Range>) {
+  return db
+    .selectFrom('messages')
+    .where('org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
+    .where('room_id', '=', (eb) => eb.cast<string>(where.roomId, 'text'))
+    .where('seq', '>', where.from)
+    .where('seq', '<=', where.to)
+    .orderBy('seq', 'asc')
+}
+
+const outlines = prepared((db, where: Slots<Range>) =>
+  messagesIn(db, where).select([...outlineColumns, shortText('message_data').as('message_data')]),
 )
+
+const longTextSizes = prepared((db, where: Slots<Range>) =>
+  messagesIn(db, where)
+    .where(sql<boolean>`octet_length(message_data) > ${sql.lit(SHORT_TEXT_BYTES)}`)
+    .select(['seq', sql<number>`octet_length(message_data)`.as('bytes')]),
+)
+
+/** @param seqs a JSON array. Named one by one, since another process may shorten a text meanwhile. */
+const textsOf = prepared((db, where: Slots<InRoom & { seqs: string }>) =>
+  db
+    .selectFrom('messages')
+    .select(['seq', 'message_data'])
+    .where('org_id', '=', where.orgId)
+    .where('room_id', '=', where.roomId)
+    .where('seq', 'in', (eb) =>
+      eb
+        .selectFrom(eachOf(db, where.seqs).as('given'))
+        .select((given) => given.cast<number>('given.value', 'bigint').as('seq')),
+    ),
+)
+
+/**
+ * Chooses a part of a range by the sizes of its messages, before their long texts are read.
+ *
+ * @param sizes bytes of UTF-8 of the texts that are null in `rows`, by `seq`
+ */
+export type ChooseRange = (
+  rows: readonly MessageOutline[],
+  sizes: ReadonlyMap<number, number>,
+) => Pick<Range, 'from' | 'to'>
+
+/** The messages after position `from`, up to and including `to`, in order: all, or the part that is chosen. */
+export async function messagesInRange(
+  db: Kysely<Tables>,
+  where: Range,
+  choose?: ChooseRange,
+): Promise<MessageRow[]> {
+  const rows = await outlines(db, where)
+  if (rows.every((row): row is MessageRow => row.message_data !== null)) return rows
+  const sizes = new Map<number, number>()
+  if (choose) for (const { seq, bytes } of await longTextSizes(db, where)) sizes.set(seq, bytes)
+  const { from, to } = { ...where, ...choose?.(rows, sizes) }
+  const chosen = rows.filter(({ seq }) => seq > from && seq <= to)
+  const seqs = chosen.filter((row) => row.message_data === null).map(({ seq }) => seq)
+  const { orgId, roomId } = where
+  const texts = new Map<number, string>()
+  for (const { seq, message_data } of await textsOf(db, {
+    orgId,
+    roomId,
+    seqs: JSON.stringify(seqs),
+  })) {
+    texts.set(seq, message_data)
+  }
+  return chosen.map((row) => withText(row, texts.get(row.seq)))
+}
 
 type OneMessage = InRoom & { readonly seq: number }
 
@@ -194,24 +280,60 @@ const deleting = prepared((tx, where: Slots<OneMessage & { now: number }>) =>
     .returningAll(),
 )
 
-const notingChange = prepared((tx, where: Slots<InRoom & { now: number }>) =>
+/** The latest message that is not deleted. None lies after the one that the room names. */
+const latest = prepared((tx, where: Slots<InRoom>) =>
   tx
-    .updateTable('rooms')
-    .set((eb) => ({
-      version: eb('version', '+', 1),
-      updated_at: where.now,
-      last_message: eb
-        .selectFrom('messages')
-        .select('message_data')
-        .where('org_id', '=', where.orgId)
-        .where('room_id', '=', where.roomId)
-        .where('is_active', '=', sql.lit(1))
-        .orderBy('seq', 'desc')
-        .limit(1),
-    }))
-    .where('id', '=', where.roomId)
-    .where('org_id', '=', where.orgId),
+    .selectFrom('messages')
+    .select([
+      'seq',
+      'side',
+      'author',
+      'message_type',
+      'created_at',
+      sql<string>`substr(message_data, 1, ${sql.lit(PREVIEW_CHARACTERS)})`.as('preview'),
+    ])
+    .where('org_id', '=', where.orgId)
+    .where('room_id', '=', where.roomId)
+    .where('is_active', '=', sql.lit(1))
+    .where('seq', '<=', (eb) =>
+      eb.selectFrom('rooms').select('last_message_seq').where('id', '=', where.roomId),
+    )
+    .orderBy('seq', 'desc')
+    .limit(1),
 )
+
+const notingChange = prepared(
+  (
+    tx,
+    where: Slots<InRoom & { now: number } & { [K in keyof NoLatest]: NoLatest[K] | Found[K] }>,
+  ) =>
+    tx
+      .updateTable('rooms')
+      .set((eb) => ({
+        version: eb('version', '+', 1),
+        updated_at: where.now,
+        last_message: where.preview,
+        last_message_seq: where.seq,
+        last_message_type: where.message_type,
+        last_message_side: where.side,
+        last_message_author: where.author,
+        last_message_at: where.created_at,
+      }))
+      .where('id', '=', where.roomId)
+      .where('org_id', '=', where.orgId),
+)
+
+type Found = Latest & { readonly seq: number }
+type NoLatest = { readonly [K in keyof Found]: null }
+
+const noLatest: NoLatest = {
+  seq: null,
+  side: null,
+  author: null,
+  message_type: null,
+  created_at: null,
+  preview: null,
+}
 
 /** Gives a message another text. Its room's latest message follows. @returns the message as it is now */
 export async function editMessage(
@@ -241,6 +363,8 @@ async function changed(
   message: MessageRow | undefined,
 ): Promise<MessageRow> {
   if (!message) throw new Error('a change of a message that does not exist')
-  await notingChange(tx, where)
+  const { orgId, roomId, now } = where
+  const [found = noLatest] = await latest(tx, { orgId, roomId })
+  await notingChange(tx, { orgId, roomId, now, ...found })
   return message
 }

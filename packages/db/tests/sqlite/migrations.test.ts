@@ -27,6 +27,7 @@ import {
   contentsOf,
   createFolder,
   insertInto,
+  latestOf,
   messageRow,
   roomRow,
 } from '../support.ts'
@@ -149,6 +150,11 @@ const {
   assignee: _assignee,
   labels: _labels,
   custom: _custom,
+  last_message_seq: _lastMessageSeq,
+  last_message_type: _lastMessageType,
+  last_message_side: _lastMessageSide,
+  last_message_author: _lastMessageAuthor,
+  last_message_at: _lastMessageAt,
   ...roomOf001
 } = roomRow({ last_seq: 1, last_message: 'message' })
 const {
@@ -180,7 +186,9 @@ test('002 keeps what a database at 001 holds, up and down', async () => {
   expect(await db.read.selectFrom('organisations').selectAll().execute()).toEqual([
     { ...organisation, last_key_position: 0, last_audit_position: 0, last_event_position: 0 },
   ])
-  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([roomRow(roomOf001)])
+  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([
+    roomRow({ ...roomOf001, ...latestOf(messageRow()) }),
+  ])
   expect(await db.read.selectFrom('messages').selectAll().execute()).toEqual([message])
   // What was there goes on, and what is new begins.
   await db.write(async (tx) => {
@@ -265,6 +273,61 @@ test('003 counts what support wrote so far, and keeps what a database at 002 hol
   })
 
   await migrateDownTo(db, '002-identity')
+  expect(contents(db.location)).toEqual(before)
+})
+
+test('004 cuts the text that a room repeats, describes its message, and gives the text back on the way down', async () => {
+  await using db = await createTestDbAt('003-live')
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', {
+    ...{ id: room.org_id, created_at: 5, last_room_position: 3 },
+  })
+  const long = '🙂'.repeat(300)
+  const talks = {
+    1: [
+      { message_data: 'first', is_active: 1 },
+      { message_data: long, is_active: 1, side: 1, author: 'bo', message_type: 'TEXT' },
+      { message_data: '', is_active: 0 },
+    ],
+    2: [{ message_data: '', is_active: 0 }],
+    3: [],
+  } as const
+  for (const [number, talk] of Object.entries(talks)) {
+    const id = number.padStart(24, '0')
+    const last = talk.findLast(({ is_active }) => is_active === 1)
+    insertInto(connection, 'rooms', {
+      ...roomOf001,
+      id,
+      ...{ position: Number(number), user_id: number, last_seq: talk.length },
+      last_message: last?.message_data ?? null,
+    })
+    for (const [i, own] of talk.entries()) {
+      insertInto(connection, 'messages', {
+        ...messageOf001,
+        ...own,
+        ...{ id: `${number}${i}`.padStart(24, '0'), room_id: id, seq: i + 1 },
+      })
+    }
+  }
+  const before = contents(db.location)
+
+  await db.migrateToLatest()
+  const rooms = await db.read.selectFrom('rooms').selectAll().orderBy('position').execute()
+  const none = latestOf(undefined)
+  expect(rooms.map((row) => latestOf(undefined, row))).toEqual([
+    {
+      last_message: '🙂'.repeat(200),
+      last_message_seq: 2,
+      last_message_type: 'TEXT',
+      last_message_side: 1,
+      last_message_author: 'bo',
+      last_message_at: messageRow().created_at,
+    },
+    none,
+    none,
+  ])
+
+  await migrateDownTo(db, '003-live')
   expect(contents(db.location)).toEqual(before)
 })
 

@@ -15,6 +15,7 @@ import {
   exampleMessageV2,
   exampleRoomV2,
   MessageV2,
+  messageFrameV2,
   Paging,
   RoomV2,
   toMessageV2,
@@ -220,7 +221,7 @@ export const v2Operations: readonly V2Operation[] = [
     type: 'get_messages',
     methods: ['GET'],
     summary: "Read a room's messages",
-    description: `Oldest first. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}.`,
+    description: `Oldest first. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}, and about 1 MiB at most: \`paging\` says whether there are more.`,
     input: z.object({ room_id: roomId, ...paging }),
     output: MessagesV2,
     errors: ['NOT_FOUND'],
@@ -239,9 +240,10 @@ export const v2Operations: readonly V2Operation[] = [
         },
       },
     },
-    async run({ deps, actor }, { room_id, limit = V2_LIMIT, ...place }) {
+    async run({ deps, actor, atVersion }, { room_id, limit = V2_LIMIT, ...place }) {
       const wanted = { roomId: room_id, limit, ...place }
-      const { page, room } = await getMessagesOfRoom(deps, actor, wanted)
+      const options = { atVersion, frameOf: messageFrameV2 }
+      const { page, room } = await getMessagesOfRoom(deps, actor, wanted, options)
       return toMessagesV2(page, toRoomV2(toRoom(room)), limit)
     },
   }),
@@ -261,8 +263,8 @@ export const v2Operations: readonly V2Operation[] = [
       input: { type: 'get_room_by_id', room_id: exampleRoomV2._id },
       output: { success: true, message: DETAILS, response: [exampleRoomV2] },
     },
-    async run({ deps, actor }, input) {
-      const room = await getRoomById(deps, actor, { roomId: input.room_id })
+    async run({ deps, actor, atVersion }, input) {
+      const room = await getRoomById(deps, actor, { roomId: input.room_id }, atVersion)
       return { success: true, message: DETAILS, response: [toRoomV2(room)] }
     },
   }),
@@ -309,7 +311,7 @@ export const v2Operations: readonly V2Operation[] = [
     url: '/api/v2/room-list',
     methods: ['GET'],
     summary: "List an organisation's rooms",
-    description: `In the order in which they were opened. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}.`,
+    description: `In the order in which they were opened. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}, and about 1 MiB at most: \`paging\` says whether there are more.`,
     input: z.object({
       org_id: listing.orgId,
       product_name: listing.productName,

@@ -1,7 +1,10 @@
+import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
+import type { ItemFrame } from '../../messages/page.ts'
 import { exampleMessage, Message } from '../../messages/schema.ts'
+import { jsonBytes } from '../../pageBytes.ts'
 import type { Page } from '../../paging.ts'
-import { exampleRoom, Room } from '../../rooms/schema.ts'
+import { exampleRoom, Room, toRoom } from '../../rooms/schema.ts'
 
 /** A room in the documented names, and what we add to them. */
 export const RoomV2 = z
@@ -83,6 +86,29 @@ export function toMessageV2(message: Message, room: RoomV2): MessageV2 {
     client_message_id: message.clientMessageId,
     created_at: message.createdAt,
   }
+}
+
+/** Each message repeats its room, whose names may have 200 characters each, and its author. */
+export function messageFrameV2(room: RoomRow): ItemFrame {
+  return {
+    wire: 'v2',
+    authors: 2,
+    bytesAtMost: 8_000,
+    bytes: () => jsonBytes(toMessageV2(longestMessage, toRoomV2(toRoom(room)))),
+  }
+}
+
+/** All that a message has besides its text and one author. */
+const longestMessage: Message = {
+  ...exampleMessage,
+  seq: Number.MAX_SAFE_INTEGER,
+  messageData: '',
+  author: '',
+  messageType: 'system',
+  clientMessageId: 'x'.repeat(64),
+  createdAt: new Date(0),
+  editedAt: null,
+  deletedAt: null,
 }
 
 export const Paging = z
