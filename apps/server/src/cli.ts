@@ -36,6 +36,7 @@ function callerOf(deps: Deps) {
     actor: { kind: 'open', via: 'cli' },
     requestId: 'cli',
     spend: async () => undefined,
+    charge: async () => undefined,
   })
 }
 

@@ -12,6 +12,7 @@ export type Right = (typeof rights)[number]
 export const unlimited = {
   RATE_LIMIT_ACTOR: '0',
   RATE_LIMIT_ADDRESS: '0',
+  RATE_LIMIT_CUSTOMER: '0',
   RATE_LIMIT_FAILURES: '0',
 }
 
@@ -28,6 +29,7 @@ export function createOperator(app: Pick<TestApp, 'databaseUrl'>) {
     actor: { kind: 'open', via: 'cli' },
     requestId: 'test',
     spend: async () => undefined,
+    charge: async () => undefined,
   })
   return {
     call,

@@ -515,13 +515,14 @@ describe('the memory of it', () => {
   })
 
   const response = () => ({ locals: {}, setHeader: () => undefined }) as unknown as Outgoing
+  const callerOf = (key: string, address: string) => ({ key, address, isCustomer: false })
 
   test('is given back when the minute is over', async () => {
     vi.useFakeTimers()
     const limits = createLimits(readConfig({}))
     for (let i = 0; i < 1000; i += 1) {
-      await limits.spend(response(), `caller ${i}`, `address ${i}`, 1)
-      await limits.spend(response(), `caller ${i}`, `address ${i}`, 1)
+      await limits.spend(response(), callerOf(`caller ${i}`, `address ${i}`), 1)
+      await limits.spend(response(), callerOf(`caller ${i}`, `address ${i}`), 1)
       await limits.failed(response(), `address ${i}`)
     }
     // One for each of three budgets, however often they are taken from.
@@ -534,7 +535,7 @@ describe('the memory of it', () => {
     const timeouts = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout')
     const before = timeouts().length
     const limits = createLimits(readConfig({}))
-    for (let i = 0; i < 100; i += 1) await limits.spend(response(), `caller ${i}`, `a ${i}`, 1)
+    for (let i = 0; i < 100; i += 1) await limits.spend(response(), callerOf(`caller ${i}`, `a ${i}`), 1)
     expect(timeouts().length).toBeLessThan(before + 50)
   })
 })

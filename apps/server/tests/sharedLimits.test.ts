@@ -30,8 +30,8 @@ function createInstances(count: number, env: Record<string, string>) {
       group,
       messages: () => messages,
       failed: (address: string) => isDone(limits.failed(response(), address)),
-      spend: (caller: string, points: number) =>
-        isDone(limits.spend(response(), caller, 'address', points)),
+      spend: (key: string, points: number) =>
+        isDone(limits.spend(response(), { key, address: 'address', isCustomer: false }, points)),
     }
   })
 }

@@ -5,6 +5,7 @@ import type { KeyUse } from './auth/keyUse.ts'
 import type { SigningKeys } from './auth/signingKeys.ts'
 import type { Live } from './events/live.ts'
 import type { NewestPages } from './messages/newestPages.ts'
+import type { ReadBudget } from './readBudget.ts'
 
 /** What the procedures work with; built once, by the composition root. */
 export interface Deps {
@@ -42,6 +43,15 @@ export interface Context {
   readonly requestId: string
   /** Takes a call's cost from the caller's budget. @throws AppError TOO_MANY_REQUESTS when it is used up */
   readonly spend: (procedure: ProcedureName) => Promise<void>
+  /** Takes from the budget what an answer of so many bytes costs besides. Never refuses: it is made already. */
+  readonly charge: (bytes: number) => Promise<void>
+  /** Of a request that may carry several reads. */
+  readonly reads?: ReadBudget | undefined
   /** Of a conditional read. */
   readonly atVersion?: AtVersion | undefined
+}
+
+/** Thrown by {@link AtVersion}: the caller has the answer already. */
+export class Unchanged extends Error {
+  override readonly name = 'Unchanged'
 }

@@ -26,6 +26,26 @@ export function toSuperjson(value: unknown): string {
  */
 const SCALARS = new Set<unknown>(['undefined', 'number', 'Date'])
 
+/** Notes of one input, and characters of the path in each. No input of ours has nearly as many keys. */
+const MAX_NOTES = 100
+const MAX_PATH = 1_000
+
+/** Whether superjson's notes are few, short and of scalars. */
+function areModest(values: unknown): boolean {
+  if (typeof values !== 'object' || values === null) return false
+  if (Array.isArray(values)) return isOfScalar(values)
+  let count = 0
+  for (const path in values) {
+    if (++count > MAX_NOTES || path.length > MAX_PATH) return false
+    if (!isOfScalar((values as Record<string, unknown>)[path])) return false
+  }
+  return true
+}
+
+function isOfScalar(note: unknown): boolean {
+  return Array.isArray(note) && note.length === 1 && SCALARS.has(note[0])
+}
+
 /** What tRPC gives its wire's values to. */
 export const transformer = {
   serialize: (value: unknown): SuperJSONResult => superjson.serialize(value),
@@ -40,14 +60,19 @@ export const transformer = {
     if (typeof json === 'object' && json !== null && Object.hasOwn(json, '__proto__')) {
       throw badField('input', '__proto__ is not a known key')
     }
-    const values = meta?.values ?? {}
-    const notes: unknown[] = Array.isArray(values) ? [values] : Object.values(values)
-    if (!notes.every((note) => Array.isArray(note) && note.length === 1 && SCALARS.has(note[0]))) {
-      throw badField('input', 'must hold nothing but JSON')
+    const { values, v } = meta ?? {}
+    if (values === undefined || values === null) return json
+    if (!areModest(values)) {
+      throw badField(
+        'input',
+        `must hold nothing but JSON, with at most ${MAX_NOTES} dates and undefined values`,
+      )
     }
     try {
+      // Not what superjson notes of values that are the same object: each of them is in the JSON as well.
+      const modest = { json, meta: { values, ...(v === undefined ? {} : { v }) } }
       // In place, since its copy is where that is left out; nobody else has this object.
-      return superjson.deserialize(payload, { inPlace: true })
+      return superjson.deserialize(modest as SuperJSONResult, { inPlace: true })
     } catch {
       throw badField('input', 'must be as superjson writes it')
     }

@@ -7,6 +7,7 @@ import type { ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
 import { AppError, type ErrorCode, errorTable } from './errors.ts'
 import { transformer } from './json.ts'
+import { jsonBytes } from './pageBytes.ts'
 import { toPublicError } from './publicError.ts'
 import { currentRequestId } from './requestId.ts'
 
@@ -60,6 +61,11 @@ export function toTrpcError(error: unknown): TRPCError | undefined {
 export const router = t.router
 export const callerFactory = t.createCallerFactory
 
+/** What tRPC's adapter will write, measured before it does. */
+function bytesOf(result: object): number {
+  return 'data' in result && result.data !== undefined ? jsonBytes(result.data) : 0
+}
+
 /**
  * For every procedure, where tRPC calls it itself: each call is paid for before its input is looked at, whatever batch it
  * came by. tRPC answers with the status of its own codes, so our failures get the one that our table has for them. `call`
@@ -68,13 +74,21 @@ export const callerFactory = t.createCallerFactory
  * The answer is checked where `deps.checkAnswers` says so, and passed on as it is either way. tRPC's own `.output` would
  * copy it each time.
  */
-export const procedure = t.procedure.use(async ({ ctx, meta, path, next }) => {
-  try {
+export const procedure = t.procedure.use(async ({ ctx, meta, path, type, next }) => {
+  async function run() {
     await ctx.spend(path as ProcedureName)
+    return next()
+  }
+  const { reads } = ctx
+  let result: Awaited<ReturnType<typeof run>>
+  try {
+    if (type === 'query' && reads) {
+      result = await reads.run(run, ({ ok, ...rest }) => (ok ? bytesOf(rest) : 0))
+    } else result = await run()
+    if (result.ok && reads) await ctx.charge(bytesOf(result))
   } catch (error) {
     throw toTrpcError(error) ?? error
   }
-  const result = await next()
   if (!result.ok && result.error.cause) throw toTrpcError(result.error.cause) ?? result.error
   if (result.ok && ctx.deps.checkAnswers && meta?.output) checkAnswer(meta.output, result.data)
   return result

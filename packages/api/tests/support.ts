@@ -37,6 +37,7 @@ export function createContext(deps: Deps): Context {
     actor: { kind: 'open', via: 'http' },
     requestId: 'request',
     spend: async () => {},
+    charge: async () => {},
   }
 }
 

@@ -156,7 +156,7 @@ const cases: Record<string, Case[]> = {
     [
       '',
       (db) => messages.findMessage(db, { ...message, messageId: idOf(1) }),
-      [['SEARCH messages USING INDEX messages_by_id (id=?)']],
+      [['SEARCH messages USING INDEX messages_by_id (id=? AND org_id=?)']],
     ],
   ],
   messagesInRange: [
@@ -427,7 +427,10 @@ const cases: Record<string, Case[]> = {
     [
       '(long texts)',
       inScope({}, 0),
-      [...inOrder, [eachText[1] ?? '', 'SEARCH messages USING INDEX messages_by_id (id=?)']],
+      [
+        ...inOrder,
+        [eachText[1] ?? '', 'SEARCH messages USING INDEX messages_by_id (id=? AND org_id=?)'],
+      ],
     ],
     ['(product)', inScope({ productName: 'product 1' }), inOrder],
     ['(common product)', inScope({ productName: 'product 0' }), inOrder],

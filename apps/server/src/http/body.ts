@@ -41,7 +41,7 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
     if (options.forms && type === FORM_TYPE) return fieldsOf(await readText(req, res))
     if (options.forms && type === MULTIPART_TYPE) {
       refuseLong(req, limit)
-      const watched = watch(req, limit)
+      const watched = watch(req, res, limit)
       const read = multipart(req, res).catch((error) => {
         throw fromMultipart(error)
       })
@@ -91,10 +91,11 @@ function createTextReader(limit: number): (req: Incoming, res: Outgoing) => Prom
     }
     const { 'content-encoding': encoding = 'identity' } = req.headers
     let bytes: Buffer
-    if (encoding.toLowerCase() === 'identity') bytes = await readBytes(req, limit)
+    if (encoding.toLowerCase() === 'identity') bytes = await readBytes(req, res, limit)
     else {
       await inflate(req, res)
       bytes = (req as Parsed).body
+      res.locals.received = bytes.length
     }
     // Otherwise every broken byte would be stored as U+FFFD without a word.
     if (!isUtf8(bytes)) throw new AppError('PARSE_ERROR', { message: UTF8 })
@@ -105,12 +106,13 @@ function createTextReader(limit: number): (req: Incoming, res: Outgoing) => Prom
 }
 
 /** @throws AppError PAYLOAD_TOO_LARGE as soon as it is; BAD_REQUEST when the caller left in the middle */
-function readBytes(req: Incoming, limit: number): Promise<Buffer> {
+function readBytes(req: Incoming, { locals }: Outgoing, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
     const take = (chunk: Buffer) => {
       length += chunk.length
+      locals.received = length
       if (length <= limit) chunks.push(chunk)
       else {
         req.off('data', take)
@@ -133,13 +135,18 @@ const UTF8 = 'The body must be UTF-8'
  * Looks at a body while multer reads it, which takes broken bytes for U+FFFD and limits each field but not all of them
  * together.
  */
-function watch(req: Incoming, limit: number): { isUtf8(): boolean; tooLong: Promise<never> } {
+function watch(
+  req: Incoming,
+  { locals }: Outgoing,
+  limit: number,
+): { isUtf8(): boolean; tooLong: Promise<never> } {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let good = true
   let length = 0
   const tooLong = new Promise<never>((_, reject) => {
     req.on('data', (chunk: Buffer) => {
       length += chunk.length
+      locals.received = length
       if (length > limit) {
         req.unpipe()
         reject(new AppError('PAYLOAD_TOO_LARGE'))

@@ -22,6 +22,8 @@ export interface Exchange {
   headers: readonly string[]
   /** What the caller's budgets are, by name; told with the answer. */
   budgets?: Record<string, Budget>
+  /** Bytes of the body that were read so far, as they are after decompression. */
+  received?: number
   /** What went wrong, for the log. */
   failure?: Error
   /** Of an event stream: why it ended, and whether that is worth a warning. */

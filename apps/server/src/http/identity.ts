@@ -10,8 +10,9 @@ import {
 } from '@dowell-chat/api'
 import { networkOf, type Proxies } from './address.ts'
 import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
-import type { Limits } from './limits.ts'
+import { type Caller, type Limits, pointsOf } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
+import { createTurns } from './turns.ts'
 
 /** What a surface knows of a request, more than the procedures need. */
 export interface RequestContext extends Context {
@@ -25,12 +26,12 @@ export interface RequestContext extends Context {
 /**
  * Finds out who is calling and makes what the procedures know of the request. The one place for every surface.
  *
- * @param streamToken what an event stream's URL has in place of an Authorization header
+ * @param stream of an event stream, with the token that its URL may have in place of an Authorization header
  */
 export type ContextOf = (
   req: Incoming,
   res: Outgoing,
-  streamToken?: string,
+  stream?: { readonly token: string | undefined },
 ) => Promise<RequestContext>
 
 export function createContextOf(
@@ -72,22 +73,35 @@ export function createContextOf(
     }
   }
 
-  return async (req, res, streamToken) => {
+  const waitForTurn = createTurns()
+
+  return async (req, res, stream) => {
     const address = networkOf(proxies.callerOf(req))
-    const actor = await identify(req, res, address, streamToken)
-    const caller = actor.kind === 'open' ? address : actorKey(actor)
-    const spend = (points: number) => limits.spend(res, caller, address, points)
+    const actor = await identify(req, res, address, stream?.token)
+    const caller: Caller = {
+      key: actor.kind === 'open' ? address : actorKey(actor),
+      address,
+      isCustomer: actor.kind === 'user' && !actor.side,
+    }
+    if (caller.isCustomer && !stream) await waitForTurn(caller.key, res)
+    const charge = async (bytes: number) => {
+      const points = pointsOf(bytes)
+      if (points > 0) await limits.charge(res, caller, points)
+    }
     return {
       deps,
       actor,
       requestId: res.locals.id,
-      spend: (procedure) => spend(costOf(procedure)),
+      spend: (procedure) => limits.spend(res, caller, costOf(procedure)),
+      charge,
       async reading(read) {
         try {
           return await read()
         } catch (error) {
-          await spend(1)
+          await limits.spend(res, caller, 1)
           throw error
+        } finally {
+          await charge(res.locals.received ?? 0)
         }
       },
     }

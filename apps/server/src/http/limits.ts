@@ -7,18 +7,30 @@ import { type Outgoing, tellBudget } from './exchange.ts'
 /** Seconds over which a budget is counted. */
 const WINDOW = 60
 
+/** Whose budgets a request spends. */
+export interface Caller {
+  /** Tells one caller from every other. */
+  readonly key: string
+  /** Where it calls from, as `networkOf` writes it. */
+  readonly address: string
+  /** Whether it is a customer, whose budget is smaller. */
+  readonly isCustomer: boolean
+}
+
 export interface Limits {
   /**
    * Takes points from the budgets of a caller and of its address, and says in the response what is left.
    *
    * @throws AppError TOO_MANY_REQUESTS
    */
-  spend(res: Outgoing, caller: string, address: string, points: number): Promise<void>
+  spend(res: Outgoing, caller: Caller, points: number): Promise<void>
+  /** The same for what was done already: never refuses, and what goes beyond the budget is refused to later calls. */
+  charge(res: Outgoing, caller: Caller, points: number): Promise<void>
   /** Counts a failed authentication. @throws AppError TOO_MANY_REQUESTS when there were too many */
   failed(res: Outgoing, address: string): Promise<void>
 }
 
-type Name = 'actor' | 'address' | 'failures'
+type Name = 'actor' | 'customer' | 'address' | 'failures'
 
 /** What was taken from one budget on one instance. */
 type Spent = readonly [name: Name, key: string, points: number]
@@ -37,6 +49,7 @@ const INTERVAL = 1_000
 export function createLimits(config: Config, peers?: Peers): Limits {
   const budgets: Record<Name, number> = {
     actor: config.RATE_LIMIT_ACTOR,
+    customer: customerBudget(config),
     address: config.RATE_LIMIT_ADDRESS,
     failures: config.RATE_LIMIT_FAILURES,
   }
@@ -73,6 +86,16 @@ export function createLimits(config: Config, peers?: Peers): Limits {
     for (const [name, key, points] of told as Spent[]) void limiters.get(name)?.penalty(key, points)
   })
 
+  function tellLeft(res: Outgoing, name: Name, result: RateLimiterRes): number {
+    const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000))
+    // A caller has one budget of its own, whatever kind of caller it is.
+    tellBudget(res, name === 'customer' ? 'actor' : name, {
+      policy: `q=${budgets[name]};w=${WINDOW}`,
+      state: `r=${result.remainingPoints};t=${seconds}`,
+    })
+    return seconds
+  }
+
   async function take(res: Outgoing, name: Name, key: string, points: number): Promise<void> {
     const limiter = limiters.get(name)
     if (!limiter) return
@@ -80,11 +103,7 @@ export function createLimits(config: Config, peers?: Peers): Limits {
       if (refused instanceof RateLimiterRes) return refused
       throw refused
     })
-    const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000))
-    tellBudget(res, name, {
-      policy: `q=${budgets[name]};w=${WINDOW}`,
-      state: `r=${result.remainingPoints};t=${seconds}`,
-    })
+    const seconds = tellLeft(res, name, result)
     if (result.consumedPoints > budgets[name]) {
       throw new AppError('TOO_MANY_REQUESTS', { retryAfter: seconds })
     }
@@ -92,12 +111,45 @@ export function createLimits(config: Config, peers?: Peers): Limits {
     note(name, key, points)
   }
 
+  async function add(res: Outgoing, name: Name, key: string, points: number): Promise<void> {
+    const limiter = limiters.get(name)
+    if (!limiter) return
+    tellLeft(res, name, await limiter.penalty(key, points))
+    note(name, key, points)
+  }
+
+  const ownBudget = ({ isCustomer }: Caller) => (isCustomer ? 'customer' : 'actor')
+
   return {
-    async spend(res, caller, address, points) {
+    async spend(res, caller, points) {
       // The caller first: one who has used up their own budget must not use up their neighbours' as well.
-      await take(res, 'actor', caller, points)
-      await take(res, 'address', address, points)
+      await take(res, ownBudget(caller), caller.key, points)
+      await take(res, 'address', caller.address, points)
+    },
+    async charge(res, caller, points) {
+      await add(res, ownBudget(caller), caller.key, points)
+      await add(res, 'address', caller.address, points)
     },
     failed: (res, address) => take(res, 'failures', address, 1),
   }
+}
+
+/** A customer has never more than a key or a member of the support team. */
+function customerBudget({ RATE_LIMIT_ACTOR, RATE_LIMIT_CUSTOMER }: Config): number {
+  if (RATE_LIMIT_ACTOR === 0) return RATE_LIMIT_CUSTOMER
+  return RATE_LIMIT_CUSTOMER === 0
+    ? RATE_LIMIT_ACTOR
+    : Math.min(RATE_LIMIT_ACTOR, RATE_LIMIT_CUSTOMER)
+}
+
+/** Bytes that a request and its answer may have for the price of the call alone, and bytes for one point more. */
+const FREE_BYTES = 32 * 1024
+const BYTES_PER_POINT = 16 * 1024
+
+/**
+ * What the bytes of a request or of its answer cost. A point is about a seventh of a millisecond of one core, as for the
+ * cheapest calls: to read, write and send 16 KiB takes as long.
+ */
+export function pointsOf(bytes: number): number {
+  return bytes <= FREE_BYTES ? 0 : Math.ceil((bytes - FREE_BYTES) / BYTES_PER_POINT)
 }

@@ -1,5 +1,7 @@
 import {
   AppError,
+  type AtVersion,
+  type Context,
   callV2,
   type Fields,
   matchV3,
@@ -38,9 +40,11 @@ export function restV2({ contextOf, bodyLimit }: RestOptions): Surface {
       if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
       return { ...route, fields }
     })
-    const output = await callV2(context, operation, fields)
-    if (reads) answerRead(req, res, output)
-    else answer(res, 200, toJson(output))
+    const call = (atVersion?: AtVersion) => callV2({ ...context, atVersion }, operation, fields)
+    if (reads) {
+      const question = questionOf(operation, fields)
+      await answerRead(req, res, { question, answer: call, charge: context.charge })
+    } else await answerWrite(res, context, 200, await call())
   }
 }
 
@@ -67,10 +71,30 @@ export function restV3({
     const fields = await context.reading(async () =>
       fieldsFrom(method, query, await readBody(req, res), match.parameters),
     )
-    const output = await operation.call(context, fields)
-    if (method === 'GET') answerRead(req, res, output)
-    else answer(res, operation.created(output) ? 201 : 200, toJson(output))
+    const call = (atVersion?: AtVersion) => operation.call({ ...context, atVersion }, fields)
+    if (method === 'GET') {
+      const question = questionOf(operation, fields)
+      await answerRead(req, res, { question, answer: call, charge: context.charge })
+    } else {
+      const output = await call()
+      await answerWrite(res, context, operation.created(output) ? 201 : 200, output)
+    }
   }
+}
+
+function questionOf({ name }: { readonly name: string }, fields: Fields): string {
+  return `${name} ${JSON.stringify(fields)}`
+}
+
+async function answerWrite(
+  res: Outgoing,
+  { charge }: Context,
+  status: number,
+  output: unknown,
+): Promise<void> {
+  const json = toJson(output)
+  await charge(json.length)
+  answer(res, status, json)
 }
 
 /** What a v3 call is given: the path's parameters, and the rest from the one place where its method has it. @throws AppError BAD_REQUEST */

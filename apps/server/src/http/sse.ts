@@ -42,7 +42,7 @@ export function sse({ contextOf, streams, bodyLimit }: SseOptions): Surface {
     if (!match) throw nothingHere()
     if (req.method !== 'GET' && req.method !== 'HEAD') throw methodNotAllowed(res, ['GET'])
     const { streamToken, ...fields } = query
-    const context = await contextOf(req, res, streamToken)
+    const context = await contextOf(req, res, { token: streamToken })
     const lastEventId = req.headers['last-event-id']?.toString() || fields.lastEventId
     const input = await context.reading(async () => ({
       ...fieldsFrom('GET', fields, await readBody(req, res), decoded(match.parameters)),

@@ -85,7 +85,7 @@ export function subscriptions({ contextOf, streams }: SubscriptionOptions): Subs
     if (!isStreamName(name) || req.method !== 'GET' || query.get('batch') === '1') return false
     try {
       const { streamToken, ...fields } = fieldsOf(res.locals.query)
-      const context = await contextOf(req, res, streamToken)
+      const context = await contextOf(req, res, { token: streamToken })
       const header = req.headers['last-event-id']?.toString()
       const lastEventId = header || fields.lastEventId || undefined
       const input = await context.reading(async () => inputOf(fields.input, lastEventId))

@@ -4,6 +4,7 @@ import {
   appRouter,
   type Context,
   errorTable,
+  ReadBudget,
   toPublicError,
   toTrpcError,
   withRequestId,
@@ -79,6 +80,7 @@ export function trpc({ contextOf, bodyLimit, subscribe }: TrpcOptions): Surface 
     else return
     if (known && calls && text !== undefined) {
       const { status, body, failures } = await makeCalls(calls, text, known)
+      await known.charge(body.length)
       for (const { error, told } of failures) {
         if (told.status >= 500) noteFailure(res, error)
         if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)
@@ -88,7 +90,9 @@ export function trpc({ contextOf, bodyLimit, subscribe }: TrpcOptions): Surface 
     }
     if (method === 'POST') Object.assign(req, { body: text })
     handOver(res)
-    await withRequestId(res.locals.id, () => adapt(req, res, path.slice(1), context))
+    const reads = new ReadBudget()
+    const bounded = context.then((one) => ({ ...one, reads }))
+    await withRequestId(res.locals.id, () => adapt(req, res, path.slice(1), bounded))
   }
 }
 

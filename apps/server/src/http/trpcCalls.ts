@@ -7,6 +7,7 @@ import {
   call,
   callableProcedures,
   type PublicError,
+  ReadBudget,
   toPublicError,
   toSuperjson,
   toTrpcError,
@@ -58,7 +59,8 @@ export function callsOf(
 }
 
 /**
- * Makes the calls, all at once, and writes their answers as tRPC's adapter does.
+ * Makes the calls and writes their answers as tRPC's adapter does. Writes run all at once, so that they share a commit;
+ * reads run one after another, under one budget of bytes.
  *
  * @param text the inputs as they were sent, in the query or in the body; read by the first call that was paid for
  */
@@ -71,15 +73,22 @@ export async function makeCalls(
   const failures: { error: TRPCError; told: PublicError }[] = []
   const statuses = new Set<number>()
 
+  const reads = new ReadBudget()
+
   async function make(procedure: CallableProcedure, index: number): Promise<string | Buffer> {
-    try {
+    async function run(): Promise<string | Buffer> {
       const data = await call(ctx, procedure, () => {
         inputs ??= inputsIn(text, procedures.length, isBatch)
         if (inputs instanceof TRPCError) throw inputs
         return inputs[index]
       })
+      const answer = written(data)
       statuses.add(200)
-      return written(data)
+      return answer
+    }
+    try {
+      const answer = isBatch && procedure.type === 'query' ? reads.run(run, bytesIn) : run()
+      return await answer
     } catch (cause) {
       const error = toTrpcError(cause) ?? getTRPCErrorFromUnknown(cause)
       const told = toPublicError(error)
@@ -105,6 +114,10 @@ function written(data: unknown): string | Buffer {
   const bytes = kept.get(data) ?? bytesOf(text())
   kept.set(data, bytes)
   return bytes
+}
+
+function bytesIn(answer: string | Buffer): number {
+  return Buffer.byteLength(answer)
 }
 
 function listOf(answers: readonly (string | Buffer)[]): Buffer {

@@ -266,7 +266,7 @@ const textsById = prepared((db, where: Slots<{ orgId: string; ids: string }>) =>
     // In this order: left to itself, SQLite may read through the organisation's messages instead.
     .selectFrom(eachOf(db, where.ids).as('given'))
     .crossJoin('messages')
-    .select(['id', 'message_data'])
+    .select(['messages.id', 'message_data'])
     .whereRef('messages.id', '=', 'given.value')
     .where('org_id', '=', where.orgId),
 )
