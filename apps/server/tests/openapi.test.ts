@@ -135,6 +135,12 @@ describe.each(files)('the document at $served', ({ served, committed, version })
     expect(schemas.UpdateRoomRequest?.properties).toMatchObject({ subject })
     const alternatives = everyObject(document).flatMap(({ anyOf, oneOf }) => anyOf ?? oneOf ?? [])
     expect(alternatives).not.toContainEqual({ type: 'null' })
+    const lastMessage = schemas.Room?.properties.lastMessage
+    const reference = { $ref: '#/components/schemas/LastMessage' }
+    expect(lastMessage).toMatchObject(version === '3.1.0' ? reference : { allOf: [reference] })
+    expect(schemas.LastMessage).toMatchObject(
+      version === '3.1.0' ? { type: ['object', 'null'] } : { type: 'object', nullable: true },
+    )
   })
 })
 

@@ -26,24 +26,25 @@ export function toSuperjson(value: unknown): string {
  */
 const SCALARS = new Set<unknown>(['undefined', 'number', 'Date'])
 
-/** Notes of one input, and characters of the path in each. No input of ours has nearly as many keys. */
+/** What superjson may note of one input, and the characters of each path. No input of ours has nearly as many keys. */
 const MAX_NOTES = 100
 const MAX_PATH = 1_000
 
-/** Whether superjson's notes are few, short and of scalars. */
-function areModest(values: unknown): boolean {
-  if (typeof values !== 'object' || values === null) return false
-  if (Array.isArray(values)) return isOfScalar(values)
-  let count = 0
-  for (const path in values) {
-    if (++count > MAX_NOTES || path.length > MAX_PATH) return false
-    if (!isOfScalar((values as Record<string, unknown>)[path])) return false
-  }
-  return true
+/** Whether superjson's notes of types are of scalars: one for the whole value, or one for each path. */
+function areOfScalars(values: unknown): boolean {
+  const notes: unknown[] = Array.isArray(values) ? [values] : Object.values(values ?? {})
+  return notes.every((note) => Array.isArray(note) && note.length === 1 && SCALARS.has(note[0]))
 }
 
-function isOfScalar(note: unknown): boolean {
-  return Array.isArray(note) && note.length === 1 && SCALARS.has(note[0])
+/** Whether there are few notes, with short paths. It stops where there are too many. */
+function areFew(notes: unknown, left = { notes: MAX_NOTES }): boolean {
+  if (typeof notes === 'string') return notes.length <= MAX_PATH
+  if (typeof notes !== 'object' || notes === null) return true
+  for (const key in notes) {
+    if (--left.notes < 0 || key.length > MAX_PATH) return false
+    if (!areFew((notes as Record<string, unknown>)[key], left)) return false
+  }
+  return true
 }
 
 /** What tRPC gives its wire's values to. */
@@ -60,19 +61,14 @@ export const transformer = {
     if (typeof json === 'object' && json !== null && Object.hasOwn(json, '__proto__')) {
       throw badField('input', '__proto__ is not a known key')
     }
-    const { values, v } = meta ?? {}
-    if (values === undefined || values === null) return json
-    if (!areModest(values)) {
-      throw badField(
-        'input',
-        `must hold nothing but JSON, with at most ${MAX_NOTES} dates and undefined values`,
-      )
+    // Counted first: each is a walk through the value.
+    if (!areFew(meta?.values) || !areFew(meta?.referentialEqualities)) {
+      throw badField('input', `must have at most ${MAX_NOTES} notes of superjson`)
     }
+    if (!areOfScalars(meta?.values)) throw badField('input', 'must hold nothing but JSON')
     try {
-      // Not what superjson notes of values that are the same object: each of them is in the JSON as well.
-      const modest = { json, meta: { values, ...(v === undefined ? {} : { v }) } }
       // In place, since its copy is where that is left out; nobody else has this object.
-      return superjson.deserialize(modest as SuperJSONResult, { inPlace: true })
+      return superjson.deserialize(payload, { inPlace: true })
     } catch {
       throw badField('input', 'must be as superjson writes it')
     }

@@ -138,6 +138,33 @@ describe('what a caller sent', () => {
     }
   })
 
+  test('has at most 100 notes of superjson, with short paths', () => {
+    const paths = (count: number) => Array.from({ length: count }, (_, n) => `a${n}`)
+    const dates = (count: number) => ({
+      json: Object.fromEntries(paths(count).map((path) => [path, '2026-01-01'])),
+      meta: { values: Object.fromEntries(paths(count).map((path) => [path, ['Date']])), v: 1 },
+    })
+    // A note is a path and a type.
+    expect(transformer.deserialize(dates(50) as never)).toMatchObject({
+      a49: new Date('2026-01-01'),
+    })
+    const same = (equalities: unknown) => ({
+      json: { a: {}, b: {} },
+      meta: { referentialEqualities: equalities },
+    })
+    for (const sent of [
+      dates(101),
+      dates(100_000),
+      same({ a: Array(101).fill('b') }),
+      same([paths(101)]),
+      same(Object.fromEntries(paths(101).map((path) => [path, ['b']]))),
+      same({ a: ['b'.repeat(1_001)] }),
+      { json: {}, meta: { values: { ['a.'.repeat(501)]: ['Date'] } } },
+    ]) {
+      expect(() => transformer.deserialize(sent as never)).toThrow(AppError)
+    }
+  })
+
   test('and is no more than refused when it is none of superjson’s', () => {
     for (const meta of [
       { values: { 'a.b.c': ['Date'] }, v: 1 },

@@ -1,6 +1,6 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
 import { errorSchemas, headers } from './errors.ts'
-import { withNullTypes } from './nullable.ts'
+import { withNullableComponents, withNullTypes } from './nullable.ts'
 import { type Paths, type Schemas, sortKeys } from './operation.ts'
 import { streamPaths, streamRouter } from './streams.ts'
 import { v2Paths, v2Router } from './v2.ts'
@@ -45,7 +45,7 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     ...errorSchemas,
   } as Schemas
 
-  return withNullTypes({
+  const document = withNullTypes({
     ...v3,
     tags: [
       { name: 'rooms', description: 'Conversations of one user with one organisation.' },
@@ -69,4 +69,5 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       headers,
     },
   })
+  return withNullableComponents(document, version === '3.0.3')
 }
