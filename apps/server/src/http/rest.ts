@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import {
   AppError,
   type AtVersion,
@@ -93,7 +94,7 @@ async function answerWrite(
   output: unknown,
 ): Promise<void> {
   const json = toJson(output)
-  await charge(json.length)
+  await charge(Buffer.byteLength(json))
   answer(res, status, json)
 }
 

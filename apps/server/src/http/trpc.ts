@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { finished } from 'node:stream/promises'
 import {
   AppError,
@@ -80,7 +81,7 @@ export function trpc({ contextOf, bodyLimit, subscribe }: TrpcOptions): Surface 
     else return
     if (known && calls && text !== undefined) {
       const { status, body, failures } = await makeCalls(calls, text, known)
-      await known.charge(body.length)
+      await known.charge(Buffer.byteLength(body))
       for (const { error, told } of failures) {
         if (told.status >= 500) noteFailure(res, error)
         if (told.retryAfter !== undefined) res.setHeader('Retry-After', told.retryAfter)

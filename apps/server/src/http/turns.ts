@@ -16,7 +16,7 @@ const MAX_WAITING = 100
  */
 export function createTurns(): (key: string, res: Outgoing) => Promise<void> {
   const queues = new Map<string, LimitFunction>()
-  return (key, res) => {
+  return async (key, res) => {
     const queue = queues.get(key) ?? pLimit(AT_ONCE)
     queues.set(key, queue)
     if (queue.pendingCount >= MAX_WAITING) {
@@ -25,7 +25,7 @@ export function createTurns(): (key: string, res: Outgoing) => Promise<void> {
         retryAfter: 1,
       })
     }
-    return new Promise((begin) => {
+    await new Promise<void>((begin) => {
       const turn = queue(() => {
         begin()
         return sent(res)

@@ -1,0 +1,187 @@
+import { Buffer } from 'node:buffer'
+import { EventEmitter } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import type { Outgoing } from '../src/http/exchange.ts'
+import { pointsOf } from '../src/http/limits.ts'
+import { createTurns } from '../src/http/turns.ts'
+import { type Answer, type Outgoing as Sent, send } from './http.ts'
+import { createOperator } from './identities.ts'
+import { createTestApp, type TestApp } from './support.ts'
+
+const ORG = 'DOWELL12345'
+const LARGEST = '🙂'.repeat(16_000)
+const KIB = 1024
+
+/** A customer with a room of largest messages, and what a request of theirs takes from their budget. */
+async function createCustomer(app: TestApp, messages: number) {
+  await using operator = createOperator(app)
+  const { secret } = await operator.call.createApiKey({ orgId: ORG, right: 'admin' })
+  const key = { Authorization: `Bearer ${secret}`, 'Content-Type': 'application/json' }
+  const asKey = (path: string, body: unknown) =>
+    send(app, { path, method: 'POST', headers: key, body: JSON.stringify(body) })
+  const user = { orgId: ORG, userId: 'customer', side: false }
+  const { body } = await asKey('/api/v3/user-tokens', user)
+  const own = { Authorization: `Bearer ${body?.token}`, 'Content-Type': 'application/json' }
+  const identity = { orgId: ORG, userId: 'customer', portfolioName: 'p', productName: 'q' }
+  const opened = await asKey('/api/v3/rooms', identity)
+  const { id: room } = (opened.body as never as { room: { id: string } }).room
+  for (let i = 0; i < messages; i++) {
+    const message = { messageData: LARGEST, side: false, author: 'customer' }
+    const { status } = await asKey(`/api/v3/rooms/${room}/messages`, message)
+    expect(status).toBe(201)
+  }
+  let before = 3_000
+  const ask = (sent: Sent) => send(app, { ...sent, headers: { ...own, ...sent.headers } })
+  return {
+    room,
+    key,
+    ask,
+    /** Points that a request costs. */
+    async price(sent: Sent): Promise<{ points: number; answer: Answer }> {
+      const answer = await ask(sent)
+      const [, left] = /"actor";r=(\d+)/.exec(String(answer.headers.ratelimit)) ?? []
+      const points = before - Number(left)
+      before = Number(left)
+      return { points, answer }
+    },
+  }
+}
+
+test('an answer costs a point for each 16 KiB beyond the first 32', () => {
+  expect(pointsOf(0)).toBe(0)
+  expect(pointsOf(32 * KIB)).toBe(0)
+  expect(pointsOf(32 * KIB + 1)).toBe(1)
+  expect(pointsOf(48 * KIB)).toBe(1)
+  expect(pointsOf(1024 * KIB)).toBe(62)
+})
+
+test('the price of a call is that of its bytes, on every surface and for a 304 that had to be made', async () => {
+  await using app = await createTestApp()
+  const { room, price } = await createCustomer(app, 20)
+  const pages = {
+    v3: { path: `/api/v3/rooms/${room}/messages?limit=200` },
+    snapshot: { path: `/api/v3/rooms/${room}/snapshot?limit=200` },
+    v2: { path: `/api/v2/room-service/?type=get_messages&room_id=${room}` },
+    tRPC: { path: `/trpc/getMessages?input=${input({ json: { roomId: room, limit: 200 } })}` },
+    log: { path: `/api/v3/event-log?orgId=${ORG}&roomId=${room}&limit=200` },
+  }
+  for (const [name, page] of Object.entries(pages)) {
+    const { points, answer } = await price(page)
+    expect(answer.status, name).toBe(200)
+    expect(points, name).toBe(1 + pointsOf(Buffer.byteLength(answer.text)))
+    expect(points, name).toBeGreaterThan(50)
+  }
+  const first = (await price(pages.v3)).answer
+  const condition = { 'If-None-Match': String(first.headers.etag) }
+  const unchanged = await price({ ...pages.v3, headers: condition })
+  expect([unchanged.answer.status, unchanged.points]).toEqual([304, 1])
+  const log = (await price(pages.log)).answer
+  const made = await price({ ...pages.log, headers: { 'If-None-Match': String(log.headers.etag) } })
+  expect([made.answer.status, made.points > 50]).toEqual([304, true])
+  const batch = `/trpc/getMessages,getMessages?batch=1&input=${input({
+    0: { json: { roomId: room, limit: 200 } },
+    1: { json: { roomId: room, limit: 200 } },
+  })}`
+  for (const query of ['', '&connectionParams=null']) {
+    const { points, answer } = await price({ path: `${batch}${query}` })
+    expect(answer.status).toBe(200)
+    expect(points).toBeGreaterThan(100)
+    expect(Math.abs(points - 2 - pointsOf(Buffer.byteLength(answer.text)))).toBeLessThan(5)
+  }
+})
+
+test('a body costs as much as an answer, also one that is refused', async () => {
+  await using app = await createTestApp()
+  const { room, price } = await createCustomer(app, 0)
+  const post = (path: string, body: string): Sent => ({ path, method: 'POST', body })
+  const message = JSON.stringify({ messageData: LARGEST, side: false, author: 'customer' })
+  const stored = await price(post(`/api/v3/rooms/${room}/messages`, message))
+  expect(stored.answer.status).toBe(201)
+  const { length } = Buffer.from(message)
+  expect(stored.points).toBe(2 + pointsOf(length) + pointsOf(Buffer.byteLength(stored.answer.text)))
+  const broken = `${message.slice(0, -1)} `
+  const refused = await price(post(`/api/v3/rooms/${room}/messages`, broken))
+  expect([refused.answer.status, refused.points]).toEqual([400, 1 + pointsOf(length)])
+})
+
+test('a customer whose budget is spent is refused, and nobody else is', async () => {
+  await using app = await createTestApp({ RATE_LIMIT_CUSTOMER: '200' })
+  const { room, key, ask } = await createCustomer(app, 20)
+  const page = { path: `/api/v3/rooms/${room}/messages?limit=200` }
+  const statuses: number[] = []
+  for (let i = 0; i < 6; i++) statuses.push((await ask(page)).status)
+  // Each costs 63 points. What is made already is not refused; the next call is.
+  expect(statuses).toEqual([200, 200, 200, 200, 429, 429])
+  expect((await ask({ path: `/api/v3/rooms/${room}` })).status).toBe(429)
+  expect((await send(app, { ...page, headers: key })).status).toBe(200)
+})
+
+function input(value: unknown): string {
+  return encodeURIComponent(JSON.stringify(value))
+}
+
+describe('turns', () => {
+  function response(): Outgoing {
+    return Object.assign(new EventEmitter(), {
+      writableFinished: false,
+      closed: false,
+    }) as unknown as Outgoing
+  }
+
+  /** Asks for turns and notes who has one. */
+  function queue(count: number) {
+    const waitForTurn = createTurns()
+    const begun: number[] = []
+    const refused: number[] = []
+    const responses = Array.from({ length: count }, response)
+    for (const [index, res] of responses.entries()) {
+      waitForTurn('customer', res).then(
+        () => begun.push(index),
+        () => refused.push(index),
+      )
+    }
+    return { waitForTurn, begun, refused, responses }
+  }
+
+  test('eight requests of one customer are served at once, the others in order', async () => {
+    const { waitForTurn, begun, responses } = queue(20)
+    await turn()
+    expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+    responses[3]?.emit('finish')
+    responses[0]?.emit('close')
+    await turn()
+    expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    // Another customer waits for none of them.
+    await waitForTurn('another', response())
+    for (const res of responses) res.emit('finish')
+    await turn()
+    for (const res of responses) res.emit('finish')
+    await turn()
+    expect(begun).toHaveLength(20)
+  })
+
+  test('more than a hundred that wait are refused, until there is room again', async () => {
+    const { waitForTurn, begun, refused, responses } = queue(120)
+    await turn()
+    expect(begun).toHaveLength(8)
+    expect(refused).toEqual([108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119])
+    responses[0]?.emit('finish')
+    await turn()
+    let isRefused = false
+    waitForTurn('customer', response()).catch(() => {
+      isRefused = true
+    })
+    await turn()
+    expect(isRefused).toBe(false)
+  })
+
+  test('a client that left before its turn holds nobody up', async () => {
+    const { begun, responses } = queue(10)
+    Object.assign(responses[8] as object, { closed: true })
+    await turn()
+    responses[0]?.emit('finish')
+    await turn()
+    expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  })
+})
