@@ -32,7 +32,12 @@ export {
   messagesInRange,
   type NewMessage,
 } from './queries/messages.ts'
-export { nextPosition } from './queries/organisations.ts'
+export {
+  findOrganisationSettings,
+  lockOrganisation,
+  nextPosition,
+  saveOrganisationSettings,
+} from './queries/organisations.ts'
 export {
   findReadMarker,
   moveReadMarker,
@@ -43,9 +48,11 @@ export {
   describeRoom,
   findActiveRoom,
   findRoom,
+  findRoomsAtBounds,
   findRoomToChange,
   findRoomToTell,
   insertRoom,
+  type RoomBounds,
   type RoomFilter,
   type RoomIdentity,
   roomsNextTo,
