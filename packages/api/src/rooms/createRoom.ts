@@ -83,7 +83,7 @@ export const createRoomProcedure = procedure
       tags: ['rooms'],
       summary: 'Find or open a room',
       description:
-        'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat.',
+        'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat. A customer may open rooms only for the products that the organisation lists (403), and only so many (429).',
     },
     output,
     errors: ['NOT_FOUND'],
