@@ -1,6 +1,6 @@
 import { createTestStore } from '@dowell-chat/db/testing'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { ask, captureStatements, type Rows } from './database.ts'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { ask, captureStatements, openDirectly, type Rows } from './database.ts'
 import { as, bearer, createOrganisation, type Organisation, outcome } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
 import { type Reply, waysOf } from './ways.ts'
@@ -85,7 +85,12 @@ describe('a customer token that opens rooms under made-up product names', () => 
 
   test('at once on two servers gets exactly as many rooms as the bound allows', async () => {
     await using store = await createTestStore()
-    const start = () => createTestApp({ ...pointless, DATABASE_URL: store.url })
+    const env = {
+      ...pointless,
+      DATABASE_URL: store.url,
+      DATABASE_STATEMENT_TIMEOUT: '60000',
+    }
+    const start = () => createTestApp(env, { busyTimeout: 60_000 })
     const apps = [await start(), await start()] as const
     onTestFinished(async () => {
       for (const one of apps) await one.close()
@@ -95,10 +100,25 @@ describe('a customer token that opens rooms under made-up product names', () => 
       await tokenOf(apps[0], 'greedy', shared),
       await tokenOf(apps[0], 'other', shared),
     ]
+    // While nobody can open one, all calls find that there is room.
+    await using database = await openDirectly({ databaseUrl: store.url })
+    const isPostgres = database.dialect === 'postgres'
+    await database.ask(isPostgres ? 'begin' : 'begin immediate')
+    if (isPostgres) await database.ask('select id from organisations for update')
+    using statements = captureStatements()
     const attempts = Array.from({ length: 40 }, (_, i) => {
       const [userId, token] = i % 4 < 2 ? ['greedy', tokens[0]] : ['other', tokens[1]]
       return opens(apps[i % 2] as TestApp, token as string, userId, `made-up ${i}`)
     })
+    let counts = 0
+    await vi.waitFor(
+      () => {
+        counts += statements.take().filter((text) => text.includes('offset')).length
+        expect(counts).toBe(attempts.length)
+      },
+      { timeout: 30_000 },
+    )
+    await database.ask('rollback')
     const outcomes = await Promise.all(attempts)
     expect(outcomes.filter((each) => each === 'ok')).toHaveLength(20)
     expect(new Set(outcomes)).toEqual(new Set(['ok', 'TOO_MANY_REQUESTS']))
