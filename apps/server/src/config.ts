@@ -143,7 +143,7 @@ const settings = {
   ),
   ROOMS_PER_CUSTOMER: setting(
     '50',
-    'Active rooms that one customer may have, to open another with a user token. 0: no limit.',
+    'Active rooms of one customer; with so many, a user token opens no other. 0: no limit.',
     wholeNumber(0, 10_000),
   ),
   ROOMS_PER_MINUTE: setting(
@@ -151,7 +151,11 @@ const settings = {
     'Rooms that one customer may open in a minute with a user token; deleted ones count. 0: no limit.',
     wholeNumber(0, 10_000),
   ),
-  ROOMS_PER_HOUR: setting('60', 'The same in an hour. 0: no limit.', wholeNumber(0, 10_000)),
+  ROOMS_PER_HOUR: setting(
+    '60',
+    'Rooms that one customer may open in an hour with a user token; deleted ones count. 0: no limit.',
+    wholeNumber(0, 10_000),
+  ),
   RATE_LIMIT_ACTOR: setting(
     '60000',
     'Points a minute for one key, user or open caller; a read costs 1, a write 2, a new key or token 20. 0: no limit.',
