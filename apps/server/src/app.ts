@@ -93,7 +93,12 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
     db,
     clock,
     randomBytes: overrides.randomBytes ?? createRandomBytes(),
-    limits: { messageMaxChars: config.MESSAGE_MAX_CHARS },
+    limits: {
+      messageMaxChars: config.MESSAGE_MAX_CHARS,
+      roomsPerCustomer: config.ROOMS_PER_CUSTOMER,
+      roomsPerMinute: config.ROOMS_PER_MINUTE,
+      roomsPerHour: config.ROOMS_PER_HOUR,
+    },
     newestPages: new NewestPages(NEWEST_PAGES),
     checkAnswers: overrides.checkAnswers ?? false,
     keyUse: createKeyUse(db, clock),

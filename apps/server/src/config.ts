@@ -141,6 +141,21 @@ const settings = {
     'Event streams that one key or user may have open at once. 0: no limit.',
     wholeNumber(0, 10_000_000),
   ),
+  ROOMS_PER_CUSTOMER: setting(
+    '50',
+    'Active rooms of one customer; with so many, a user token opens no other. 0: no limit.',
+    wholeNumber(0, 10_000),
+  ),
+  ROOMS_PER_MINUTE: setting(
+    '10',
+    'Rooms that one customer may open in a minute with a user token; deleted ones count. 0: no limit.',
+    wholeNumber(0, 10_000),
+  ),
+  ROOMS_PER_HOUR: setting(
+    '60',
+    'Rooms that one customer may open in an hour with a user token; deleted ones count. 0: no limit.',
+    wholeNumber(0, 10_000),
+  ),
   RATE_LIMIT_ACTOR: setting(
     '60000',
     'Points a minute for one key, user or open caller; a read costs 1, a write 2, a new key or token 20, and each 16 KiB of a body or an answer beyond the first 32 KiB 1 more. 0: no limit.',

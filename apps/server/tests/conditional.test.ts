@@ -33,6 +33,7 @@ async function reads(server: TestApp): Promise<string[]> {
     `/api/v3/rooms?orgId=${ORG}&readerId=a&readerSide=true`,
     `/api/v3/api-keys?orgId=${ORG}`,
     `/api/v3/audit-events?orgId=${ORG}`,
+    `/api/v3/organisations/${ORG}`,
     `/api/v2/room-service/?type=get_messages&room_id=${room}`,
     `/api/v2/room-service/?type=get_messages&room_id=${room}&limit=1`,
     `/api/v2/room-service/?type=get_room_by_id&room_id=${room}`,

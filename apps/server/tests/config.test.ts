@@ -22,6 +22,9 @@ const standard: Config = {
   EVENT_RETENTION_DAYS: 30,
   STREAMS_MAX: 10_000,
   STREAMS_PER_ACTOR: 100,
+  ROOMS_PER_CUSTOMER: 50,
+  ROOMS_PER_MINUTE: 10,
+  ROOMS_PER_HOUR: 60,
   RATE_LIMIT_ACTOR: 60_000,
   RATE_LIMIT_CUSTOMER: 3_000,
   RATE_LIMIT_ADDRESS: 120_000,
@@ -50,6 +53,16 @@ const streams = {
   ],
   invalid: ['-1', '1.5', '1e3', 'many', ' 5', '10000001'],
   says: /must be a whole number from 0 to 10000000$/,
+} as const
+
+const rooms = {
+  valid: [
+    ['0', 0],
+    ['3', 3],
+    ['10000', 10_000],
+  ],
+  invalid: ['-1', '1.5', '1e3', 'many', ' 5', '10001'],
+  says: /must be a whole number from 0 to 10000$/,
 } as const
 
 /** What each setting takes, what it does not, and what is said of that. */
@@ -214,6 +227,9 @@ const cases: {
   },
   STREAMS_MAX: streams,
   STREAMS_PER_ACTOR: streams,
+  ROOMS_PER_CUSTOMER: rooms,
+  ROOMS_PER_MINUTE: rooms,
+  ROOMS_PER_HOUR: rooms,
   RATE_LIMIT_ACTOR: limit,
   RATE_LIMIT_CUSTOMER: limit,
   RATE_LIMIT_ADDRESS: limit,

@@ -10,6 +10,9 @@ export type Right = (typeof rights)[number]
 
 /** No test here is about budgets. */
 export const unlimited = {
+  ROOMS_PER_CUSTOMER: '0',
+  ROOMS_PER_MINUTE: '0',
+  ROOMS_PER_HOUR: '0',
   RATE_LIMIT_ACTOR: '0',
   RATE_LIMIT_ADDRESS: '0',
   RATE_LIMIT_CUSTOMER: '0',
@@ -229,6 +232,12 @@ export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
   revokeApiKey: { about: 'organisation', input: ({ keyToRevoke }) => ({ keyId: keyToRevoke }) },
   listEvents: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
   listAuditEvents: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
+  getOrganisation: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
+  // What a customer's token opens, among others.
+  updateOrganisation: {
+    about: 'organisation',
+    input: ({ id }) => ({ orgId: id, products: ['NEW', 'WIFIQRCODE'] }),
+  },
 }
 
 /** The same for the streams. */

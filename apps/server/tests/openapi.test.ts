@@ -410,6 +410,7 @@ describe('the running server', () => {
         'listApiKeys',
         'listAuditEvents',
         'listEvents',
+        'getOrganisation',
         'listRooms',
         'getRoomById',
         'getMessages',
@@ -450,6 +451,7 @@ describe('the running server', () => {
   const v3Audit = '/api/v3/audit-events'
   const v3Streams = '/api/v3/stream-tokens'
   const orgId = 'managed'
+  const v3Organisation = `/api/v3/organisations/${orgId}`
   const token = { orgId, userId: 'someone', side: false }
 
   /** What an admin key does; apart from the others because the first key ends open mode. */
@@ -518,6 +520,38 @@ describe('the running server', () => {
       operation: 'listAuditEvents',
       path: `${v3Audit}?orgId=${tooLong}`,
       answer: '414 URI_TOO_LONG',
+    },
+    { operation: 'getOrganisation', path: v3Organisation, answer: '200' },
+    { operation: 'getOrganisation', path: `${v3Organisation}?x=1`, answer: '400 BAD_REQUEST' },
+    {
+      operation: 'updateOrganisation',
+      path: v3Organisation,
+      init: json({ products: ['WIFIQRCODE'] }, 'PATCH'),
+      answer: '200',
+    },
+    {
+      operation: 'updateOrganisation',
+      path: v3Organisation,
+      init: json({ products: [''] }, 'PATCH'),
+      answer: '400 BAD_REQUEST',
+    },
+    {
+      operation: 'updateOrganisation',
+      path: v3Organisation,
+      init: { ...broken, method: 'PATCH' },
+      answer: '400 PARSE_ERROR',
+    },
+    {
+      operation: 'updateOrganisation',
+      path: v3Organisation,
+      init: json({ products: [tooLarge] }, 'PATCH'),
+      answer: '413 PAYLOAD_TOO_LARGE',
+    },
+    {
+      operation: 'updateOrganisation',
+      path: v3Organisation,
+      init: { ...xml, method: 'PATCH' },
+      answer: '415 UNSUPPORTED_MEDIA_TYPE',
     },
   ]
 

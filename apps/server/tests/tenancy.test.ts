@@ -138,6 +138,11 @@ describe('random operations of three organisations', () => {
     revokeApiKey: ({ keyId }) => ({ keyId }),
     listEvents: ({ org, roomId, flag }) => ({ orgId: org.id, ...(flag ? { roomId } : {}) }),
     listAuditEvents: ({ org, paging: { around: _, ...paging } }) => ({ orgId: org.id, ...paging }),
+    getOrganisation: ({ org }) => ({ orgId: org.id }),
+    updateOrganisation: ({ org, word, flag }, by) => ({
+      orgId: org.id,
+      products: flag ? [`${by.of.id} ${word}`] : null,
+    }),
   }
 
   const number = fc.nat({ max: 1000 })
@@ -348,6 +353,8 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     revokeApiKey: ({ key }) => [{ keyId: key }],
     listEvents: ({ org, room }) => [{ orgId: org }, { orgId: org, roomId: room }],
     listAuditEvents: ({ org }) => [{ orgId: org }, { orgId: org, after: cursor('a') }],
+    getOrganisation: ({ org }) => [{ orgId: org }],
+    updateOrganisation: ({ org }) => [{ orgId: org }, { orgId: org, products: ['p'] }],
   }
 
   /** Rows that are named inside of the caller's own: they make a page start elsewhere, or a token good for less. */

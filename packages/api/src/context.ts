@@ -26,6 +26,10 @@ export interface Deps {
 export interface Limits {
   /** The longest message text, in Unicode characters (code points). */
   readonly messageMaxChars: number
+  /** Active rooms of one customer, and rooms that one customer opens in a minute and in an hour; 0: no limit. */
+  readonly roomsPerCustomer: number
+  readonly roomsPerMinute: number
+  readonly roomsPerHour: number
 }
 
 /**

@@ -7,6 +7,7 @@ import type { Context } from './context.ts'
 import { eventProcedures } from './events/index.ts'
 import { keyProcedures } from './keys/index.ts'
 import { messageProcedures } from './messages/index.ts'
+import { organisationProcedures } from './organisations/index.ts'
 import { roomProcedures } from './rooms/index.ts'
 import { callerFactory, type Meta, router } from './trpc.ts'
 
@@ -15,6 +16,7 @@ const procedures = {
   ...messageProcedures,
   ...eventProcedures,
   ...keyProcedures,
+  ...organisationProcedures,
   ...auditProcedures,
 }
 

@@ -12,7 +12,12 @@ export function createDeps(db: Database): Deps {
     db,
     clock: Date.now,
     randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
-    limits: { messageMaxChars: 16_000 },
+    limits: {
+      messageMaxChars: 16_000,
+      roomsPerCustomer: 50,
+      roomsPerMinute: 10,
+      roomsPerHour: 60,
+    },
     checkAnswers: true,
     newestPages: new NewestPages(1_000_000),
     keyUse: createKeyUse(db, Date.now),

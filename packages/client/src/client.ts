@@ -84,6 +84,8 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     listApiKeys: call(client.listApiKeys.query),
     revokeApiKey: call(client.revokeApiKey.mutate),
     listAuditEvents: call(client.listAuditEvents.query),
+    getOrganisation: call(client.getOrganisation.query),
+    updateOrganisation: call(client.updateOrganisation.mutate),
   }
 
   return { ...calls, ...createFeeds(new Hub(url, credential, thisBrowser()), calls) }

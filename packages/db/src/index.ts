@@ -36,7 +36,12 @@ export {
   messagesInRange,
   type NewMessage,
 } from './queries/messages.ts'
-export { nextPosition } from './queries/organisations.ts'
+export {
+  findOrganisationSettings,
+  lockOrganisation,
+  nextPosition,
+  saveOrganisationSettings,
+} from './queries/organisations.ts'
 export {
   findReadMarker,
   moveReadMarker,
@@ -47,9 +52,11 @@ export {
   describeRoom,
   findActiveRoom,
   findRoom,
+  findRoomsAtBounds,
   findRoomToChange,
   findRoomToTell,
   insertRoom,
+  type RoomBounds,
   type RoomFilter,
   type RoomIdentity,
   roomsNextTo,

@@ -6,6 +6,7 @@ import type { Generated, Selectable } from 'kysely'
  */
 export interface Tables {
   organisations: OrganisationsTable
+  organisation_settings: OrganisationSettingsTable
   rooms: RoomsTable
   messages: MessagesTable
   api_keys: ApiKeysTable
@@ -19,6 +20,7 @@ export interface Tables {
 /** Each table with its primary key, after the tables that it refers to. */
 export const primaryKeys: { readonly [T in keyof Tables]: readonly (keyof Tables[T])[] } = {
   organisations: ['id'],
+  organisation_settings: ['org_id'],
   api_keys: ['id'],
   signing_keys: ['id'],
   audit_events: ['org_id', 'position'],
@@ -40,6 +42,13 @@ export interface OrganisationsTable {
   last_audit_position: Generated<number>
   /** The last `events.position` given: the head of the organisation's event log. */
   last_event_position: Generated<number>
+}
+
+/** An organisation that never set anything has no row. */
+export interface OrganisationSettingsTable {
+  org_id: string
+  /** JSON: an object with the settings that were ever set. */
+  settings: string
 }
 
 export interface RoomsTable {

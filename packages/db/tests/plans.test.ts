@@ -117,6 +117,24 @@ const ofRooms = roomByRoom([
   'SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (id=?)',
 ])
 
+const newestOfUser = 'SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=?)'
+const atBounds = [
+  [
+    'SCAN CONSTANT ROW',
+    'SCALAR SUBQUERY 1',
+    'SEARCH rooms USING COVERING INDEX rooms_one_active (org_id=? AND user_id=?)',
+    'SCALAR SUBQUERY 2',
+    newestOfUser,
+    'SCALAR SUBQUERY 3',
+    newestOfUser,
+  ],
+]
+
+function roomsAtBounds(userId: string): Run {
+  const bounds = { active: 50, perMinute: 10, perHour: 60 }
+  return (db) => rooms.findRoomsAtBounds(db, { orgId, userId, ...bounds })
+}
+
 function inScope(filter: events.EventFilter, after = 100): Run {
   const range = { orgId, after, upTo: after + 500, limit: 200, maxBytes: 1_000_000 }
   return (db) => events.eventsInScope(db, { ...range, ...filter })
@@ -187,6 +205,25 @@ const cases: Record<string, Case[]> = {
       ],
     ),
   ),
+  lockOrganisation: [orgId, 'new'].map((orgId) => [
+    `(${orgId})`,
+    (db) => organisations.lockOrganisation(db, { orgId, now: 1 }),
+    [[]],
+  ]),
+  findOrganisationSettings: [
+    [
+      '',
+      (db) => organisations.findOrganisationSettings(db, { orgId }),
+      [['SEARCH organisation_settings USING PRIMARY KEY (org_id=?)']],
+    ],
+  ],
+  saveOrganisationSettings: [
+    ['', (db) => organisations.saveOrganisationSettings(db, { orgId, settings: '{}' }), [[]]],
+  ],
+  findRoomsAtBounds: [
+    ['', roomsAtBounds('user 1'), atBounds],
+    ['(unknown user)', roomsAtBounds('nobody'), atBounds],
+  ],
   insertRoom: [
     [
       '',
@@ -528,6 +565,7 @@ const cases: Record<string, Case[]> = {
 const harmless: Record<string, string> = {
   anyApiKeyExists: 'stops at the first row',
   eventLogHeads: 'reads through the list that it was given',
+  findRoomsAtBounds: 'scans a row of its own, which holds what it found',
   eventsInScope: 'reads through a list of rooms, and sorts a page of each at most',
   listSigningKeys: 'wants all rows, and there are a handful',
   listSigningKeysToChange: 'the same',

@@ -11,6 +11,7 @@ import {
   findMessage,
   findMessageByClientId,
   findRoom,
+  findRoomsAtBounds,
   insertRoom,
   type MessageRow,
   messagesInRange,
@@ -371,6 +372,48 @@ test('setting what is set already changes nothing, not even the time', async () 
     updated_at: 103,
     version: 2,
   })
+})
+
+test('rooms at bounds are the n-th active one and the n-th newest of this user alone', async () => {
+  await using db = await createTestDb()
+  // The positions of rooms with their time: of ann every third was deleted.
+  await db.write(async (tx) => {
+    for (let n = 1; n <= 40; n++) {
+      const where = { orgId: n % 8 === 0 ? 'B' : 'A', now: n }
+      const row = {
+        id: idOf(n),
+        org_id: where.orgId,
+        position: await nextPosition(tx, 'last_room_position', where),
+        user_id: n % 2 === 0 ? 'ann' : 'bob',
+        product_name: `product ${n % 16}`,
+        portfolio_name: `portfolio ${n}`,
+        is_active: n % 3 === 0 ? (0 as const) : (1 as const),
+        created_at: 1_000 + n,
+      }
+      await insertRoom(tx, roomRow(row))
+    }
+  })
+  const rows = await db.read.selectFrom('rooms').selectAll().execute()
+  const bound = fc.integer({ min: 1, max: 20 })
+  const asked = fc.record({
+    orgId: fc.constantFrom('A', 'B', 'C'),
+    userId: fc.constantFrom('ann', 'bob', 'cy'),
+    active: bound,
+    perMinute: bound,
+    perHour: bound,
+  })
+  await fc.assert(
+    fc.asyncProperty(asked, async ({ orgId, userId, ...bounds }) => {
+      const own = rows.filter((row) => row.org_id === orgId && row.user_id === userId)
+      const newest = own.map((row) => row.created_at).sort((a, b) => b - a)
+      const active = own.filter((row) => row.is_active === 1).length
+      expect(await findRoomsAtBounds(db.read, { orgId, userId, ...bounds })).toEqual({
+        active: active >= bounds.active ? 1 : null,
+        ofMinute: newest[bounds.perMinute - 1] ?? null,
+        ofHour: newest[bounds.perHour - 1] ?? null,
+      })
+    }),
+  )
 })
 
 test("another organisation's rows do not exist", async () => {

@@ -70,7 +70,7 @@ export function restV3({
     if (!operation) throw methodNotAllowed(res, match.operations.keys())
     const context = await contextOf(req, res)
     const fields = await context.reading(async () =>
-      fieldsFrom(method, query, await readBody(req, res), match.parameters),
+      fieldsFrom(method, query, await readBody(req, res), decodeParameters(match.parameters)),
     )
     const call = (atVersion?: AtVersion) => operation.call({ ...context, atVersion }, fields)
     if (method === 'GET') {
@@ -143,4 +143,18 @@ export function decodeUnreserved(path: string): string {
     const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
     return /[\w.~-]/.test(character) ? character : encoded
   })
+}
+
+/** Decodes the parameters of a path, which may be names with any characters. @throws AppError PARSE_ERROR for what is not UTF-8 */
+export function decodeParameters(
+  parameters: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  if (!Object.values(parameters).some((value) => value.includes('%'))) return parameters
+  try {
+    return Object.fromEntries(
+      Object.entries(parameters).map(([key, value]) => [key, decodeURIComponent(value)]),
+    )
+  } catch {
+    throw new AppError('PARSE_ERROR', { message: 'What is percent-encoded must be UTF-8' })
+  }
 }

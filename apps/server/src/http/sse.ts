@@ -1,10 +1,10 @@
-import { AppError, matchStream, type StreamEvent } from '@dowell-chat/api'
+import { matchStream, type StreamEvent } from '@dowell-chat/api'
 import { createBodyReader } from './body.ts'
 import { methodNotAllowed, nothingHere } from './errors.ts'
 import type { EventStreams, EventWire } from './eventStreams.ts'
 import type { Surface } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
-import { fieldsFrom, partsOf } from './rest.ts'
+import { decodeParameters, fieldsFrom, partsOf } from './rest.ts'
 
 export interface SseOptions {
   readonly contextOf: ContextOf
@@ -45,21 +45,10 @@ export function sse({ contextOf, streams, bodyLimit }: SseOptions): Surface {
     const context = await contextOf(req, res, { token: streamToken })
     const lastEventId = req.headers['last-event-id']?.toString() || fields.lastEventId
     const input = await context.reading(async () => ({
-      ...fieldsFrom('GET', fields, await readBody(req, res), decoded(match.parameters)),
+      ...fieldsFrom('GET', fields, await readBody(req, res), decodeParameters(match.parameters)),
       ...(lastEventId ? { lastEventId } : {}),
     }))
     const stream = await match.open(context, input)
     streams.serve(res, stream, wire, lastEventId)
-  }
-}
-
-/** @throws AppError PARSE_ERROR when what is percent-encoded is not UTF-8 */
-function decoded(parameters: Record<string, string>): Record<string, string> {
-  try {
-    return Object.fromEntries(
-      Object.entries(parameters).map(([key, value]) => [key, decodeURIComponent(value)]),
-    )
-  } catch {
-    throw new AppError('PARSE_ERROR', { message: 'What is percent-encoded must be UTF-8' })
   }
 }

@@ -20,7 +20,7 @@ const input = z.strictObject({
 const output = pageOf(AuditEvent).meta({ id: 'AuditEventPage', additionalProperties: true })
 
 /**
- * Who did what to an organisation's keys, tokens, rooms and messages, oldest first. Without a cursor: the newest page.
+ * Who did what to an organisation's settings, keys, tokens, rooms and messages, oldest first. Without a cursor: the newest page.
  *
  * @throws AppError FORBIDDEN, NOT_FOUND; BAD_REQUEST for an invalid cursor
  */
@@ -50,7 +50,7 @@ export const listAuditEventsProcedure = procedure
       tags: ['access'],
       summary: 'Read the audit log',
       description:
-        'Who did what to keys, tokens and rooms, and to messages that were not their own, oldest first, a page at a time; without a cursor the newest page.',
+        'Who did what to settings, keys, tokens and rooms, and to messages that were not their own, oldest first, a page at a time; without a cursor the newest page.',
     },
     output,
     errors: ['NOT_FOUND'],

@@ -10,6 +10,7 @@ export const auditActions = [
   'room.restored',
   'message.updated',
   'message.deleted',
+  'organisation.updated',
 ] as const
 export type AuditAction = (typeof auditActions)[number]
 

@@ -57,6 +57,8 @@ export const accessTable = {
   listApiKeys:     ['all', 'org', 'no',   'no',  'no',   'no',    'read'],
   revokeApiKey:    ['all', 'org', 'no',   'no',  'no',   'no',    'write'],
   listAuditEvents: ['all', 'org', 'no',   'no',  'no',   'no',    'read'],
+  getOrganisation: ['all', 'org', 'no',   'no',  'no',   'no',    'read'],
+  updateOrganisation: ['all', 'org', 'no', 'no', 'no', 'no', 'write'],
 } as const satisfies Record<string, Row>
 
 export type ProcedureName = keyof typeof accessTable

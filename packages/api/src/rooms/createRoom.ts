@@ -6,6 +6,7 @@ import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { newEventId, newId, roomRoomId } from '../identifiers.ts'
 import { procedure } from '../trpc.ts'
+import { assertMayOpenRoom } from './policy.ts'
 import { exampleRoom, Room, roomIdentity, toRoom } from './schema.ts'
 
 const input = z.strictObject(roomIdentity)
@@ -21,7 +22,7 @@ const output = z
  * Finds the active room of a user, organisation, portfolio and product, or opens it. Any number of calls at once make
  * one room, so a call may be repeated freely.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS for a customer who reached a bound
  */
 export async function createRoom(
   deps: Deps,
@@ -39,14 +40,20 @@ export async function createRoom(
   const { db } = deps
   const found = await findActiveRoom(db.read, identity)
   if (found) return { room: toRoom(found), created: false }
+  const isCustomer = scope.userId !== undefined
+  // A refusal locks nothing.
+  if (isCustomer) await assertMayOpenRoom(deps, db.read, identity)
   return db.write(async (tx) => {
     const meanwhile = await findActiveRoom(tx, identity)
     if (meanwhile) return { room: toRoom(meanwhile), created: false }
     const now = deps.clock()
+    const position = await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now })
+    // The organisation's row is locked by now, so nobody opens a room between the count and the commit.
+    if (isCustomer) await assertMayOpenRoom(deps, tx, identity)
     const row = await insertRoom(tx, {
       id: newId(deps),
       org_id: identity.orgId,
-      position: await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now }),
+      position,
       event_id: newEventId(deps),
       user_id: identity.userId,
       portfolio_name: identity.portfolioName,
@@ -76,7 +83,7 @@ export const createRoomProcedure = procedure
       tags: ['rooms'],
       summary: 'Find or open a room',
       description:
-        'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat.',
+        'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat. A customer may open rooms only for the products that the organisation lists (403), and only so many (429).',
     },
     output,
     errors: ['NOT_FOUND'],

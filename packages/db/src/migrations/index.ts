@@ -3,6 +3,7 @@ import * as roomsAndMessages from './001-rooms-and-messages.ts'
 import * as identity from './002-identity.ts'
 import * as live from './003-live.ts'
 import * as lastMessage from './004-last-message.ts'
+import * as organisationSettings from './005-organisation-settings.ts'
 
 /** Every migration, in order. A released one never changes; a new one is a new line. */
 export const migrations: Record<string, Migration> = {
@@ -10,4 +11,5 @@ export const migrations: Record<string, Migration> = {
   '002-identity': identity,
   '003-live': live,
   '004-last-message': lastMessage,
+  '005-organisation-settings': organisationSettings,
 }

@@ -1,3 +1,6 @@
+import type { Kysely } from 'kysely'
+import { prepared, type Slots } from '../prepared.ts'
+import type { Tables } from '../tables.ts'
 import type { Tx } from '../transaction.ts'
 
 type Counter = 'last_room_position' | 'last_key_position' | 'last_audit_position'
@@ -22,4 +25,48 @@ export async function nextPosition(
     .returning(`${counter} as position`)
     .executeTakeFirstOrThrow()
   return row.position
+}
+
+/**
+ * Locks an organisation's row until the transaction ends, for a write that decides by what it finds of the organisation;
+ * the row is made on first use.
+ */
+export async function lockOrganisation(
+  tx: Tx,
+  where: { orgId: string; now: number },
+): Promise<void> {
+  await tx
+    .insertInto('organisations')
+    .values({ id: where.orgId, created_at: where.now, last_room_position: 0 })
+    .onConflict((conflict) =>
+      conflict
+        .column('id')
+        .doUpdateSet((eb) => ({ last_room_position: eb.ref('organisations.last_room_position') })),
+    )
+    .execute()
+}
+
+const settingsOf = prepared((db, where: Slots<{ orgId: string }>) =>
+  db.selectFrom('organisation_settings').select('settings').where('org_id', '=', where.orgId),
+)
+
+/** An organisation's settings as they are stored; undefined while it never set anything. */
+export async function findOrganisationSettings(
+  db: Kysely<Tables>,
+  where: { orgId: string },
+): Promise<string | undefined> {
+  const [row] = await settingsOf(db, where)
+  return row?.settings
+}
+
+/** Replaces an organisation's settings. */
+export async function saveOrganisationSettings(
+  tx: Tx,
+  { orgId, settings }: { orgId: string; settings: string },
+): Promise<void> {
+  await tx
+    .insertInto('organisation_settings')
+    .values({ org_id: orgId, settings })
+    .onConflict((conflict) => conflict.column('org_id').doUpdateSet({ settings }))
+    .execute()
 }

@@ -35,6 +35,61 @@ export async function findActiveRoom(
   return room
 }
 
+/** How many rooms one user may have, and open within a time; each is at least 1. */
+export interface RoomBounds {
+  readonly active: number
+  readonly perMinute: number
+  readonly perHour: number
+}
+
+interface OneUser {
+  readonly orgId: string
+  readonly userId: string
+}
+
+const roomsAtBounds = prepared((db, where: Slots<OneUser & RoomBounds>) => {
+  const ofUser = db
+    .selectFrom('rooms')
+    .where('org_id', '=', where.orgId)
+    .where('user_id', '=', where.userId)
+    .limit(sql.lit(1))
+  const newest = ofUser.select('created_at').orderBy('position', 'desc')
+  return db.selectNoFrom([
+    ofUser
+      .select(sql.lit(1).as('one'))
+      .where('is_active', '=', sql.lit(1))
+      .orderBy('portfolio_name')
+      .offset(where.active)
+      .as('active'),
+    newest.offset(where.perMinute).as('ofMinute'),
+    newest.offset(where.perHour).as('ofHour'),
+  ])
+})
+
+/** The rooms of a user with which bounds are reached; null while there are fewer. */
+export interface RoomsAtBounds {
+  /** Not null: there are as many active rooms as the bound. */
+  readonly active: number | null
+  /** When the room was opened that is, from the newest, the last which a minute has room for; deleted ones count. */
+  readonly ofMinute: number | null
+  readonly ofHour: number | null
+}
+
+/** Reads no more rows than the bounds allow, however many rooms the user has. */
+export async function findRoomsAtBounds(
+  db: Kysely<Tables>,
+  { orgId, userId, ...bounds }: OneUser & RoomBounds,
+): Promise<RoomsAtBounds> {
+  const [found] = await roomsAtBounds(db, {
+    orgId,
+    userId,
+    active: bounds.active - 1,
+    perMinute: bounds.perMinute - 1,
+    perHour: bounds.perHour - 1,
+  })
+  return found as RoomsAtBounds
+}
+
 export async function insertRoom(tx: Tx, row: Insertable<RoomsTable>): Promise<RoomRow> {
   return tx.insertInto('rooms').values(row).returningAll().executeTakeFirstOrThrow()
 }

@@ -118,6 +118,7 @@ const someRoom = fc.record({
 })
 
 const someOrganisation = fc.record({
+  settings: maybe(fc.json()),
   rooms: fc.array(someRoom, { maxLength: 4 }),
   keys: fc.array(fc.record({ name: text, last_used_at: maybe(time), revoked_at: maybe(time) }), {
     maxLength: 3,
@@ -132,7 +133,7 @@ const someContent: fc.Arbitrary<Content> = fc
   .map((organisations) => {
     const content = Object.fromEntries(tables.map((table) => [table, [] as unknown[]])) as Content
     let ids = 0
-    for (const [org_id, { rooms, keys, audit }] of Object.entries(organisations)) {
+    for (const [org_id, { settings, rooms, keys, audit }] of Object.entries(organisations)) {
       for (const [index, { own, labels, messages, readers }] of rooms.entries()) {
         const room_id = idOf(++ids)
         const position = index + 1
@@ -185,6 +186,7 @@ const someContent: fc.Arbitrary<Content> = fc
           auditEventRow({ ...entry, id: idOf(++ids), org_id, position: index + 1 }),
         )
       }
+      if (settings !== null) content.organisation_settings.push({ org_id, settings })
       content.signing_keys.push({ id: idOf(++ids), secret: org_id, created_at: ids })
       content.organisations.push({
         id: org_id,

@@ -9,14 +9,17 @@ import { expect, onTestFinished, test } from 'vitest'
 import {
   appendEvent,
   type EventRow,
+  findOrganisationSettings,
   insertApiKey,
   insertAuditEvent,
   insertMessage,
   insertRoom,
   insertSigningKey,
+  lockOrganisation,
   nextPosition,
   openDatabase,
   type ReadMarkerRow,
+  saveOrganisationSettings,
 } from '../../src/index.ts'
 import { migrations } from '../../src/migrations/index.ts'
 import { createTestDb, type TestDatabase } from '../../src/testing.ts'
@@ -38,6 +41,7 @@ const tables = [
   'audit_events',
   'events',
   'messages',
+  'organisation_settings',
   'organisations',
   'read_markers',
   'room_labels',
@@ -69,6 +73,7 @@ async function fill(db: TestDatabase): Promise<void> {
     await nextPosition(tx, 'last_audit_position', { orgId: org_id, now: 1 })
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
+    await saveOrganisationSettings(tx, { orgId: org_id, settings: '{"products":["a"]}' })
     await tx.insertInto('room_labels').values(roomLabel).execute()
     await tx.insertInto('read_markers').values(readMarker).execute()
     appendEvent(tx, {
@@ -331,6 +336,35 @@ test('004 cuts the text that a room repeats, describes its message, and gives th
   expect(contents(db.location)).toEqual(before)
 })
 
+test('005 begins without settings, and keeps what a database before it holds, up and down', async () => {
+  await using db = await createTestDbAt('003-live')
+  using connection = connect(db.location)
+  const organisation = { id: room.org_id, created_at: 5, last_room_position: 1 }
+  insertInto(connection, 'organisations', organisation)
+  insertInto(connection, 'rooms', { ...roomOf001, version: 3 })
+  insertInto(connection, 'messages', messageOf001)
+  const before = contents(db.location)
+
+  await db.migrateToLatest()
+  const settingsOf = (orgId: string) => findOrganisationSettings(db.read, { orgId })
+  expect(await settingsOf(room.org_id)).toBeUndefined()
+  await db.write(async (tx) => {
+    await saveOrganisationSettings(tx, { orgId: room.org_id, settings: '{"products":["a"]}' })
+    await saveOrganisationSettings(tx, { orgId: room.org_id, settings: '{"products":["b"]}' })
+    await lockOrganisation(tx, { orgId: 'new', now: 6 })
+    await lockOrganisation(tx, { orgId: room.org_id, now: 6 })
+  })
+  expect(await settingsOf(room.org_id)).toBe('{"products":["b"]}')
+  expect(await db.read.selectFrom('organisations').selectAll().orderBy('id').execute()).toEqual([
+    expect.objectContaining(organisation),
+    expect.objectContaining({ id: 'new', created_at: 6, last_room_position: 0 }),
+  ])
+  await db.write((tx) => tx.deleteFrom('organisations').where('id', '=', 'new').execute())
+
+  await migrateDownTo(db, '003-live')
+  expect(contents(db.location)).toEqual(before)
+})
+
 test('a migration that fails half-way leaves nothing, and the ones before it neither', async () => {
   await using db = await createTestDb()
   await fill(db)
@@ -561,6 +595,7 @@ test.for<[table: string, row: object, code: string]>([
   ['audit_events', { ...event, org_id: 'nobody' }, FOREIGN],
   ['rooms', { ...room, org_id: 'nobody' }, FOREIGN],
   ['events', { ...happened, org_id: 'nobody' }, FOREIGN],
+  ['organisation_settings', { org_id: 'nobody', settings: '{}' }, FOREIGN],
   ['events', { ...happened, room_id: 'f'.repeat(24) }, FOREIGN],
   ['room_labels', { ...roomLabel, room_id: 'f'.repeat(24) }, FOREIGN],
   ['read_markers', { ...readMarker, room_id: 'f'.repeat(24) }, FOREIGN],
@@ -595,6 +630,7 @@ test.for<[table: string, row: object, code: string]>([
     (column): [string, object, string] => ['rooms', { ...room, [column]: null }, NULL],
   ),
   ['messages', { ...message, support_count: null }, NULL],
+  ['organisation_settings', { org_id: room.org_id, settings: null }, NULL],
   ...['org_id', 'position', 'room_id', 'type', 'created_at'].map(
     (column): [string, object, string] => ['events', { ...happened, [column]: null }, NULL],
   ),
@@ -619,6 +655,7 @@ test.for<[table: string, row: object, code: string]>([
   ['audit_events', { ...event, position: 9 }, TRIGGER],
   ['audit_events', { ...event, id: '9'.padStart(24, '0') }, TRIGGER],
   ['signing_keys', { ...signingKey, id: '9' }, KEY],
+  ['organisation_settings', { org_id: room.org_id, settings: '{}' }, KEY],
   ['rooms', { ...room, id: '9'.padStart(24, '0'), position: 10, user_id: 'other' }, KEY],
   ['rooms', { ...room, position: 9, user_id: 'other' }, UNIQUE],
   ['rooms', { ...room, position: 10, user_id: 'nine' }, UNIQUE],
@@ -649,6 +686,7 @@ test.for<[table: string, row: object, code: string]>([
   insert('api_keys', { ...key, id: nine, position: 9 })
   insert('audit_events', { ...event, id: nine, position: 9 })
   insert('signing_keys', { ...signingKey, id: '9' })
+  insert('organisation_settings', { org_id: room.org_id, settings: '{}' })
   insert('events', { ...happened, room_id: eight, position: 9 })
   insert('room_labels', { ...roomLabel, room_id: eight, position: 9 })
   insert('room_labels', { ...roomLabel, room_id: nine, label: 'nine', position: 9 })

@@ -51,7 +51,10 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       { name: 'rooms', description: 'Conversations of one user with one organisation.' },
       { name: 'messages', description: 'What the two sides write in a room.' },
       { name: 'events', description: 'What happens, as it happens.' },
-      { name: 'access', description: 'API keys, user tokens and the audit log.' },
+      {
+        name: 'access',
+        description: 'Settings of the organisation, API keys, user tokens and the audit log.',
+      },
       { name: 'v2', description: 'The documented DowellChat v2 API.' },
     ],
     // In open mode a caller on the server's own machine needs none.

@@ -90,7 +90,7 @@ export function errorResponses(
   return Object.fromEntries(entries)
 }
 
-/** A fault that this operation's input can have: a field that is missing, a bad id in the path, or a field at all. */
+/** A fault that this operation's input can have: a field that is missing, a bad parameter in the path, or a field at all. */
 export function wrongField({ parameters = [], requestBody }: Operation, schemas: Schemas): Json {
   const { $ref } = (requestBody?.content['application/json']?.schema ?? {}) as { $ref?: string }
   const body = schemas[$ref?.split('/').at(-1) ?? ''] as { required?: string[] } | undefined
@@ -99,7 +99,12 @@ export function wrongField({ parameters = [], requestBody }: Operation, schemas:
   if (missing !== undefined) return { [missing as string]: ['is required'] }
   const [first] = parameters
   if (!first) return { name: ['is not a known key'] }
-  return { [first.name as string]: ['must be an id: 24 of the characters 0-9 and a-f'] }
+  const { maxLength } = first.schema as { maxLength?: number }
+  const fault =
+    maxLength === undefined
+      ? 'must be an id: 24 of the characters 0-9 and a-f'
+      : `must have at most ${maxLength} characters`
+  return { [first.name as string]: [fault] }
 }
 
 const errorProperties = {

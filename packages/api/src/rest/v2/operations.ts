@@ -109,7 +109,7 @@ export const v2Operations: readonly V2Operation[] = [
     methods: ['POST'],
     summary: 'Create room',
     description:
-      'Finds the active room of this user, organisation, portfolio and product, or opens it.',
+      'Finds the active room of this user, organisation, portfolio and product, or opens it. A customer may open rooms only for the products that the organisation lists (403), and only so many (429).',
     input: z.object({
       user_id: roomIdentity.userId,
       org_id: roomIdentity.orgId,

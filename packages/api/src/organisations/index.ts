@@ -1,0 +1,7 @@
+import { getOrganisationProcedure } from './getOrganisation.ts'
+import { updateOrganisationProcedure } from './updateOrganisation.ts'
+
+export const organisationProcedures = {
+  getOrganisation: getOrganisationProcedure,
+  updateOrganisation: updateOrganisationProcedure,
+}

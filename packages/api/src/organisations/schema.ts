@@ -1,0 +1,50 @@
+import { z } from 'zod'
+import { name } from '../fields.ts'
+
+const MAX_PRODUCTS = 100
+
+export const orgId = name.meta({ description: 'The organisation.', example: 'DOWELL12345' })
+
+/** What an organisation sets for itself. A new setting is a line here and one in `defaults`; it needs no migration. */
+export const settings = {
+  products: z
+    .array(name, { error: 'must be a list' })
+    .max(MAX_PRODUCTS, { error: `must have at most ${MAX_PRODUCTS} products` })
+    .refine((products) => new Set(products).size === products.length, {
+      error: 'must not have the same product twice',
+    })
+    .nullable()
+    .meta({
+      uniqueItems: true,
+      description:
+        'The products for which customers may open rooms, by their `productName`; null for any. Rooms that exist, keys and support tokens are not restricted.',
+    }),
+}
+
+export const Settings = z.object(settings)
+export type Settings = z.output<typeof Settings>
+
+const defaults: Settings = { products: null }
+
+/** @param stored as the database has them; undefined for an organisation that never set anything */
+export function readSettings(stored: string | undefined): Settings {
+  return stored === undefined ? defaults : { ...defaults, ...JSON.parse(stored) }
+}
+
+export const Organisation = z
+  .object({
+    id: z.string(),
+    products: z
+      .array(z.string())
+      .nullable()
+      .meta({ description: 'The products for which customers may open rooms; null for any.' }),
+  })
+  .meta({ id: 'Organisation', additionalProperties: true })
+export type Organisation = z.output<typeof Organisation>
+
+/** Leaves out what a newer version may have stored. */
+export function toOrganisation(id: string, { products }: Settings): Organisation {
+  return { id, products }
+}
+
+export const exampleOrganisation = { id: 'DOWELL12345', products: ['WIFIQRCODE', 'LEGALZARD'] }
