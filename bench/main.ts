@@ -4,6 +4,7 @@ import { compare } from './compare.ts'
 import { killAll } from './contenders.ts'
 import { copiedFiles, postgresDatabases, sharedFiles } from './databases.ts'
 import { freeBytes, temporaryFolder } from './folders.ts'
+import { measureHostile } from './hostile.ts'
 import { HELP, type Options, readOptions, UsageError } from './options.ts'
 import { profile } from './profile.ts'
 import { header, markdown, type Report } from './report.ts'
@@ -61,7 +62,7 @@ async function main(args: readonly string[]): Promise<boolean> {
 }
 
 async function measured(options: Options, folder: string): Promise<Omit<Report, 'header'>> {
-  const none = { rows: [], notes: [], startup: [], streams: [] }
+  const none = { rows: [], notes: [], startup: [], streams: [], hostile: [] }
   if (options.mode === 'startup') {
     const seed = seeded(folder, STANDARD_SIZE)
     return { ...none, startup: await measureStartup(options, seed, folder) }
@@ -69,6 +70,10 @@ async function measured(options: Options, folder: string): Promise<Omit<Report, 
   if (options.mode === 'streams') {
     const size = { ...STANDARD_SIZE, rooms: 200, messages: 1_000 }
     return { ...none, streams: await measureStreams(options, seeded(folder, size), folder) }
+  }
+  if (options.mode === 'hostile') {
+    const size = { ...STANDARD_SIZE, rooms: 200, messages: 1_000 }
+    return { ...none, hostile: await measureHostile(options, seeded(folder, size), folder) }
   }
   if (options.mode === 'sizes') {
     const seeds = (options.quick ? QUICK_SIZES : SIZES).map((messages) => {

@@ -1,6 +1,7 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
+import type { HostileRow } from './hostile.ts'
 import type { Row } from './rows.ts'
 import type { StreamRow } from './streams.ts'
 
@@ -28,6 +29,7 @@ export interface Report {
   readonly rows: readonly Row[]
   readonly startup: readonly Startup[]
   readonly streams: readonly StreamRow[]
+  readonly hostile: readonly HostileRow[]
   readonly notes: readonly string[]
 }
 
@@ -69,7 +71,7 @@ export function round(value: number, digits: number): number {
 }
 
 export function markdown(report: Report): string {
-  const { header: h, rows, startup, streams, notes } = report
+  const { header: h, rows, startup, streams, hostile, notes } = report
   const lines = [
     `${h.date}, Node ${h.node}, ${h.cpu}, ${h.cores} cores, ${h.platform}; one sync ${h.sync} ms${
       h.arguments ? `; ${h.arguments}` : ''
@@ -110,6 +112,37 @@ export function markdown(report: Report): string {
           one.p99.toFixed(2),
           one.p99ToBare?.toFixed(2) ?? '',
           one.bytesPerStream === null ? '' : (one.bytesPerStream / 1000).toFixed(1),
+        ]),
+      ),
+      '',
+    )
+  }
+  if (hostile.length > 0) {
+    lines.push(
+      ...table(
+        [
+          'attack',
+          'quiet p95 ms',
+          'p95 ms',
+          'ratio',
+          'worst ms',
+          'errors',
+          'MB sent',
+          'memory MB',
+          'answers',
+        ],
+        hostile.map((one) => [
+          one.attack,
+          one.quietP95.toFixed(2),
+          one.p95.toFixed(2),
+          one.ratio.toFixed(2),
+          one.worst.toFixed(0),
+          String(one.errors),
+          one.megabytes.toFixed(0),
+          one.memory === null ? '' : one.memory.toFixed(0),
+          Object.entries(one.statuses)
+            .map(([status, count]) => `${count} × ${status}`)
+            .join(', '),
         ]),
       ),
       '',

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { EventEmitter } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Outgoing } from '../src/http/exchange.ts'
 import { pointsOf } from '../src/http/limits.ts'
 import { createTurns } from '../src/http/turns.ts'
@@ -125,27 +125,28 @@ describe('turns', () => {
   function response(): Outgoing {
     return Object.assign(new EventEmitter(), {
       writableFinished: false,
+      writableEnded: false,
       closed: false,
     }) as unknown as Outgoing
   }
 
   /** Asks for turns and notes who has one. */
   function queue(count: number) {
-    const waitForTurn = createTurns()
+    const turns = createTurns()
     const begun: number[] = []
     const refused: number[] = []
     const responses = Array.from({ length: count }, response)
     for (const [index, res] of responses.entries()) {
-      waitForTurn('customer', res).then(
+      turns.enter('customer', res).then(
         () => begun.push(index),
         () => refused.push(index),
       )
     }
-    return { waitForTurn, begun, refused, responses }
+    return { turns, begun, refused, responses }
   }
 
   test('eight requests of one customer are served at once, the others in order', async () => {
-    const { waitForTurn, begun, responses } = queue(20)
+    const { turns, begun, responses } = queue(20)
     await turn()
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
     responses[3]?.emit('finish')
@@ -153,7 +154,7 @@ describe('turns', () => {
     await turn()
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     // Another customer waits for none of them.
-    await waitForTurn('another', response())
+    await turns.enter('another', response())
     for (const res of responses) res.emit('finish')
     await turn()
     for (const res of responses) res.emit('finish')
@@ -161,15 +162,40 @@ describe('turns', () => {
     expect(begun).toHaveLength(20)
   })
 
+  test('one call of a customer is at work, and pauses as long as its bytes were dear', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    const turns = createTurns()
+    const begun: number[] = []
+    const responses = [response(), response(), response()]
+    for (const [index, res] of responses.entries()) {
+      void turns.work('customer', res, () => (index === 0 ? 62 : 0)).then(() => begun.push(index))
+    }
+    await turn()
+    expect(begun).toEqual([0])
+    await turns.work('another', response(), () => 0)
+    responses[0]?.emit('prefinish')
+    await vi.advanceTimersByTimeAsync(247)
+    expect(begun).toEqual([0])
+    await vi.advanceTimersByTimeAsync(1)
+    await turn()
+    expect(begun).toEqual([0, 1])
+    responses[1]?.emit('close')
+    await turn()
+    expect(begun).toEqual([0, 1, 2])
+  })
+
   test('more than a hundred that wait are refused, until there is room again', async () => {
-    const { waitForTurn, begun, refused, responses } = queue(120)
+    const { turns, begun, refused, responses } = queue(120)
     await turn()
     expect(begun).toHaveLength(8)
     expect(refused).toEqual([108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119])
     responses[0]?.emit('finish')
     await turn()
     let isRefused = false
-    waitForTurn('customer', response()).catch(() => {
+    turns.enter('customer', response()).catch(() => {
       isRefused = true
     })
     await turn()

@@ -73,7 +73,7 @@ export function createContextOf(
     }
   }
 
-  const waitForTurn = createTurns()
+  const turns = createTurns()
 
   return async (req, res, stream) => {
     const address = networkOf(proxies.callerOf(req))
@@ -83,22 +83,32 @@ export function createContextOf(
       address,
       isCustomer: actor.kind === 'user' && !actor.side,
     }
-    if (caller.isCustomer && !stream) await waitForTurn(caller.key, res)
+    const takesTurns = caller.isCustomer && !stream
+    if (takesTurns) await turns.enter(caller.key, res)
+    let charged = 0
+    let working: Promise<void> | undefined
     const charge = async (bytes: number) => {
       const points = pointsOf(bytes)
+      charged += points
       if (points > 0) await limits.charge(res, caller, points)
+    }
+    const spend = async (points: number) => {
+      // Once for all calls of a batch, and after the body was read: a slow upload holds nothing up.
+      if (takesTurns) working ??= turns.work(caller.key, res, () => charged)
+      await working
+      await limits.spend(res, caller, points)
     }
     return {
       deps,
       actor,
       requestId: res.locals.id,
-      spend: (procedure) => limits.spend(res, caller, costOf(procedure)),
+      spend: (procedure) => spend(costOf(procedure)),
       charge,
       async reading(read) {
         try {
           return await read()
         } catch (error) {
-          await limits.spend(res, caller, 1)
+          await spend(1)
           throw error
         } finally {
           await charge(res.locals.received ?? 0)

@@ -2,46 +2,94 @@ import { AppError } from '@dowell-chat/api'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { Outgoing } from './exchange.ts'
 
-/** Requests of one customer that are served at once: what their answers take in memory is bounded by that. */
+/** Requests of one customer that are served at once: what they take in memory is bounded by that. */
 const AT_ONCE = 8
 
-/** Requests of one customer that may wait for their turn. */
+/** Requests of one customer that may wait until others of theirs are sent. */
 const MAX_WAITING = 100
 
 /**
- * Lets the requests of one customer have their turns, so that no one of them holds the event loop or the memory of all.
- *
- * @returns what waits for a turn, which lasts until the answer is handed to the system
- * @throws AppError TOO_MANY_REQUESTS when too many wait already
+ * How long a customer's next call waits for each point that the bytes of the one before cost, in milliseconds. A point is
+ * about a quarter of a millisecond of a core, so one customer takes at most a sixteenth of it for large answers.
  */
-export function createTurns(): (key: string, res: Outgoing) => Promise<void> {
-  const queues = new Map<string, LimitFunction>()
-  return async (key, res) => {
-    const queue = queues.get(key) ?? pLimit(AT_ONCE)
-    queues.set(key, queue)
-    if (queue.pendingCount >= MAX_WAITING) {
-      throw new AppError('TOO_MANY_REQUESTS', {
-        message: `At most ${MAX_WAITING} requests of one customer may wait`,
-        retryAfter: 1,
-      })
+const PAUSE_PER_POINT_MS = 4
+
+/** Lets the requests of one customer take turns, so that they leave the event loop and the memory to everybody else. */
+export interface Turns {
+  /**
+   * Waits until fewer than {@link AT_ONCE} requests of this customer are served. This one counts until its answer was
+   * handed to the system.
+   *
+   * @throws AppError TOO_MANY_REQUESTS when too many wait already
+   */
+  enter(customer: string, res: Outgoing): Promise<void>
+  /**
+   * Waits until no call of this customer is at work. This one is until its answer is made, and then for a pause.
+   *
+   * @param points what the bytes of the request and its answer have cost; asked when the answer is made
+   */
+  work(customer: string, res: Outgoing, points: () => number): Promise<void>
+}
+
+interface Customer {
+  readonly entered: LimitFunction
+  readonly working: LimitFunction
+}
+
+export function createTurns(): Turns {
+  const customers = new Map<string, Customer>()
+
+  function find(key: string): Customer {
+    let customer = customers.get(key)
+    if (!customer) {
+      customer = { entered: pLimit(AT_ONCE), working: pLimit(1) }
+      customers.set(key, customer)
     }
-    await new Promise<void>((begin) => {
-      const turn = queue(() => {
-        begin()
-        return sent(res)
-      })
-      void turn.then(() => {
-        if (queue.activeCount + queue.pendingCount === 0) queues.delete(key)
+    return customer
+  }
+
+  /** Resolves when `queue` begins a turn, which lasts as long as `until` says. */
+  function begin(key: string, queue: LimitFunction, until: () => Promise<void>): Promise<void> {
+    return new Promise((begun) => {
+      void queue(() => {
+        begun()
+        return until()
+      }).then(() => {
+        const { entered, working } = find(key)
+        const count = [entered, working].map((one) => one.activeCount + one.pendingCount)
+        if (count.every((each) => each === 0)) customers.delete(key)
       })
     })
   }
+
+  return {
+    async enter(key, res) {
+      const { entered } = find(key)
+      if (entered.pendingCount >= MAX_WAITING) {
+        throw new AppError('TOO_MANY_REQUESTS', {
+          message: `At most ${MAX_WAITING} requests of one customer may wait`,
+          retryAfter: 1,
+        })
+      }
+      await begin(key, entered, () => happened(res, 'finish'))
+    },
+    async work(key, res, points) {
+      await begin(key, find(key).working, async () => {
+        await happened(res, 'prefinish')
+        const pause = points() * PAUSE_PER_POINT_MS
+        if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause).unref())
+      })
+    },
+  }
 }
 
-/** Resolves when the whole answer was handed to the system, or the client has left. */
-function sent(res: Outgoing): Promise<void> {
+/**
+ * Resolves when an answer was made (`prefinish`) or handed to the system (`finish`); also when the client has left.
+ */
+function happened(res: Outgoing, event: 'prefinish' | 'finish'): Promise<void> {
   return new Promise((resolve) => {
-    if (res.writableFinished || res.closed) resolve()
-    res.once('finish', resolve)
+    if (res.closed || (event === 'finish' ? res.writableFinished : res.writableEnded)) resolve()
+    res.once(event, resolve)
     res.once('close', resolve)
   })
 }
