@@ -26,6 +26,7 @@ export function createOperator(app: Pick<TestApp, 'databaseUrl'>) {
   const call = createCaller({
     deps,
     actor: { kind: 'open', via: 'cli' },
+    address: 'cli',
     requestId: 'test',
     spend: async () => undefined,
   })

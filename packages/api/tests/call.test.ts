@@ -18,7 +18,13 @@ const TOO_MANY = new AppError('TOO_MANY_REQUESTS', { retryAfter: 7 })
 /** A request whose calls get no further than their input, so that there is nothing that they could work with. */
 function requestThat(spends: Context['spend'], checkAnswers = false): Context {
   const deps = { checkAnswers } as Deps
-  return { deps, actor: { kind: 'open', via: 'http' }, requestId: 'request', spend: spends }
+  return {
+    deps,
+    actor: { kind: 'open', via: 'http' },
+    address: '127.0.0.1',
+    requestId: 'request',
+    spend: spends,
+  }
 }
 
 /** The two ways to call a procedure: ours, and by its middlewares. */

@@ -13,7 +13,7 @@ import { encodeEventCursor } from '../src/events/cursor.ts'
 import { listEvents } from '../src/events/listEvents.ts'
 import type { EventStream, RoomRef } from '../src/events/stream.ts'
 import { createLive, createLog, open, type TestLog, take } from './log.ts'
-import { createDeps } from './support.ts'
+import { createDeps, noCaps } from './support.ts'
 
 let log: TestLog
 beforeAll(async () => {
@@ -377,7 +377,7 @@ test('a stream that waits is let go of when it leaves, is ended or all is closed
 })
 
 test('one key or user may have so many streams, a process so many, and each that leaves makes room', async () => {
-  using live = createLive(log, { maxStreams: 5, maxStreamsPerActor: 2 })
+  using live = createLive(log, { caps: { ...noCaps, total: 5, perActor: 2 } })
   const key = (keyId: string) => ({ kind: 'key', orgId: 'A', keyId, right: 'read' }) as const
   const opening = (keyId: string) => live.open(key(keyId), { orgId: 'A' })
   const first = opening('a')

@@ -13,6 +13,7 @@ import { Live, type LiveOptions } from '../src/events/live.ts'
 import type { EventStream, RoomRef } from '../src/events/stream.ts'
 
 export const open: Actor = { kind: 'open', via: 'http' }
+import { noCaps } from './support.ts'
 
 export interface TestLog extends TestDatabase {
   readonly rooms: readonly RoomRef[]
@@ -159,8 +160,7 @@ export function createLive(log: TestLog, options: Partial<LiveOptions> = {}): Li
     onError(error) {
       throw error
     },
-    maxStreams: 0,
-    maxStreamsPerActor: 0,
+    caps: noCaps,
     lifetime: 1_000_000,
     ...options,
   })

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Database, eventLogBounds, eventLogHeads, eventsInScope } from '@dowell-chat/db'
-import { type Actor, actorKey } from '../auth/actor.ts'
+import type { Actor } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
 import { SharedPresence } from './sharedPresence.ts'
@@ -15,15 +15,14 @@ import {
 } from './stream.ts'
 import { Typing } from './typing.ts'
 
+import { OpenStreams, type StreamCaps } from './streamCaps.ts'
 export interface LiveOptions {
   readonly clock: () => number
   /** Whether a caller who was let in would be let in again. */
   readonly isStillValid: (actor: Actor) => Promise<boolean>
   /** Told when the log cannot be read; the streams that wait for it try again. */
   readonly onError: (error: unknown) => void
-  /** Streams at once: of this process, and of one key or user. 0: no limit. */
-  readonly maxStreams: number
-  readonly maxStreamsPerActor: number
+  readonly caps: StreamCaps
   /** Milliseconds after which a stream is ended, so that readers spread over the instances. */
   readonly lifetime: number
   readonly limits?: StreamLimits
@@ -35,6 +34,8 @@ export interface OpenOptions {
   readonly side?: boolean | undefined
 }
 
+  /** The network that the caller is in, for the cap by address. */
+  readonly address?: string | undefined
 /** How often streams are looked at: whether they may go on, and whether the log grew unnoticed. In milliseconds. */
 const SWEEP = 1_000
 
@@ -52,7 +53,7 @@ export class Live {
   readonly #options: LiveOptions
   readonly #tails = new Map<string, OrgTail>()
   readonly #streams = new Map<EventStream, { actor: Actor; endsAt: number; expires: boolean }>()
-  readonly #perActor = new Map<string, number>()
+  readonly #open: OpenStreams
   readonly #limits: StreamLimits
   readonly #presence: SharedPresence
   readonly #stopListening: () => void
@@ -71,6 +72,7 @@ export class Live {
     const wake = (orgIds: Iterable<string>) => {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
     }
+    this.#open = new OpenStreams(options.caps)
     // Who was not connected to the others may have missed their words.
     const stops = [db.onEvents(wake), db.peers?.onJoin(() => wake(this.#tails.keys()))]
     this.#stopListening = () => {
@@ -89,10 +91,16 @@ export class Live {
    *
    * @throws AppError TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when there are too many already
    */
-  open(actor: Actor, filter: StreamFilter, { after, side }: OpenOptions = {}): EventStream {
+  open(actor: Actor, filter: StreamFilter, options: OpenOptions = {}): EventStream {
+    const { after, side, address } = options
     const { clock, lifetime } = this.#options
-    const key = actorKey(actor)
-    this.#refuseTooMany(key)
+    if (this.#closing) {
+      throw new AppError('SERVICE_UNAVAILABLE', {
+        message: 'The server is shutting down',
+        retryAfter: 1,
+      })
+    }
+    const free = this.#open.take({ actor, address, orgId: filter.orgId })
     const tail = this.#tailOf(filter.orgId)
     const rooms = side === undefined ? [] : (filter.rooms ?? [])
     const stream = new EventStream(this.#db, tail, filter, {
@@ -101,13 +109,12 @@ export class Live {
       onReady: () => (filter.rooms ?? []).map((room) => this.#presenceOf(room)),
       onLeave: () => {
         this.#streams.delete(stream)
-        this.#count(key, -1)
+        free()
         if (tail.release()) this.#tails.delete(filter.orgId)
         for (const room of rooms) this.#presence.leave(room.id, side === true)
       },
     })
     tail.hold()
-    this.#count(key, 1)
     // Spread, so that what was opened together after a restart does not end together.
     const ends = clock() + lifetime * (0.9 + 0.1 * Math.random())
     const expiresAt = actor.kind === 'user' ? actor.expiresAt : Number.POSITIVE_INFINITY
@@ -144,31 +151,6 @@ export class Live {
   #presenceOf(room: RoomRef): StreamEvent {
     const state = this.#presence.stateOf(room.id)
     return { type: 'presence', orgId: room.orgId, roomId: room.id, ...state }
-  }
-
-  #refuseTooMany(key: string): void {
-    const { maxStreams, maxStreamsPerActor } = this.#options
-    const full = maxStreams > 0 && this.#streams.size >= maxStreams
-    if (full || this.#closing) {
-      throw new AppError('SERVICE_UNAVAILABLE', {
-        message: this.#closing ? 'The server is shutting down' : 'Too many streams are open',
-        retryAfter: this.#closing ? 1 : 10,
-      })
-    }
-    // Callers without a credential are many people under one name.
-    if (key === 'open' || maxStreamsPerActor === 0) return
-    if ((this.#perActor.get(key) ?? 0) >= maxStreamsPerActor) {
-      throw new AppError('TOO_MANY_REQUESTS', {
-        message: `At most ${maxStreamsPerActor} streams may be open for one key or user`,
-        retryAfter: 10,
-      })
-    }
-  }
-
-  #count(key: string, change: 1 | -1): void {
-    const count = (this.#perActor.get(key) ?? 0) + change
-    if (count === 0) this.#perActor.delete(key)
-    else this.#perActor.set(key, count)
   }
 
   #tailOf(orgId: string): OrgTail {
