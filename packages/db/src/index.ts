@@ -14,6 +14,8 @@ export { auditEventsNextTo, insertAuditEvent } from './queries/auditEvents.ts'
 export {
   deleteEvents,
   type EventFilter,
+  type EventLogBounds,
+  type EventLogEnd,
   eventLogBounds,
   eventLogHeads,
   eventLogsAfter,

@@ -2,10 +2,12 @@ import type { Migration } from 'kysely/migration'
 import * as roomsAndMessages from './001-rooms-and-messages.ts'
 import * as identity from './002-identity.ts'
 import * as live from './003-live.ts'
+import * as logEpoch from './006-log-epoch.ts'
 
 /** Every migration, in order. A released one never changes; a new one is a new line. */
 export const migrations: Record<string, Migration> = {
   '001-rooms-and-messages': roomsAndMessages,
   '002-identity': identity,
   '003-live': live,
+  '006-log-epoch': logEpoch,
 }
