@@ -100,7 +100,7 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
     live: new Live(db, {
       clock,
       isStillValid: createCredentialCheck(db, createOpenMode(config, db).isOn),
-      onError: (error) => logger.error({ err: error }, 'the event log cannot be read'),
+      onError: (error, message) => logger.error({ err: error }, message),
       caps: {
         total: config.STREAMS_MAX,
         perActor: config.STREAMS_PER_ACTOR,

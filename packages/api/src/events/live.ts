@@ -1,27 +1,35 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Database, eventLogBounds, eventLogHeads, eventsInScope } from '@dowell-chat/db'
+import {
+  type Database,
+  type EventLogEnd,
+  eventLogBounds,
+  eventLogHeads,
+  eventsInScope,
+} from '@dowell-chat/db'
 import type { Actor } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
 import { SharedPresence } from './sharedPresence.ts'
 import {
   EventStream,
+  type LogHistory,
   type RoomRef,
   type StreamFilter,
   type StreamLimits,
   streamLimits,
   type Tail,
+  type TailMark,
   toRoomRef,
 } from './stream.ts'
+import { OpenStreams, type StreamCaps } from './streamCaps.ts'
 import { Typing } from './typing.ts'
 
-import { OpenStreams, type StreamCaps } from './streamCaps.ts'
 export interface LiveOptions {
   readonly clock: () => number
   /** Whether a caller who was let in would be let in again. */
   readonly isStillValid: (actor: Actor) => Promise<boolean>
-  /** Told when the log cannot be read; the streams that wait for it try again. */
-  readonly onError: (error: unknown) => void
+  /** Told when the log cannot be read, and the streams that wait for it try again; and when it went back. */
+  readonly onError: (error: unknown, message: string) => void
   readonly caps: StreamCaps
   /** Milliseconds after which a stream is ended, so that readers spread over the instances. */
   readonly lifetime: number
@@ -32,10 +40,15 @@ export interface OpenOptions {
   readonly after?: string | undefined
   /** Whose presence the stream shows in the rooms that it names; undefined for nobody's. */
   readonly side?: boolean | undefined
-}
-
   /** The network that the caller is in, for the cap by address. */
   readonly address?: string | undefined
+}
+
+/** What an operator is told. */
+const UNREADABLE = 'the event log cannot be read'
+const WENT_BACK =
+  'the event log is another than before: the database was restored, or a failover may have lost commits'
+
 /** How often streams are looked at: whether they may go on, and whether the log grew unnoticed. In milliseconds. */
 const SWEEP = 1_000
 
@@ -65,6 +78,7 @@ export class Live {
     this.#db = db
     this.#options = options
     this.#limits = options.limits ?? streamLimits
+    this.#open = new OpenStreams(options.caps)
     this.#presence = new SharedPresence(db.peers, (room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
@@ -72,7 +86,6 @@ export class Live {
     const wake = (orgIds: Iterable<string>) => {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
     }
-    this.#open = new OpenStreams(options.caps)
     // Who was not connected to the others may have missed their words.
     const stops = [db.onEvents(wake), db.peers?.onJoin(() => wake(this.#tails.keys()))]
     this.#stopListening = () => {
@@ -167,11 +180,15 @@ export class Live {
     this.#sweepRuns = true
     try {
       this.#endOverdue()
-      const heads = await eventLogHeads(this.#db.read, [...this.#tails.keys()])
-      for (const { orgId, head } of heads) this.#tails.get(orgId)?.wake(head)
+      const marks = new Map([...this.#tails].map(([orgId, tail]) => [orgId, tail.mark()]))
+      for (const end of await eventLogHeads(this.#db.read, [...marks.keys()])) {
+        const tail = this.#tails.get(end.orgId)
+        const since = marks.get(end.orgId)
+        if (tail && since && tail.look(end, since)) tail.wake(end.head)
+      }
       await this.#endRevoked()
     } catch (error) {
-      this.#options.onError(error)
+      this.#options.onError(error, UNREADABLE)
     } finally {
       this.#sweepRuns = false
     }
@@ -203,12 +220,13 @@ class OrgTail implements Tail {
   readonly #db: Database
   readonly #orgId: string
   readonly #page: number
-  readonly #onError: (error: unknown) => void
+  readonly #onError: LiveOptions['onError']
   /** Live streams by what narrows them most: their rooms, their user, or nothing. */
   readonly #byRoom = new Map<string, Set<EventStream>>()
   readonly #byUser = new Map<string, Set<EventStream>>()
   readonly #wide = new Set<EventStream>()
   #starting: Promise<void> | undefined
+  #history: LogHistory | undefined
   #position = 0
   /** Where the log is known to reach, at least. */
   #head = 0
@@ -217,7 +235,7 @@ class OrgTail implements Tail {
   #dirty = false
   #holders = 0
 
-  constructor(db: Database, orgId: string, page: number, onError: (error: unknown) => void) {
+  constructor(db: Database, orgId: string, page: number, onError: LiveOptions['onError']) {
     this.#db = db
     this.#orgId = orgId
     this.#page = page
@@ -233,7 +251,8 @@ class OrgTail implements Tail {
   }
 
   async #findHead(): Promise<void> {
-    const { head } = await eventLogBounds(this.#db.read, { orgId: this.#orgId })
+    const { head, epoch } = await eventLogBounds(this.#db.read, { orgId: this.#orgId })
+    this.#history = { epoch }
     this.#position = head
     this.#reading = false
     if (this.#dirty) this.wake()
@@ -241,6 +260,27 @@ class OrgTail implements Tail {
 
   get position(): number {
     return this.#position
+  }
+
+  get history(): LogHistory | undefined {
+    return this.#history
+  }
+
+  mark(): TailMark {
+    return { history: this.#history, position: this.#position }
+  }
+
+  look({ epoch, head }: EventLogEnd, since: TailMark): boolean {
+    const history = this.#history
+    if (history === undefined || since.history !== history) return false
+    if (epoch === history.epoch && head >= since.position) return true
+    this.#history = { epoch }
+    this.#position = this.#head = head
+    this.#loseTouch()
+    const change = `from position ${since.position} of epoch ${history.epoch} to ${head} of ${epoch}`
+    const error = new Error(`the log of ${this.#orgId} went ${change}; its streams are reset`)
+    this.#onError(error, WENT_BACK)
+    return true
   }
 
   hold(): void {
@@ -285,12 +325,23 @@ class OrgTail implements Tail {
     try {
       while (this.#dirty && this.#holders > 0) {
         this.#dirty = false
+        const since = this.mark()
         const page = await eventsInScope(this.#db.read, {
           orgId: this.#orgId,
           after: this.#position,
           upTo: Number.MAX_SAFE_INTEGER,
           limit: this.#page,
         })
+        const isOfHistory = page.every(({ epoch }) => epoch === since.history?.epoch)
+        if (!isOfHistory) {
+          this.look(await eventLogBounds(this.#db.read, { orgId: this.#orgId }), since)
+        }
+        if (!isOfHistory || this.#history !== since.history) {
+          // What was read does not follow what the streams had: they are reset, and go on from where that is now. Servers
+          // that say different things are asked again at the next sweep.
+          this.#dirty ||= this.#history !== since.history
+          continue
+        }
         const events = page.map((logged) => [toEvent(logged), toRoomRef(logged.room)] as const)
         // Positions have no gaps: what is missing here was forgotten before it was read.
         const next = page[0]?.event.position ?? this.#head + 1
@@ -305,7 +356,7 @@ class OrgTail implements Tail {
       }
     } catch (error) {
       // The next sweep finds that the log is ahead.
-      this.#onError(error)
+      this.#onError(error, UNREADABLE)
     } finally {
       this.#reading = false
     }

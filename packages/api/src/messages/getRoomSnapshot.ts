@@ -61,13 +61,13 @@ export async function getRoomSnapshot(
     if (!room) throw roomNotFound()
     const { org_id: orgId } = room
     const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
-    const { head } = await eventLogBounds(db, { orgId })
+    const { head, epoch } = await eventLogBounds(db, { orgId })
     return {
       room: toRoom(room),
       unread: unread?.get(roomId) ?? null,
       messages: await messagePage(db, room, limit, { kind: 'newest' }),
       markers: await markersOf(db, room),
-      ...toLogPlace({ orgId, position: head }),
+      ...toLogPlace({ orgId, position: head, epoch }),
     }
   })
 }
