@@ -116,7 +116,7 @@ async function measure(
   const file = join(folder, 'streams.db')
   for (const suffix of ['', '-wal', '-shm']) rmSync(`${file}${suffix}`, { force: true })
   copyFileSync(seed.file, file)
-  const env = { STREAMS_PER_ACTOR: '0' }
+  const env = { STREAMS_PER_ACTOR: '0', STREAMS_PER_ORGANISATION: '0' }
   const running = await start(contender, {
     ...options,
     url: `sqlite:${file}`,

@@ -22,11 +22,11 @@ const { room } = await chat.createRoom({
 })
 const roomId = room.id
 
-let shown = 0
-function show(message: { seq: number; author: string; messageData: string }) {
+const shown = new Set<string>()
+function show(message: { id: string; author: string; messageData: string }) {
   // After a reset the snapshot has messages that were shown before.
-  if (message.seq <= shown) return
-  shown = message.seq
+  if (shown.has(message.id)) return
+  shown.add(message.id)
   console.log(`${message.author}: ${message.messageData}`)
 }
 

@@ -472,8 +472,8 @@ describe('the streams in docs/live.md', () => {
     const linesOf = (stream: string) =>
       stream
         .trimEnd()
-        .replace(/(?<=^id: |"cursor":")[\w-]+/gm, (cursor) =>
-          Buffer.from(cursor, 'base64url').toString().replace(/\w+$/, ''),
+        .replace(/(?<=^id: |"cursor":")([\w-]+)\.[\w-]+/gm, (_, place) =>
+          Buffer.from(place, 'base64url').toString().replace(/\w+$/, ''),
         )
         .split('\n')
     const shown = linesOf(textsOf('text')[0] ?? '')

@@ -105,9 +105,15 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
     live: new Live(db, {
       clock,
       isStillValid: createCredentialCheck(db, createOpenMode(config, db).isOn),
-      onError: (error) => logger.error({ err: error }, 'the event log cannot be read'),
-      maxStreams: config.STREAMS_MAX,
-      maxStreamsPerActor: config.STREAMS_PER_ACTOR,
+      onError: (error, message) => logger.error({ err: error }, message),
+      caps: {
+        total: config.STREAMS_MAX,
+        perActor: config.STREAMS_PER_ACTOR,
+        perCustomer: config.STREAMS_PER_CUSTOMER,
+        perAddress: config.STREAMS_PER_ADDRESS,
+        perOrganisation: config.STREAMS_PER_ORGANISATION,
+        reserved: config.STREAMS_RESERVED,
+      },
       lifetime: overrides.streamLifetime ?? STREAM_LIFETIME,
     }),
   }

@@ -34,6 +34,7 @@ function callerOf(deps: Deps) {
   return createCaller({
     deps,
     actor: { kind: 'open', via: 'cli' },
+    address: 'cli',
     requestId: 'cli',
     spend: async () => undefined,
     charge: async () => undefined,

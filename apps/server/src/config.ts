@@ -138,7 +138,7 @@ const settings = {
   ),
   STREAMS_PER_ACTOR: setting(
     '100',
-    'Event streams that one key or user may have open at once. 0: no limit.',
+    'Event streams that one key, or one user of the support team, may have open at once. 0: no limit.',
     wholeNumber(0, 10_000_000),
   ),
   ROOMS_PER_CUSTOMER: setting(
@@ -155,6 +155,26 @@ const settings = {
     '60',
     'Rooms that one customer may open in an hour with a user token; deleted ones count. 0: no limit.',
     wholeNumber(0, 10_000),
+  ),
+  STREAMS_PER_CUSTOMER: setting(
+    '20',
+    'Event streams that one customer may have open at once. 0: no limit.',
+    wholeNumber(0, 10_000_000),
+  ),
+  STREAMS_PER_ADDRESS: setting(
+    '500',
+    'Event streams that customers and callers without a credential may have open at once from one address. 0: no limit.',
+    wholeNumber(0, 10_000_000),
+  ),
+  STREAMS_PER_ORGANISATION: setting(
+    '5000',
+    'Event streams that may be open at once for one organisation. 0: no limit.',
+    wholeNumber(0, 10_000_000),
+  ),
+  STREAMS_RESERVED: setting(
+    '10',
+    'Percent of STREAMS_MAX and of STREAMS_PER_ORGANISATION that are for keys and the support team alone.',
+    wholeNumber(0, 90),
   ),
   RATE_LIMIT_ACTOR: setting(
     '60000',

@@ -30,6 +30,7 @@ export function createOperator(app: Pick<TestApp, 'databaseUrl'>) {
   const call = createCaller({
     deps,
     actor: { kind: 'open', via: 'cli' },
+    address: 'cli',
     requestId: 'test',
     spend: async () => undefined,
     charge: async () => undefined,

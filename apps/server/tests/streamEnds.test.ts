@@ -137,7 +137,7 @@ describe('a stream ends', () => {
 
 describe('there are not too many streams', () => {
   test('of one key or user, whatever stands for them', async () => {
-    await using app = await createTestApp({ ...unlimited, STREAMS_PER_ACTOR: '2' })
+    await using app = await createTestApp({ ...unlimited, STREAMS_PER_CUSTOMER: '2' })
     const { tokens } = await createOrganisation(app, ORG)
     const { token } = await as(app, tokens.customer).createStreamToken({})
     const held = [

@@ -43,6 +43,8 @@ export type AtVersion = (version: string) => void
 export interface Context {
   readonly deps: Deps
   readonly actor: Actor
+  /** The network that the caller is in, as budgets know it: an IPv4 address, or the first half of an IPv6 address. */
+  readonly address: string
   /** Also in the response's X-Request-Id header, in the log and in every error body. */
   readonly requestId: string
   /** Takes a call's cost from the caller's budget. @throws AppError TOO_MANY_REQUESTS when it is used up */

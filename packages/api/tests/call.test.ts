@@ -18,8 +18,14 @@ const TOO_MANY = new AppError('TOO_MANY_REQUESTS', { retryAfter: 7 })
 /** A request whose calls get no further than their input, so that there is nothing that they could work with. */
 function requestThat(spends: Context['spend'], checkAnswers = false): Context {
   const deps = { checkAnswers } as Deps
-  const charge = async () => undefined
-  return { deps, actor: { kind: 'open', via: 'http' }, requestId: 'request', spend: spends, charge }
+  return {
+    deps,
+    actor: { kind: 'open', via: 'http' },
+    address: '127.0.0.1',
+    requestId: 'request',
+    spend: spends,
+    charge: async () => undefined,
+  }
 }
 
 /** The two ways to call a procedure: ours, and by its middlewares. */

@@ -1,11 +1,10 @@
 import { runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { encodeEventCursor } from '../src/events/cursor.ts'
 import type { Live } from '../src/events/live.ts'
 import type { StreamEvent } from '../src/events/schema.ts'
 import type { EventStream, RoomRef, StreamFilter } from '../src/events/stream.ts'
-import { createLive, createLog, open } from './log.ts'
+import { createLive, createLog, cursorOf, open, type TestLog } from './log.ts'
 import { pause } from './support.ts'
 
 /** So small that a few events fill them: pages, windows and what may wait. */
@@ -89,13 +88,19 @@ class Reader {
   /** How often a stream of this reader went live. */
   readonly readies = new Map<EventStream, number>()
 
-  constructor(live: Live, filter: StreamFilter, head: number, after: number | undefined) {
+  constructor(
+    log: TestLog,
+    live: Live,
+    filter: StreamFilter,
+    head: number,
+    after: number | undefined,
+  ) {
     this.#live = live
     this.filter = filter
     this.after = after ?? head
     this.startsAtCursor = after !== undefined
     const { orgId } = filter
-    this.#cursor = after === undefined ? undefined : encodeEventCursor({ orgId, position: after })
+    this.#cursor = after === undefined ? undefined : cursorOf(log, orgId, after)
     this.#stream = this.#opened()
   }
 
@@ -186,7 +191,7 @@ test('whatever happens meanwhile, a reader gets every event of its scope, in ord
             const refs = rooms
               ?.map((at) => log.rooms[at] as RoomRef)
               .filter((room) => room.orgId === orgId)
-            readers.push(new Reader(live, { orgId, rooms: refs, ...narrow }, head, after))
+            readers.push(new Reader(log, live, { orgId, rooms: refs, ...narrow }, head, after))
           } else if (step.kind === 'type') {
             const { id: roomId, orgId, ...ref } = log.rooms[step.room] as RoomRef
             const event = {

@@ -4,16 +4,17 @@ import {
   afterEach,
   beforeAll,
   beforeEach,
+  describe,
   expect,
   onTestFinished,
   test,
   vi,
 } from 'vitest'
-import { encodeEventCursor } from '../src/events/cursor.ts'
 import { listEvents } from '../src/events/listEvents.ts'
+import type { Live } from '../src/events/live.ts'
 import type { EventStream, RoomRef } from '../src/events/stream.ts'
-import { createLive, createLog, open, type TestLog, take } from './log.ts'
-import { createDeps } from './support.ts'
+import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
+import { createDeps, noCaps } from './support.ts'
 
 let log: TestLog
 beforeAll(async () => {
@@ -42,7 +43,12 @@ async function pass(milliseconds: number): Promise<void> {
 const sweep = () => pass(SECOND)
 
 const limits = { pending: 256, page: 2, window: 4, replay: 6, reads: 5 }
-const cursor = (orgId: string, position: number) => encodeEventCursor({ orgId, position })
+const cursor = (orgId: string, position: number) => cursorOf(log, orgId, position)
+/** A cursor with something else in place of the position. */
+const bent = (middle: string) => {
+  const [place = '', epoch] = cursor('A', 1).split('.')
+  return `${Buffer.from(atob(place).replace(':1:', middle)).toString('base64url')}.${epoch}`
+}
 
 function roomsOf(orgId: string): [RoomRef, RoomRef] {
   const [first, second] = log.rooms.filter((room) => room.orgId === orgId)
@@ -110,15 +116,9 @@ test.for<[string, () => string]>([
   ['garbage', () => 'garbage'],
   ['nothing', () => ''],
   ['very long', () => 'a'.repeat(100_000)],
-  [
-    'not a number',
-    () => Buffer.from(atob(cursor('A', 1)).replace(':1:', ':NaN:')).toString('base64url'),
-  ],
-  [
-    'below nothing',
-    () => Buffer.from(atob(cursor('A', 1)).replace(':1:', ':-1:')).toString('base64url'),
-  ],
-  ['padded', () => `${cursor('A', 1)}=`],
+  ['not a number', () => bent(':NaN:')],
+  ['below nothing', () => bent(':-1:')],
+  ['padded', () => cursor('A', 1).replace('.', '=.')],
 ])(
   'a cursor %s gets a reset, then what is live, and nothing of anybody else',
   async ([, after]) => {
@@ -194,6 +194,203 @@ test('what another process writes is found at the next look', async () => {
   const next = take(stream)
   await sweep()
   expect(await next).toMatchObject([{ type: 'room.updated', position: 1 }])
+})
+
+describe('when the database was restored, or a failover lost commits', () => {
+  /** Takes the newest events away, as if they had never been committed. */
+  async function lose(orgId: string, count: number): Promise<void> {
+    const head = (await log.head(orgId)) - count
+    await log.write(async (tx) => {
+      await tx
+        .deleteFrom('events')
+        .where('org_id', '=', orgId)
+        .where('position', '>', head)
+        .execute()
+      await tx
+        .updateTable('organisations')
+        .set({ last_event_position: head })
+        .where('id', '=', orgId)
+        .execute()
+    })
+  }
+
+  /** Puts the log on another epoch, as a failover or a restore does. */
+  const changeEpoch = (epoch: string) =>
+    log.write((tx) => tx.updateTable('event_log').set({ epoch }).execute())
+  afterEach(() => changeEpoch(log.epoch))
+
+  /** Streams of each kind of an organisation, live. */
+  async function openAll(live: Live, [room]: readonly [RoomRef, RoomRef]): Promise<EventStream[]> {
+    const filters = [{}, { userId: room.userId }, { rooms: [room] }, { productName: 'shop' }]
+    const streams = filters.map((filter) => live.open(open, { orgId: room.orgId, ...filter }))
+    for (const stream of streams) await untilReady(stream)
+    return streams
+  }
+
+  async function readAll(streams: readonly EventStream[], count: number): Promise<void> {
+    for (const stream of streams) {
+      for (let got = 0; got < count; ) got += (await take(stream)).length
+    }
+  }
+
+  const resetAt = (position: number) => [
+    ['unknown', position],
+    ['ready', position],
+  ]
+
+  test('streams are reset at the look that finds the log shorter, get what comes then, and it is logged once', async () => {
+    const told: unknown[] = []
+    using live = createLive(log, { onError: (error, message) => told.push(`${message}: ${error}`) })
+    const rooms = roomsOf('A')
+    const [room] = rooms
+    const streams = await openAll(live, rooms)
+    const [theirs] = roomsOf('B')
+    const other = live.open(open, { orgId: 'B' })
+    await untilReady(other)
+    await log.append(room, room, room, room, room)
+    await readAll(streams, 5)
+    await lose('A', 3)
+    await log.append(room)
+    await sweep()
+    for (const stream of streams) expect(await untilReady(stream)).toEqual(resetAt(3))
+    await sweep()
+    await log.append(room, theirs)
+    for (const stream of streams) expect(await take(stream)).toMatchObject([{ position: 4 }])
+    expect(await take(other)).toMatchObject([{ position: 1, orgId: 'B' }])
+    expect(told).toEqual([
+      expect.stringMatching(/lost commits: Error: the log of A went from position 5 .* to 3 /),
+    ])
+  })
+
+  test('streams are reset although the log has grown past their position again', async () => {
+    const told: unknown[] = []
+    using live = createLive(log, { onError: (error) => told.push(error) })
+    const rooms = roomsOf('A')
+    const [room] = rooms
+    const streams = await openAll(live, rooms)
+    await log.append(room, room, room, room, room)
+    await readAll(streams, 5)
+    await lose('A', 3)
+    await changeEpoch('another')
+    await log.append(room, room, room, room)
+    for (const stream of streams) expect(await untilReady(stream)).toEqual(resetAt(6))
+    await log.append(room)
+    for (const stream of streams) expect(await take(stream)).toMatchObject([{ position: 7 }])
+    expect(told.length).toBe(1)
+  })
+
+  test('a lossless failover resets the streams too, once', async () => {
+    const told: unknown[] = []
+    using live = createLive(log, { onError: (error) => told.push(error) })
+    const rooms = roomsOf('A')
+    const streams = await openAll(live, rooms)
+    await changeEpoch('another')
+    await sweep()
+    await sweep()
+    for (const stream of streams) expect(await untilReady(stream)).toEqual(resetAt(0))
+    expect(told.length).toBe(1)
+  })
+
+  test('a stream that opens first finds it, is not deaf itself, and the others are reset', async () => {
+    const told: unknown[] = []
+    using live = createLive(log, { onError: (error) => told.push(error) })
+    const [room] = roomsOf('A')
+    const first = live.open(open, { orgId: 'A' })
+    await untilReady(first)
+    await log.append(room, room, room)
+    await readAll([first], 3)
+    await lose('A', 2)
+    const fresh = live.open(open, { orgId: 'A' })
+    expect(await untilReady(fresh)).toEqual([['ready', 1]])
+    expect(await untilReady(first)).toEqual(resetAt(1))
+    await log.append(room)
+    for (const stream of [first, fresh]) expect(await take(stream)).toMatchObject([{ position: 2 }])
+    expect(told.length).toBe(1)
+  })
+
+  test('a reader that is behind is reset as well, and is told nothing of what was lost after that', async () => {
+    using live = createLive(log, { limits: { ...limits, replay: 100 }, onError: () => undefined })
+    const [room] = roomsOf('A')
+    for (let i = 0; i < 6; i++) await log.append(room)
+    const stream = live.open(open, { orgId: 'A' }, { after: cursor('A', 0) })
+    expect(await take(stream)).toMatchObject([{ position: 1 }, { position: 2 }])
+    await lose('A', 5)
+    await changeEpoch('another')
+    expect(await untilReady(stream)).toEqual(resetAt(1))
+    await log.append(room)
+    expect(await take(stream)).toMatchObject([{ position: 2 }])
+  })
+
+  test('a look that was answered before the log grew is no sign of a loss', async () => {
+    using live = createLive(log)
+    const [room] = roomsOf('A')
+    const stream = live.open(open, { orgId: 'A' })
+    await untilReady(stream)
+    const run = log.read.executeQuery.bind(log.read)
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<void>()
+    const late = vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
+      const heads = await run(query)
+      asked.resolve()
+      await answer.promise
+      return heads as never
+    })
+    const sweeping = sweep()
+    await asked.promise
+    await log.append(room, room)
+    await readAll([stream], 2)
+    answer.resolve()
+    await sweeping
+    late.mockRestore()
+    await sweep()
+    await log.append(room)
+    expect(await take(stream)).toMatchObject([{ position: 3 }])
+  })
+
+  test('cursors of before get a reset, from listEvents a CURSOR_TOO_OLD, and those of then are good', async () => {
+    using live = createLive(log, { onError: () => undefined })
+    const deps = createDeps(log)
+    const [room] = roomsOf('A')
+    await log.append(room, room, room)
+    const list = (after: string) => listEvents(deps, open, { orgId: 'A', after })
+    const from = (after: string) => untilReady(live.open(open, { orgId: 'A' }, { after }))
+    const had = cursor('A', 1)
+    // As they were before there were epochs.
+    const [ancient = ''] = had.split('.')
+    for (const after of [had, ancient]) {
+      expect(await from(after)).toEqual([2, 3, ['ready', 3]])
+      expect((await list(after)).items.length).toBe(2)
+    }
+    await changeEpoch('another')
+    for (const after of [had, ancient]) {
+      expect(await from(after)).toEqual(resetAt(3))
+      await expect(list(after)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
+    }
+    const { items, after } = await listEvents(deps, open, { orgId: 'A', limit: 2 })
+    for (const cursor of [after, items[1]?.cursor ?? '']) {
+      expect(await from(cursor)).toEqual([3, ['ready', 3]])
+      expect((await list(cursor)).items).toMatchObject([{ position: 3 }])
+    }
+    deps.live.close()
+  })
+
+  test('listEvents does not mix what it read before with what it reads after', async () => {
+    const deps = createDeps(log)
+    const [room] = roomsOf('A')
+    await log.append(room, room)
+    const run = log.read.executeQuery.bind(log.read)
+    vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
+      const bounds = await run(query)
+      await changeEpoch('another')
+      return bounds as never
+    })
+    await expect(listEvents(deps, open, { orgId: 'A' })).rejects.toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+      retryAfter: 1,
+    })
+    vi.restoreAllMocks()
+    deps.live.close()
+  })
 })
 
 const NO_TABLE = expect.stringMatching(/no such table|relation ".*" does not exist/)
@@ -377,7 +574,7 @@ test('a stream that waits is let go of when it leaves, is ended or all is closed
 })
 
 test('one key or user may have so many streams, a process so many, and each that leaves makes room', async () => {
-  using live = createLive(log, { maxStreams: 5, maxStreamsPerActor: 2 })
+  using live = createLive(log, { caps: { ...noCaps, total: 5, perActor: 2 } })
   const key = (keyId: string) => ({ kind: 'key', orgId: 'A', keyId, right: 'read' }) as const
   const opening = (keyId: string) => live.open(key(keyId), { orgId: 'A' })
   const first = opening('a')

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import {
   appendEvent,
+  eventLogBounds,
   insertMessage,
   insertRoom,
   type NewEvent,
@@ -9,13 +10,16 @@ import {
 } from '@dowell-chat/db'
 import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
 import type { Actor } from '../src/auth/actor.ts'
+import { encodeEventCursor } from '../src/events/cursor.ts'
 import { Live, type LiveOptions } from '../src/events/live.ts'
 import type { EventStream, RoomRef } from '../src/events/stream.ts'
+import { noCaps } from './support.ts'
 
 export const open: Actor = { kind: 'open', via: 'http' }
 
 export interface TestLog extends TestDatabase {
   readonly rooms: readonly RoomRef[]
+  readonly epoch: string
   /** Commits an event of each of these rooms, together. */
   append(...rooms: RoomRef[]): Promise<void>
   /** The same at a time. */
@@ -27,6 +31,10 @@ export interface TestLog extends TestDatabase {
   /** Begins anew with no events. */
   empty(): Promise<void>
 }
+
+/** The cursor of a place in an organisation's log. */
+export const cursorOf = ({ epoch }: TestLog, orgId: string, position: number): string =>
+  encodeEventCursor({ orgId, position, epoch })
 
 /** 24 hex characters that say their number. */
 export const idOf = (number: number): string => number.toString(16).padStart(24, '0')
@@ -55,6 +63,7 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
       await insertMessage(tx, { ...messageRow, id: ref.id, org_id: orgId, room_id: ref.id })
     })
   }
+  const { epoch } = await eventLogBounds(db.read, { orgId: 'A' })
   const reads = watchReads(db.read, afterRead)
   let number = 0
   const appendAt = (time: number, ...rooms: RoomRef[]) =>
@@ -64,6 +73,7 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
   return {
     ...db,
     rooms,
+    epoch,
     append: (...rooms) => appendAt(1, ...rooms),
     appendAt,
     async head(orgId) {
@@ -164,8 +174,7 @@ export function createLive(log: TestLog, options: Partial<LiveOptions> = {}): Li
     onError(error) {
       throw error
     },
-    maxStreams: 0,
-    maxStreamsPerActor: 0,
+    caps: noCaps,
     lifetime: 1_000_000,
     ...options,
   })

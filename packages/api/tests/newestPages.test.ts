@@ -178,6 +178,32 @@ describe('a kept page', () => {
     expect(await getMessages(deps, actor, { roomId })).not.toBe(page)
   })
 
+  test('is not taken for the page of a version that a failover lost and that was given again', async () => {
+    await using db = await createTestDb()
+    let now = 1_000
+    const server = serverOn(db, 1_000_000)
+    const deps = { ...server.deps, clock: () => now }
+    const { actor } = server
+    const [roomId = ''] = await roomsIn(createContext(deps), ['a'])
+    const write = (messageData: string) => {
+      now += 1_000
+      const from = { side: true, author: 'a', messageType: 'text' }
+      return createMessage(deps, actor, { roomId, messageData, ...from })
+    }
+    const read = async () =>
+      (await getMessages(deps, actor, { roomId })).items.map(({ messageData }) => messageData)
+    await write('kept')
+    const before = await db.read.selectFrom('rooms').selectAll().executeTakeFirstOrThrow()
+    await write('lost')
+    expect(await read()).toEqual(['kept', 'lost'])
+    await db.write(async (tx) => {
+      await tx.deleteFrom('messages').where('seq', '>', before.last_seq).execute()
+      await tx.updateTable('rooms').set(before).execute()
+    })
+    await write('new')
+    expect(await read()).toEqual(['kept', 'new'])
+  })
+
   test('goes when others need the room', async () => {
     await using db = await createTestDb()
     const { deps, actor } = serverOn(db, 64_000)

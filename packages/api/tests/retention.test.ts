@@ -1,10 +1,9 @@
 import { deleteEvents } from '@dowell-chat/db'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { encodeEventCursor } from '../src/events/cursor.ts'
 import { listEvents } from '../src/events/listEvents.ts'
 import { pruneEvents } from '../src/events/retention.ts'
 import type { EventStream, RoomRef } from '../src/events/stream.ts'
-import { createLive, createLog, open, type TestLog, take } from './log.ts'
+import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
 import { createDeps } from './support.ts'
 
 const DAY = 24 * 60 * 60_000
@@ -86,7 +85,7 @@ test('who comes with an older cursor is told to read anew', async () => {
   using live = createLive(log)
   const deps = createDeps(log)
   for (const days of [40, 35, 1]) await log.appendAt(now - days * DAY, room(log, A))
-  const after = (position: number) => encodeEventCursor({ orgId: 'A', position })
+  const after = (position: number) => cursorOf(log, 'A', position)
   await pruneEvents(log, now - 30 * DAY)
   const late = live.open(open, { orgId: 'A' }, { after: after(1) })
   expect(await take(late)).toMatchObject([{ type: 'reset', reason: 'too_old', position: 3 }])
@@ -153,7 +152,7 @@ test('what listEvents reads while it is forgotten is not missing without a word'
     await log.write((tx) => tx.deleteFrom('events').execute())
     return result
   })
-  const after = encodeEventCursor({ orgId: 'A', position: 1 })
+  const after = cursorOf(log, 'A', 1)
   await expect(listEvents(deps, open, { orgId: 'A', after })).rejects.toMatchObject({
     code: 'CURSOR_TOO_OLD',
   })

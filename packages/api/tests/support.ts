@@ -6,6 +6,16 @@ import type { Context, Deps } from '../src/context.ts'
 import { Live } from '../src/events/live.ts'
 import { NewestPages } from '../src/messages/newestPages.ts'
 
+/** As many streams as anybody likes. */
+export const noCaps = {
+  total: 0,
+  perActor: 0,
+  perCustomer: 0,
+  perAddress: 0,
+  perOrganisation: 0,
+  reserved: 0,
+}
+
 /** What the server would build around this database, with chance and time as they are. */
 export function createDeps(db: Database): Deps {
   const made = {
@@ -27,8 +37,7 @@ export function createDeps(db: Database): Deps {
       onError(error) {
         throw error
       },
-      maxStreams: 0,
-      maxStreamsPerActor: 0,
+      caps: noCaps,
       lifetime: 60_000,
     }),
   }
@@ -40,6 +49,7 @@ export function createContext(deps: Deps): Context {
   return {
     deps,
     actor: { kind: 'open', via: 'http' },
+    address: '127.0.0.1',
     requestId: 'request',
     spend: async () => {},
     charge: async () => {},

@@ -37,7 +37,7 @@ const chance = (value: number) => vi.spyOn(Math, 'random').mockReturnValue(value
 test('is live when the server says so', async () => {
   const { server, events, states, stop } = readInbox()
   await wait(SOON)
-  expect(events).toEqual([{ type: 'reset', reason: 'start', position: 0, cursor: 'c0' }])
+  expect(events).toEqual([{ type: 'reset', reason: 'start', position: 0, cursor: 'c0.0' }])
   expect(states).toEqual([{ status: 'live' }])
   expect(server.requests.map(String)).toEqual([`http://chat.test/api/v3/events?orgId=${ORG}`])
   stop()
@@ -91,7 +91,7 @@ describe('a connection that is cut', () => {
     expect(states.at(-1)).toEqual({ status: 'waiting', retryAt: new Date(SOON + 250) })
     expect(server.requests).toHaveLength(1)
     await wait(1)
-    expect(server.requests.at(-1)?.searchParams.get('after')).toBe('c1')
+    expect(server.requests.at(-1)?.searchParams.get('after')).toBe('c1.0')
     expect(events.map((event) => 'position' in event && event.position)).toEqual([0, 1, 2])
     expect(states.slice(-2)).toEqual([{ status: 'connecting' }, { status: 'live' }])
   })

@@ -26,6 +26,8 @@ export class FakeServer {
   head = 0
   /** Positions up to here are forgotten. */
   floor = 0
+  /** How often the log has gone back. */
+  epoch = 0
   log: Logged[] = []
   readonly connections = new Set<Connection>()
   /** Every request so far. */
@@ -39,20 +41,29 @@ export class FakeServer {
     const event = { position: ++this.head, roomId }
     this.log.push(event)
     for (const connection of this.connections) {
-      if (isFor(connection.url, roomId)) connection.write(toData(event))
+      if (isFor(connection.url, roomId)) connection.write(this.#toData(event))
     }
   }
 
   /** Sends the newest events a second time. */
   repeat(): void {
     for (const { url, write } of this.connections) {
-      for (const event of this.log.slice(-3)) if (isFor(url, event.roomId)) write(toData(event))
+      for (const event of this.log.slice(-3))
+        if (isFor(url, event.roomId)) write(this.#toData(event))
     }
   }
 
   /** Forgets what happened so far. */
   prune(): void {
     this.floor = this.head
+  }
+
+  /** Loses its newest events, and says so on each connection, as after a failover. */
+  lose(count: number): void {
+    this.head = Math.max(this.floor, this.head - count)
+    this.log = this.log.filter(({ position }) => position <= this.head)
+    this.epoch++
+    this.tellAll(data({ type: 'reset', reason: 'unknown', ...this.place() }))
   }
 
   cutAll(error?: Error): void {
@@ -100,13 +111,13 @@ export class FakeServer {
   #open({ url, write }: Connection): void {
     const after = url.searchParams.get('after')
     if (after !== null) {
-      const position = Number(after.slice(1))
-      const reason =
-        position > this.head ? 'unknown' : position < this.floor ? 'too_old' : undefined
+      const [position = 0, epoch = 0] = after.slice(1).split('.').map(Number)
+      const isUnknown = position > this.head || epoch !== this.epoch
+      const reason = isUnknown ? 'unknown' : position < this.floor ? 'too_old' : undefined
       if (reason) write(data({ type: 'reset', reason, ...this.place() }))
       else {
         for (const event of this.log) {
-          if (event.position > position && isFor(url, event.roomId)) write(toData(event))
+          if (event.position > position && isFor(url, event.roomId)) write(this.#toData(event))
         }
       }
     }
@@ -114,19 +125,23 @@ export class FakeServer {
   }
 
   place(): { position: number; cursor: string } {
-    return { position: this.head, cursor: `c${this.head}` }
+    return this.#placeAt(this.head)
+  }
+
+  #placeAt(position: number): { position: number; cursor: string } {
+    return { position, cursor: `c${position}.${this.epoch}` }
+  }
+
+  #toData({ position, roomId }: Logged): string {
+    const message = { roomId, seq: position, createdAt: time, editedAt: null }
+    const event = { type: 'message.created', ...this.#placeAt(position), orgId: ORG, roomId }
+    return data({ ...event, createdAt: time, message })
   }
 }
 
 function isFor(url: URL, roomId: string): boolean {
   const rooms = url.searchParams.get('roomIds')?.split(',')
   return rooms === undefined || rooms.includes(roomId)
-}
-
-function toData({ position, roomId }: Logged): string {
-  const message = { roomId, seq: position, createdAt: time, editedAt: null }
-  const place = { position, cursor: `c${position}` }
-  return data({ type: 'message.created', ...place, orgId: ORG, roomId, createdAt: time, message })
 }
 
 /** An answer without success, as the server makes it. */

@@ -151,6 +151,92 @@ describe('rooms', () => {
   })
 })
 
+describe('when a server has lost its newest events', () => {
+  const stored = (server: FakeServer, count: number) => {
+    for (let i = 0; i < count; i++) server.append('room-1')
+  }
+
+  test('readers on a connection begin anew, from lower positions', async () => {
+    const server = new FakeServer()
+    const chat = createFakeChat(server)
+    const [room, inbox] = [read(chat.room('room-1')), read(chat.inbox({ orgId: ORG }))]
+    await wait(SOON)
+    stored(server, 3)
+    await wait(0)
+    server.lose(2)
+    await wait(SOON)
+    stored(server, 1)
+    await wait(0)
+    const before = [1, 2, 3].map((position) => `message.created ${position}`)
+    expect(room.told).toEqual(['snapshot 0', ...before, 'snapshot 1', 'message.created 2'])
+    expect(inbox.told).toEqual(['reset 0', ...before, 'reset 1', 'message.created 2'])
+  })
+
+  test('a room whose snapshot is of before begins anew too', async () => {
+    const server = new FakeServer()
+    const chat = createFakeChat(server)
+    const first = read(chat.room('room-2'))
+    await wait(SOON)
+    stored(server, 5)
+    const late = read(chat.room('room-1'))
+    await wait(10)
+    // Its snapshot is on the way.
+    server.lose(3)
+    await wait(5_000)
+    stored(server, 1)
+    await wait(0)
+    expect(late.told.slice(0, 2)).toEqual(['snapshot 5', 'snapshot 2'])
+    expect(late.told.at(-1)).toBe('message.created 3')
+    expect(first.told.at(-1)).toBe('snapshot 2')
+  })
+
+  test('a reader that begins after an event of before is told so', async () => {
+    const server = new FakeServer()
+    stored(server, 5)
+    const after = server.place()
+    server.lose(3)
+    const chat = createFakeChat(server)
+    const other = read(chat.inbox({ orgId: ORG }))
+    await wait(SOON)
+    const told: string[] = []
+    chat.inbox({ orgId: ORG }).subscribe({
+      onEvent: (event) => {
+        if ('position' in event) told.push(`${event.type} ${event.position}`)
+      },
+      onError: () => undefined,
+      after,
+    })
+    await wait(SOON)
+    stored(server, 1)
+    await wait(SOON)
+    expect(told).toEqual(['reset 2', 'message.created 3'])
+    expect(other.told.at(-1)).toBe('message.created 3')
+  })
+
+  test('an iterator that had no room for the reset gets it later', async () => {
+    const server = new FakeServer()
+    const chat = createFakeChat(server)
+    const events = chat.inbox({ orgId: ORG }).events()
+    const first = events.next()
+    await wait(SOON)
+    await first
+    stored(server, 1_500)
+    await wait(0)
+    server.lose(600)
+    await wait(SOON)
+    stored(server, 1)
+    const told: string[] = []
+    // A thousand waited for it; then comes what it has no room for.
+    while (told.length < 1_001) {
+      const next = events.next()
+      await wait(25)
+      const { value } = await next
+      if (value && 'position' in value) told.push(`${value.type} ${value.position}`)
+    }
+    expect(told.slice(-2)).toEqual(['message.created 1000', 'reset 901'])
+  })
+})
+
 describe('an inbox and a user', () => {
   test('begin with a reset, and are told of another one', async () => {
     const server = new FakeServer()

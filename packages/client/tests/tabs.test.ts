@@ -104,6 +104,27 @@ describe('tabs of one user', () => {
     expect(server.connections.size).toBe(0)
   })
 
+  test('that have missed that a server lost its newest events begin anew', async () => {
+    const { server, tab } = setUp()
+    openTab(tab())
+    const deaf = tab()
+    const { told } = openTab(deaf)
+    await wait(SOON)
+    for (let i = 0; i < 5; i++) server.append('room-1')
+    await wait(SOON)
+    deaf.isDeaf = true
+    server.lose(3)
+    await wait(SOON)
+    deaf.isDeaf = false
+    server.append('room-1')
+    await wait(SOON)
+    server.append('room-1')
+    await wait(SOON)
+    const reset = told.lastIndexOf('reset 3')
+    expect(told[reset - 1]).toBe('message.created 5')
+    expect(told.slice(reset)).toEqual(['reset 3', 'message.created 4'])
+  })
+
   test('that have missed a message are told it again', async () => {
     const { server, tab } = setUp()
     openTab(tab())

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
+import { findEpochs, setEpochs } from './epoch.ts'
 import { DatabaseError } from './errors.ts'
 import { migrations } from './migrations/index.ts'
-import { primaryKeys, type Tables } from './tables.ts'
+import { type DataTable, primaryKeys, type Tables } from './tables.ts'
 import { beginCopy, findUnfinishedCopy, finishCopy, type UnfinishedCopy } from './unfinishedCopy.ts'
 
-type Table = keyof Tables
+type Table = DataTable
 type Row = Record<string, unknown>
 
 /** Every table, after those that it refers to. */
@@ -78,6 +79,8 @@ export async function copyDatabase({ from, to, onProgress }: CopyOptions): Promi
     await copyRows(frozen, target, onProgress)
     return target.frozen(async (copy) => {
       const copied = await compare(frozen, copy, onProgress)
+      // The copy goes on where the source ends, so cursors stay good.
+      await setEpochs(copy, await findEpochs(frozen))
       await finishCopy(copy)
       return copied
     })

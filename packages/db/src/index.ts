@@ -16,6 +16,8 @@ export { auditEventsNextTo, insertAuditEvent } from './queries/auditEvents.ts'
 export {
   deleteEvents,
   type EventFilter,
+  type EventLogBounds,
+  type EventLogEnd,
   type EventPage,
   eventLogBounds,
   eventLogHeads,

@@ -344,8 +344,11 @@ function isLockTimeout(error: unknown): boolean {
   return codeOf(error) === '55P03'
 }
 
-/** The server ends the connection with these, or refuses to work on it: it stops, starts, or is no longer the primary. */
-const LOST = /^(?:08...|53...|57P..|25006)$/
+/**
+ * The server ends the connection with these, or refuses to work on it: it stops, starts, or is not the primary (25006 to a
+ * write, 55000 to a question about its write-ahead log).
+ */
+const LOST = /^(?:08...|53...|57P..|25006|55000)$/
 
 function isLost(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return LOST.test(error.code ?? '')

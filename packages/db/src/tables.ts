@@ -15,10 +15,14 @@ export interface Tables {
   room_labels: RoomLabelsTable
   read_markers: ReadMarkersTable
   events: EventsTable
+  event_log: EventLogTable
 }
 
-/** Each table with its primary key, after the tables that it refers to. */
-export const primaryKeys: { readonly [T in keyof Tables]: readonly (keyof Tables[T])[] } = {
+/** The tables that hold rows of organisations and the server's keys: all but the one row about the logs themselves. */
+export type DataTable = Exclude<keyof Tables, 'event_log'>
+
+/** Each of them with its primary key, after the tables that it refers to. */
+export const primaryKeys: { readonly [T in DataTable]: readonly (keyof Tables[T])[] } = {
   organisations: ['id'],
   organisation_settings: ['org_id'],
   api_keys: ['id'],
@@ -154,6 +158,16 @@ export interface EventsTable {
   user_id: string | null
   side: 0 | 1 | null
   created_at: number
+}
+
+/** One row: which history the logs of all organisations are of. See `currentEpoch`. */
+export interface EventLogTable {
+  id: 1
+  epoch: string
+  /** What `epoch` was when there were none before. */
+  first_epoch: string
+  /** PostgreSQL's timeline that `epoch` belongs to: on another one there is another epoch. Null on SQLite. */
+  timeline: string | null
 }
 
 export type EventType =

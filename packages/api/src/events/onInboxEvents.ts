@@ -20,10 +20,11 @@ export async function onInboxEvents(
   deps: Deps,
   actor: Actor,
   wanted: z.output<typeof input>,
+  address: string,
 ): Promise<EventStream> {
   const scope = authorise(actor, 'onInboxEvents')
   requireOrganisation(scope, wanted.orgId)
-  return openStream(deps, actor, scope, wanted)
+  return openStream(deps, actor, scope, wanted, address)
 }
 
 export const onInboxEventsProcedure = procedure
@@ -38,4 +39,4 @@ export const onInboxEventsProcedure = procedure
     example: { input: { orgId: exampleEvent.orgId }, output: exampleEvent },
   })
   .input(input)
-  .subscription(({ ctx, input }) => onInboxEvents(ctx.deps, ctx.actor, input))
+  .subscription(({ ctx, input }) => onInboxEvents(ctx.deps, ctx.actor, input, ctx.address))

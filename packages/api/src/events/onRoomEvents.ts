@@ -20,10 +20,12 @@ export async function onRoomEvents(
   deps: Deps,
   actor: Actor,
   { roomId, ...wanted }: z.output<typeof input>,
+  address: string,
 ): Promise<EventStream> {
   const room = await readableRoom(deps, actor, 'onRoomEvents', roomId)
   const scope = authorise(actor, 'onRoomEvents')
-  return openStream(deps, actor, scope, { ...wanted, orgId: room.org_id, roomIds: [roomId] })
+  const asked = { ...wanted, orgId: room.org_id, roomIds: [roomId] }
+  return openStream(deps, actor, scope, asked, address)
 }
 
 export const onRoomEventsProcedure = procedure
@@ -37,4 +39,4 @@ export const onRoomEventsProcedure = procedure
     example: { input: { roomId: exampleEvent.roomId }, output: exampleEvent },
   })
   .input(input)
-  .subscription(({ ctx, input }) => onRoomEvents(ctx.deps, ctx.actor, input))
+  .subscription(({ ctx, input }) => onRoomEvents(ctx.deps, ctx.actor, input, ctx.address))

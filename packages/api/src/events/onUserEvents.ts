@@ -20,10 +20,11 @@ export async function onUserEvents(
   deps: Deps,
   actor: Actor,
   wanted: z.output<typeof input>,
+  address: string,
 ): Promise<EventStream> {
   const scope = authorise(actor, 'onUserEvents')
   requireOrganisation(scope, wanted.orgId)
-  return openStream(deps, actor, scope, wanted)
+  return openStream(deps, actor, scope, wanted, address)
 }
 
 export const onUserEventsProcedure = procedure
@@ -37,4 +38,4 @@ export const onUserEventsProcedure = procedure
     example: { input: { orgId: exampleEvent.orgId, userId: 'ABCD12345' }, output: exampleEvent },
   })
   .input(input)
-  .subscription(({ ctx, input }) => onUserEvents(ctx.deps, ctx.actor, input))
+  .subscription(({ ctx, input }) => onUserEvents(ctx.deps, ctx.actor, input, ctx.address))

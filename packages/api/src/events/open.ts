@@ -48,12 +48,13 @@ interface Wanted {
   readonly lastEventId?: string | undefined
 }
 
-/** Opens a stream of what somebody wants, as far as the scope lets them see it. */
+/** Opens a stream of what somebody at an address wants, as far as the scope lets them see it. */
 export async function openStream(
   deps: Deps,
   actor: Actor,
   scope: RoomScope,
   wanted: Wanted,
+  address: string,
 ): Promise<EventStream> {
   const side = sideOf(actor, wanted.side)
   const { orgId, productName, roomIds } = wanted
@@ -65,7 +66,7 @@ export async function openStream(
   return deps.live.open(
     actor,
     { orgId, rooms, userId, productName },
-    { after: wanted.lastEventId ?? wanted.after, side: roomIds ? side : undefined },
+    { after: wanted.lastEventId ?? wanted.after, side: roomIds ? side : undefined, address },
   )
 }
 

@@ -8,7 +8,7 @@ import { type EventCursor, encodeEventCursor } from './cursor.ts'
 const cursor = z.string().meta({
   description:
     'Where to go on after this event: give it as `after`, or as `Last-Event-ID` to a stream.',
-  example: 'ZToxNzo4Zk1vX2J3Zw',
+  example: 'ZToxNzo4Zk1vX2J3Zw.k3Jx9Q',
 })
 
 const position = z.int().nonnegative().meta({
@@ -129,7 +129,7 @@ export const ResetEvent = z
     }),
     reason: z.enum(resetReasons).meta({
       description:
-        'too_old: the log no longer reaches back to the cursor. too_far: more events lie between than are replayed. unknown: the cursor is not one of this log.',
+        'too_old: the log no longer reaches back to the cursor. too_far: more events lie between than are replayed. unknown: the cursor is not one of this log, or the log went back: the database was restored, or failed over.',
     }),
     ...logPlace,
   })
@@ -174,10 +174,10 @@ export const RestStreamEvent = z
   .discriminatedUnion('type', [...StreamEvent.options, HeartbeatEvent])
   .meta({ id: 'StreamEvent' })
 
-export function toEvent({ event, room, message }: LoggedEvent): Event {
+export function toEvent({ event, room, message, epoch }: LoggedEvent): Event {
   const { position, org_id: orgId, room_id: roomId } = event
   const base = {
-    ...toLogPlace({ orgId, position }),
+    ...toLogPlace({ orgId, position, epoch }),
     orgId,
     roomId,
     createdAt: new Date(event.created_at),
@@ -211,7 +211,7 @@ export function toEvent({ event, room, message }: LoggedEvent): Event {
 export const exampleEvent = {
   type: 'message.created',
   position: 17,
-  cursor: 'ZToxNzo4Zk1vX2J3Zw',
+  cursor: 'ZToxNzo4Zk1vX2J3Zw.k3Jx9Q',
   orgId: 'DOWELL12345',
   roomId: exampleMessage.roomId,
   createdAt: exampleMessage.createdAt,

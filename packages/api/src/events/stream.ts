@@ -2,13 +2,15 @@ import { setImmediate as turn } from 'node:timers/promises'
 import {
   type Database,
   type EventFilter,
+  type EventLogBounds,
+  type EventLogEnd,
   eventLogBounds,
   eventsInScope,
   type RoomRow,
 } from '@dowell-chat/db'
 import { type TrackedEnvelope, tracked } from '@trpc/server'
 import { PAGE_BYTES } from '../pageBytes.ts'
-import { decodeEventCursor } from './cursor.ts'
+import { decodeEventCursor, isOfEpoch } from './cursor.ts'
 import {
   type EndReason,
   type ResetReason,
@@ -38,11 +40,33 @@ export interface StreamFilter {
   readonly productName?: string | undefined
 }
 
-/** The part of an organisation's log that this process has read, for all streams at once. */
-export interface Tail {
-  /** Every event up to here was given to the streams that were live then. */
+/**
+ * A log as long as it only grows. When it goes back, or is on another epoch, what follows is another history, and an object
+ * of its own: streams of the one before are reset.
+ */
+export interface LogHistory {
+  readonly epoch: string
+}
+
+/** How far a tail has read. */
+export interface TailMark {
+  /** Undefined until the tail has started. */
+  readonly history: LogHistory | undefined
+  /** Every event of `history` up to here was given to the streams that were live then. */
   readonly position: number
-  /** Resolves when `position` is known. May be called again, also after it failed. */
+}
+
+/** The part of an organisation's log that this process has read, for all streams at once. */
+export interface Tail extends TailMark {
+  mark(): TailMark
+  /**
+   * Compares where the log ends with how far it was read, and begins another history if it went back.
+   *
+   * @param since the mark from before the database was asked
+   * @returns false when another history has begun since then, of which `end` says nothing
+   */
+  look(end: EventLogEnd, since: TailMark): boolean
+  /** Resolves when the two are known. May be called again, also after it failed. */
   start(): Promise<void>
   join(stream: EventStream): void
   leave(stream: EventStream): void
@@ -89,6 +113,8 @@ export class EventStream implements AsyncIterable<Yielded> {
   readonly #limits: StreamLimits
   /** Everything up to here was handed over, or waits in #pending and will not be dropped. */
   #position = -1
+  /** Of which history `#position` is. */
+  #history: LogHistory | undefined
   #pending: StreamEvent[] = []
   #state: 'starting' | 'behind' | 'live' = 'starting'
   #ended: EndReason | undefined
@@ -176,7 +202,10 @@ export class EventStream implements AsyncIterable<Yielded> {
     this.#wakeUp()
   }
 
-  /** The tail cannot go on from its position: the reader gets what waits for it, and then what the table still has. */
+  /**
+   * The tail cannot go on from its position: the reader gets what waits for it, and then what the table still has, or a
+   * `reset` if that is another history.
+   */
   loseTouch(): void {
     this.#position = Math.max(this.#position, this.#tail.position)
     this.#fallBehind()
@@ -213,12 +242,27 @@ export class EventStream implements AsyncIterable<Yielded> {
 
   async #start(): Promise<void> {
     await this.#tail.start()
-    const { orgId } = this.filter
-    const { head } = await eventLogBounds(this.#db.read, { orgId })
-    const position = this.#after === undefined ? head : decodeEventCursor(orgId, this.#after)
-    if (position === undefined || position > head) this.#reset('unknown')
+    const bounds = await this.#findBounds()
+    this.#history = this.#tail.history
+    const position = this.#after === undefined ? bounds.head : this.#positionOf(this.#after, bounds)
+    if (position === undefined) this.#reset('unknown')
     else this.#position = position
     this.#state = 'behind'
+  }
+
+  /** Where the log of the tail's history begins and ends. */
+  async #findBounds(): Promise<EventLogBounds> {
+    for (;;) {
+      const since = this.#tail.mark()
+      const bounds = await eventLogBounds(this.#db.read, { orgId: this.filter.orgId })
+      if (this.#tail.look(bounds, since)) return bounds
+    }
+  }
+
+  #positionOf(text: string, bounds: EventLogBounds): number | undefined {
+    const cursor = decodeEventCursor(this.filter.orgId, text)
+    if (!cursor || !isOfEpoch(cursor, bounds) || cursor.position > bounds.head) return undefined
+    return cursor.position
   }
 
   #fallBehind(): void {
@@ -235,7 +279,12 @@ export class EventStream implements AsyncIterable<Yielded> {
   /** Reads a page of what is missing, or finds that nothing is and goes live. */
   async #catchUp(): Promise<void> {
     const { orgId, rooms, userId, productName } = this.filter
-    const { position: end } = this.#tail
+    const since = this.#tail.mark()
+    const end = since.position
+    if (this.#history !== since.history) {
+      this.#reset('unknown')
+      return
+    }
     if (this.#position >= end) {
       // Nothing else runs before the stream has joined, so the tail stays where it is.
       this.#state = 'live'
@@ -257,10 +306,12 @@ export class EventStream implements AsyncIterable<Yielded> {
     const scope: EventFilter = { userId, productName, roomIds: rooms?.map((room) => room.id) }
     const range = { orgId, after: from, upTo, limit: limits.page, maxBytes: PAGE_BYTES }
     const { events: page, isComplete } = await eventsInScope(this.#db.read, { ...scope, ...range })
-    const { floor } = await eventLogBounds(this.#db.read, { orgId })
+    const bounds = await eventLogBounds(this.#db.read, { orgId })
     if (this.#left) return
+    // What was read is perhaps of another history than what the reader has: the next turn finds that out.
+    if (!this.#tail.look(bounds, since) || this.#tail.history !== this.#history) return
     // Asked after the page was read: what is forgotten while a stream catches up would be missing without a word.
-    if (from < floor) {
+    if (from < bounds.floor) {
       this.#reset('too_old')
       return
     }
@@ -274,12 +325,14 @@ export class EventStream implements AsyncIterable<Yielded> {
   /** Goes on where the tail is, and says that something is missing. */
   #reset(reason: ResetReason): void {
     this.#position = this.#tail.position
+    this.#history = this.#tail.history
     // The tail moves on while the reader reads the rooms anew.
     this.#beginReplay()
     this.#pending.push({ type: 'reset', reason, ...this.#place() })
   }
 
   #place(): { position: number; cursor: string } {
-    return toLogPlace({ orgId: this.filter.orgId, position: this.#position })
+    const epoch = this.#history?.epoch ?? ''
+    return toLogPlace({ orgId: this.filter.orgId, position: this.#position, epoch })
   }
 }

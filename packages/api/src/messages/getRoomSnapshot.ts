@@ -61,16 +61,16 @@ export async function getRoomSnapshot(
     const room = await findRoom(db, { ...scope, roomId })
     if (!room) throw roomNotFound()
     const { org_id: orgId } = room
-    const { head } = await eventLogBounds(db, { orgId })
+    const { head, epoch } = await eventLogBounds(db, { orgId })
     // Whatever moves a marker, and so an unread count, appends an event.
-    atVersion?.(JSON.stringify([versionOf(room), head, reader]))
+    atVersion?.(JSON.stringify([versionOf(room), head, epoch, reader]))
     const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
     return {
       room: toRoom(room),
       unread: unread?.get(roomId) ?? null,
       messages: await messagePage(db, room, limit, { kind: 'newest' }),
       markers: await markersOf(db, room),
-      ...toLogPlace({ orgId, position: head }),
+      ...toLogPlace({ orgId, position: head, epoch }),
     }
   })
 }

@@ -5,13 +5,15 @@ import type { Message } from './schema.ts'
 
 interface Kept {
   readonly version: number
+  readonly updatedAt: number
   readonly page: Page<Message>
 }
 
 /**
  * The newest pages of rooms, which are read far more often than they change. A room's version grows with every change of
  * the room or its messages, so a page kept at the version that the room has now is what the database would answer, however
- * many servers write to it. Whoever asks has just read the room, as far as it exists for them.
+ * many servers write to it. A failover or a restore takes versions back, and then gives them again: the time of the last
+ * change tells those apart. Whoever asks has just read the room, as far as it exists for them.
  *
  * A kept page is frozen: many callers get the same object, and what is made of it may be kept as long as it is.
  */
@@ -29,7 +31,8 @@ export class NewestPages {
 
   find(room: RoomRow, limit: number, wire: string): Page<Message> | undefined {
     const kept = this.#pages.get(`${room.id}:${limit}:${wire}`)
-    return kept?.version === room.version ? kept.page : undefined
+    const isAsKept = kept?.version === room.version && kept.updatedAt === room.updated_at
+    return isAsKept ? kept.page : undefined
   }
 
   /**
@@ -40,6 +43,7 @@ export class NewestPages {
     Object.freeze(page.items)
     this.#pages.set(`${room.id}:${limit}:${wire}`, {
       version: room.version,
+      updatedAt: room.updated_at,
       page: Object.freeze(page),
     })
     return page

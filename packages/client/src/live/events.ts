@@ -9,6 +9,20 @@ export interface Place {
   readonly cursor: string
 }
 
+/**
+ * Whether positions of two places may be compared. After a failover or a restore of the server's database the same
+ * positions are other events, and cursors end with the name of another epoch. Those of an older server name none.
+ */
+export function areOfOneHistory(one: Place, other: Place): boolean {
+  const [a, b] = [epochOf(one), epochOf(other)]
+  return a === undefined || b === undefined || a === b
+}
+
+function epochOf({ cursor }: Place): string | undefined {
+  const dot = cursor.indexOf('.')
+  return dot < 0 ? undefined : cursor.slice(dot)
+}
+
 type Control = Extract<StreamEvent, { type: 'ready' | 'reset' | 'end' }>
 
 /** Something that happened in a room. */

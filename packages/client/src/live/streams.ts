@@ -1,4 +1,4 @@
-import type { LiveEvent, Place } from './events.ts'
+import { areOfOneHistory, type LiveEvent, type Place } from './events.ts'
 import { type News, Stream } from './stream.ts'
 import { keyOf, mayJoin, pathOf, type Target, type Wish } from './target.ts'
 
@@ -19,13 +19,16 @@ export interface StreamsOptions {
 /** Wishes that change within this, in milliseconds, make one change of the streams. */
 const SETTLE = 20
 
-/** Where somebody is after some news: further, or where they were; undefined when they have missed something. */
+/**
+ * Where somebody is after some news: further, or where they were; undefined when they have missed something, a reset
+ * included.
+ */
 export function advance(
   place: Place | undefined,
   news: Extract<News, { type: 'covered' }>,
 ): Place | undefined {
   if (place === undefined) return news.event ? undefined : news.place
-  if (news.after > place.position) return undefined
+  if (news.after > place.position || !areOfOneHistory(place, news.place)) return undefined
   return news.place.position > place.position ? news.place : place
 }
 
@@ -98,12 +101,15 @@ export class Streams {
     const { stream } = group
     const own = wishes.filter(({ key }) => group.targets.has(key))
     const places = own.flatMap(({ place }) => place ?? [])
+    const { place: told } = stream ?? {}
+    // One who did not hear of a reset. The server knows which of the two places is still good, and resets the other.
+    const other = told && places.find((place) => !areOfOneHistory(place, told))
     const lowest = places.reduce<Place | undefined>(
       (least, place) => (least && least.position <= place.position ? least : place),
       undefined,
     )
-    const isBehind = lowest && stream?.place && lowest.position < stream.place.position
-    if (isChanged || isBehind) this.#begin(group, lowest ?? stream?.place)
+    const isBehind = lowest && told && lowest.position < told.position
+    if (isChanged || isBehind || other) this.#begin(group, other ?? lowest ?? told)
     else this.#greet(group, own)
     for (const wish of own) wish.isNew = false
   }

@@ -4,6 +4,7 @@ import * as identity from './002-identity.ts'
 import * as live from './003-live.ts'
 import * as lastMessage from './004-last-message.ts'
 import * as organisationSettings from './005-organisation-settings.ts'
+import * as logEpoch from './006-log-epoch.ts'
 
 /** Every migration, in order. A released one never changes; a new one is a new line. */
 export const migrations: Record<string, Migration> = {
@@ -12,4 +13,5 @@ export const migrations: Record<string, Migration> = {
   '003-live': live,
   '004-last-message': lastMessage,
   '005-organisation-settings': organisationSettings,
+  '006-log-epoch': logEpoch,
 }

@@ -1,5 +1,6 @@
 import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
 import { dialectOf, eachOf } from '../dialectOf.ts'
+import { currentEpoch, firstEpoch } from '../epoch.ts'
 import { type MessageOutline, outlineColumns, shortText, withText } from '../messageText.ts'
 import { prepared, type Slots } from '../prepared.ts'
 import type { RoomScope } from '../roomScope.ts'
@@ -16,6 +17,8 @@ export interface LoggedEvent {
   readonly room: RoomRow
   /** Of an event about a message. */
   readonly message: MessageRow | undefined
+  /** The epoch of the log that it was read from. */
+  readonly epoch: string
 }
 
 const eventColumns = [
@@ -138,48 +141,65 @@ function requireOrganisation<Row>(row: Row | undefined): asserts row is Row {
 }
 
 const bounds = prepared((db, where: Slots<{ orgId: string }>) =>
-  db
-    .selectFrom('organisations')
-    .select((eb) => [
-      'last_event_position as head',
-      eb
-        .selectFrom('events')
-        .select('position')
-        .where('org_id', '=', where.orgId)
-        .orderBy('position', 'asc')
-        .limit(1)
-        .as('oldest'),
-    ])
-    .where('id', '=', where.orgId),
+  db.selectNoFrom((eb) => [
+    currentEpoch(db).as('epoch'),
+    firstEpoch.as('firstEpoch'),
+    eb
+      .selectFrom('organisations')
+      .select('last_event_position')
+      .where('id', '=', where.orgId)
+      .as('head'),
+    eb
+      .selectFrom('events')
+      .select('position')
+      .where('org_id', '=', where.orgId)
+      .orderBy('position', 'asc')
+      .limit(1)
+      .as('oldest'),
+  ]),
 )
 
-/**
- * Where an organisation's log ends, and from where on it is complete: whoever has read up to `floor` or further has
- * missed nothing. Both 0 for an organisation that does not exist.
- */
+/** Where a log ends, and in which epoch. */
+export interface EventLogEnd {
+  readonly epoch: string
+  readonly head: number
+}
+
+export interface EventLogBounds extends EventLogEnd {
+  /** From where on the log is complete: whoever has read up to here or further has missed nothing. */
+  readonly floor: number
+  /** The epoch of cursors that name none. */
+  readonly firstEpoch: string
+}
+
+/** Where an organisation's log begins and ends. Both 0 for an organisation that does not exist. */
 export async function eventLogBounds(
   db: Kysely<Tables>,
   where: { orgId: string },
-): Promise<{ head: number; floor: number }> {
+): Promise<EventLogBounds> {
   const [row] = await bounds(db, where)
-  if (!row) return { head: 0, floor: 0 }
-  return { head: row.head, floor: row.oldest === null ? row.head : row.oldest - 1 }
+  if (!row) throw new Error('a query without a table has one row')
+  const { epoch, firstEpoch, oldest } = row
+  const head = row.head ?? 0
+  return { epoch, firstEpoch, head, floor: oldest === null ? head : oldest - 1 }
 }
 
 const heads = prepared((db, where: Slots<{ orgIds: string }>) =>
   db
-    .selectFrom('organisations')
-    .select(['id as orgId', 'last_event_position as head'])
-    .where('id', 'in', (eb) =>
-      eb.selectFrom(eachOf(db, where.orgIds).as('given')).select('given.value'),
-    ),
+    .selectFrom(eachOf(db, where.orgIds).as('given'))
+    .leftJoin('organisations', 'organisations.id', 'given.value')
+    .select((eb) => [
+      'given.value as orgId',
+      eb.fn.coalesce('last_event_position', sql.lit(0)).as('head'),
+      currentEpoch(db).as('epoch'),
+    ]),
 )
 
-/** Where the logs of some organisations end. */
+/** Where the logs of some organisations end: at 0 for one that does not exist. */
 export async function eventLogHeads(
   db: Kysely<Tables>,
   orgIds: readonly string[],
-): Promise<{ orgId: string; head: number }[]> {
+): Promise<(EventLogEnd & { orgId: string })[]> {
   return heads(db, { orgIds: JSON.stringify(orgIds) })
 }
 
@@ -404,6 +424,7 @@ function logged(db: Kysely<Tables>) {
       ...outlineColumns.map((column) => sql.ref(`m.${column}`).as(`m_${column}`)),
       shortText('m.message_data').as('m_message_data'),
       sql<number>`coalesce(octet_length(m.message_data), 0)`.as('m_bytes'),
+      currentEpoch(db).as('epoch'),
     ])
 }
 
@@ -423,6 +444,7 @@ function split(row: Record<string, unknown>, texts: ReadonlyMap<string, string>)
       row.m_id === null
         ? undefined
         : withText(pick<MessageOutline>(row, messageKeys), texts.get(row.m_id as string)),
+    epoch: row.epoch as string,
   }
 }
 

@@ -225,7 +225,7 @@ test('a reader that follows the log skips no position, however many write', asyn
   for (const orgId of orgs) {
     const all = Array.from({ length: total / 2 }, (_, i) => i + 1)
     expect(seen.get(orgId)).toEqual(all)
-    expect(await eventLogBounds(db.read, { orgId })).toEqual({ head: total / 2, floor: 0 })
+    expect(await eventLogBounds(db.read, { orgId })).toMatchObject({ head: total / 2, floor: 0 })
   }
 })
 

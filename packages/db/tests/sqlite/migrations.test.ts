@@ -39,6 +39,7 @@ const bookkeeping = ['schema_migrations', 'schema_migrations_lock']
 const tables = [
   'api_keys',
   'audit_events',
+  'event_log',
   'events',
   'messages',
   'organisation_settings',
@@ -578,6 +579,7 @@ test.for<[table: string, row: object, code: string]>([
   ['rooms', { ...room, last_seq: -1 }, CHECK],
   ['messages', { ...message, id: 'short' }, CHECK],
   ['messages', { ...message, seq: 0 }, CHECK],
+  ['event_log', { id: 2, epoch: 'epoch', first_epoch: 'epoch' }, CHECK],
   ['messages', { ...message, side: 2 }, CHECK],
   ['messages', { ...message, is_active: 2 }, CHECK],
   ['api_keys', { ...key, id: 'short' }, CHECK],
