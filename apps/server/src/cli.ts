@@ -38,6 +38,7 @@ function callerOf(deps: Deps) {
     requestId: 'cli',
     spend: async () => undefined,
     charge: async () => undefined,
+    payForReplay: async () => undefined,
   })
 }
 

@@ -34,6 +34,7 @@ export function createOperator(app: Pick<TestApp, 'databaseUrl'>) {
     requestId: 'test',
     spend: async () => undefined,
     charge: async () => undefined,
+    payForReplay: async () => undefined,
   })
   return {
     call,

@@ -39,6 +39,9 @@ export interface Limits {
  */
 export type AtVersion = (version: string) => void
 
+/** @param bytes of JSON */
+export type PayForReplay = (bytes: number) => Promise<void>
+
 /** What one request knows. */
 export interface Context {
   readonly deps: Deps
@@ -51,11 +54,19 @@ export interface Context {
   readonly spend: (procedure: ProcedureName) => Promise<void>
   /** Takes from the budget what an answer of so many bytes costs besides. Never refuses: it is made already. */
   readonly charge: (bytes: number) => Promise<void>
+  /**
+   * Of an event stream: takes from the budget what replayed events of so many bytes cost, and resolves when the caller may
+   * have more. Never refuses: a replay that is dear goes on later.
+   */
+  readonly payForReplay: PayForReplay
   /** Of a request that may carry several reads. */
   readonly reads?: ReadBudget | undefined
   /** Of a conditional read. */
   readonly atVersion?: AtVersion | undefined
 }
+
+/** What an event stream knows of its reader. */
+export type StreamReader = Pick<Context, 'address' | 'payForReplay'>
 
 /** Thrown by {@link AtVersion}: the caller has the answer already. */
 export class Unchanged extends Error {

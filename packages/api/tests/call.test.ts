@@ -25,6 +25,7 @@ function requestThat(spends: Context['spend'], checkAnswers = false): Context {
     requestId: 'request',
     spend: spends,
     charge: async () => undefined,
+    payForReplay: async () => undefined,
   }
 }
 

@@ -8,7 +8,14 @@ import { createLive, createLog, cursorOf, open, type TestLog } from './log.ts'
 import { pause } from './support.ts'
 
 /** So small that a few events fill them: pages, windows and what may wait. */
-const limits = { pending: 3, page: 2, window: 5, replay: 10_000, reads: 10_000 }
+const limits = {
+  pending: 3,
+  pendingCharacters: 1_000_000,
+  page: 2,
+  window: 5,
+  replay: 10_000,
+  reads: 10_000,
+}
 
 interface Opening {
   readonly orgId: string

@@ -42,7 +42,14 @@ async function pass(milliseconds: number): Promise<void> {
 }
 const sweep = () => pass(SECOND)
 
-const limits = { pending: 256, page: 2, window: 4, replay: 6, reads: 5 }
+const limits = {
+  pending: 256,
+  pendingCharacters: 1_000_000,
+  page: 2,
+  window: 4,
+  replay: 6,
+  reads: 5,
+}
 const cursor = (orgId: string, position: number) => cursorOf(log, orgId, position)
 /** A cursor with something else in place of the position. */
 const bent = (middle: string) => {

@@ -60,7 +60,12 @@ function hesitant(db: Database, pause: () => Promise<void>): Database {
 
 /** All that happened in the room after a cursor. */
 async function eventsAfter(deps: Deps, roomId: string, after: string): Promise<Event[]> {
-  const stream = await onRoomEvents(deps, { kind: 'open', via: 'http' }, { roomId, after }, 'here')
+  const stream = await onRoomEvents(
+    deps,
+    { kind: 'open', via: 'http' },
+    { roomId, after },
+    createContext(deps),
+  )
   const events: Event[] = []
   for (;;) {
     for (const event of (await stream.next()) ?? []) {

@@ -24,7 +24,7 @@ test('who listens hears of a start, of nothing that only repeats it, and of the 
   const { room } = await chat.createRoom({ ...identity, productName: 'q' })
   const { room: other } = await chat.createRoom({ ...identity, productName: 'r' })
   const roomId = room.id
-  const stream = await onRoomEvents(deps, tokenOf('ann'), { roomId }, 'here')
+  const stream = await onRoomEvents(deps, tokenOf('ann'), { roomId }, createContext(deps))
   const heard: StreamEvent[] = []
   // Until something is heard that the test does last.
   const hearUntil = async (type: StreamEvent['type']) => {

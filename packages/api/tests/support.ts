@@ -53,6 +53,7 @@ export function createContext(deps: Deps): Context {
     requestId: 'request',
     spend: async () => {},
     charge: async () => {},
+    payForReplay: async () => {},
   }
 }
 

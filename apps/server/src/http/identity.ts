@@ -12,7 +12,7 @@ import { networkOf, type Proxies } from './address.ts'
 import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
 import { type Caller, type Limits, pointsOf } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
-import { createTurns } from './turns.ts'
+import { createTurns, delay, PAUSE_PER_POINT_MS } from './turns.ts'
 
 /** What a surface knows of a request, more than the procedures need. */
 export interface RequestContext extends Context {
@@ -105,6 +105,11 @@ export function createContextOf(
       requestId: res.locals.id,
       spend: (procedure) => spend(costOf(procedure)),
       charge,
+      async payForReplay(bytes) {
+        await charge(bytes)
+        if (caller.isCustomer) await delay(pointsOf(bytes) * PAUSE_PER_POINT_MS)
+        await delay(await limits.overdrawnFor(caller))
+      },
       async reading(read) {
         try {
           return await read()

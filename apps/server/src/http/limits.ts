@@ -26,6 +26,8 @@ export interface Limits {
   spend(res: Outgoing, caller: Caller, points: number): Promise<void>
   /** The same for what was done already: never refuses, and what goes beyond the budget is refused to later calls. */
   charge(res: Outgoing, caller: Caller, points: number): Promise<void>
+  /** Milliseconds until a caller's own budget is whole again; 0 while it is not spent. */
+  overdrawnFor(caller: Caller): Promise<number>
   /** Counts a failed authentication. @throws AppError TOO_MANY_REQUESTS when there were too many */
   failed(res: Outgoing, address: string): Promise<void>
 }
@@ -129,6 +131,11 @@ export function createLimits(config: Config, peers?: Peers): Limits {
     async charge(res, caller, points) {
       await add(res, ownBudget(caller), caller.key, points)
       await add(res, 'address', caller.address, points)
+    },
+    async overdrawnFor(caller) {
+      const name = ownBudget(caller)
+      const state = await limiters.get(name)?.get(caller.key)
+      return state && state.consumedPoints > budgets[name] ? state.msBeforeNext : 0
     },
     failed: (res, address) => take(res, 'failures', address, 1),
   }

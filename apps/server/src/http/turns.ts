@@ -12,7 +12,7 @@ const MAX_WAITING = 100
  * How long a customer's next call waits for each point that the bytes of the one before cost, in milliseconds. A point is
  * about a quarter of a millisecond of a core, so one customer takes at most a sixteenth of it for large answers.
  */
-const PAUSE_PER_POINT_MS = 4
+export const PAUSE_PER_POINT_MS = 4
 
 /** Lets the requests of one customer take turns, so that they leave the event loop and the memory to everybody else. */
 export interface Turns {
@@ -76,11 +76,15 @@ export function createTurns(): Turns {
     async work(key, res, points) {
       await begin(key, find(key).working, async () => {
         await happened(res, 'prefinish')
-        const pause = points() * PAUSE_PER_POINT_MS
-        if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause).unref())
+        await delay(points() * PAUSE_PER_POINT_MS)
       })
     },
   }
+}
+
+/** Resolves after so many milliseconds. Keeps no process alive. */
+export async function delay(ms: number): Promise<void> {
+  if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   eventsInScope,
 } from '@dowell-chat/db'
 import type { Actor } from '../auth/actor.ts'
+import type { PayForReplay } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { PAGE_BYTES } from '../pageBytes.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
@@ -43,6 +44,8 @@ export interface OpenOptions {
   readonly side?: boolean | undefined
   /** The network that the caller is in, for the cap by address. */
   readonly address?: string | undefined
+  /** Left out: replays cost nothing. */
+  readonly payForReplay?: PayForReplay | undefined
 }
 
 /** What an operator is told. */
@@ -106,7 +109,7 @@ export class Live {
    * @throws AppError TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when there are too many already
    */
   open(actor: Actor, filter: StreamFilter, options: OpenOptions = {}): EventStream {
-    const { after, side, address } = options
+    const { after, side, address, payForReplay } = options
     const { clock, lifetime } = this.#options
     if (this.#closing) {
       throw new AppError('SERVICE_UNAVAILABLE', {
@@ -120,6 +123,7 @@ export class Live {
     const stream = new EventStream(this.#db, tail, filter, {
       limits: this.#limits,
       after,
+      payForReplay,
       onReady: () => (filter.rooms ?? []).map((room) => this.#presenceOf(room)),
       onLeave: () => {
         this.#streams.delete(stream)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
+import type { Deps, StreamReader } from '../context.ts'
 import { listing } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { openStream, place, presence, roomIds } from './open.ts'
@@ -20,11 +20,11 @@ export async function onInboxEvents(
   deps: Deps,
   actor: Actor,
   wanted: z.output<typeof input>,
-  address: string,
+  reader: StreamReader,
 ): Promise<EventStream> {
   const scope = authorise(actor, 'onInboxEvents')
   requireOrganisation(scope, wanted.orgId)
-  return openStream(deps, actor, scope, wanted, address)
+  return openStream(deps, actor, scope, wanted, reader)
 }
 
 export const onInboxEventsProcedure = procedure
@@ -39,4 +39,4 @@ export const onInboxEventsProcedure = procedure
     example: { input: { orgId: exampleEvent.orgId }, output: exampleEvent },
   })
   .input(input)
-  .subscription(({ ctx, input }) => onInboxEvents(ctx.deps, ctx.actor, input, ctx.address))
+  .subscription(({ ctx, input }) => onInboxEvents(ctx.deps, ctx.actor, input, ctx))

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
+import type { Deps, StreamReader } from '../context.ts'
 import { readableRoom } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
@@ -20,12 +20,12 @@ export async function onRoomEvents(
   deps: Deps,
   actor: Actor,
   { roomId, ...wanted }: z.output<typeof input>,
-  address: string,
+  reader: StreamReader,
 ): Promise<EventStream> {
   const room = await readableRoom(deps, actor, 'onRoomEvents', roomId)
   const scope = authorise(actor, 'onRoomEvents')
   const asked = { ...wanted, orgId: room.org_id, roomIds: [roomId] }
-  return openStream(deps, actor, scope, asked, address)
+  return openStream(deps, actor, scope, asked, reader)
 }
 
 export const onRoomEventsProcedure = procedure
@@ -39,4 +39,4 @@ export const onRoomEventsProcedure = procedure
     example: { input: { roomId: exampleEvent.roomId }, output: exampleEvent },
   })
   .input(input)
-  .subscription(({ ctx, input }) => onRoomEvents(ctx.deps, ctx.actor, input, ctx.address))
+  .subscription(({ ctx, input }) => onRoomEvents(ctx.deps, ctx.actor, input, ctx))

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
+import type { Deps, StreamReader } from '../context.ts'
 import { listing, roomIdentity } from '../rooms/schema.ts'
 import { procedure } from '../trpc.ts'
 import { openStream, place } from './open.ts'
@@ -20,11 +20,11 @@ export async function onUserEvents(
   deps: Deps,
   actor: Actor,
   wanted: z.output<typeof input>,
-  address: string,
+  reader: StreamReader,
 ): Promise<EventStream> {
   const scope = authorise(actor, 'onUserEvents')
   requireOrganisation(scope, wanted.orgId)
-  return openStream(deps, actor, scope, wanted, address)
+  return openStream(deps, actor, scope, wanted, reader)
 }
 
 export const onUserEventsProcedure = procedure
@@ -38,4 +38,4 @@ export const onUserEventsProcedure = procedure
     example: { input: { orgId: exampleEvent.orgId, userId: 'ABCD12345' }, output: exampleEvent },
   })
   .input(input)
-  .subscription(({ ctx, input }) => onUserEvents(ctx.deps, ctx.actor, input, ctx.address))
+  .subscription(({ ctx, input }) => onUserEvents(ctx.deps, ctx.actor, input, ctx))

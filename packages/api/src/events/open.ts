@@ -1,7 +1,7 @@
 import { findRoom, type RoomScope } from '@dowell-chat/db'
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
+import type { Deps, StreamReader } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { boolean, id } from '../fields.ts'
 import { type EventStream, type RoomRef, toRoomRef } from './stream.ts'
@@ -48,13 +48,13 @@ interface Wanted {
   readonly lastEventId?: string | undefined
 }
 
-/** Opens a stream of what somebody at an address wants, as far as the scope lets them see it. */
+/** Opens a stream of what a caller wants, as far as the scope lets them see it. */
 export async function openStream(
   deps: Deps,
   actor: Actor,
   scope: RoomScope,
   wanted: Wanted,
-  address: string,
+  { address, payForReplay }: StreamReader,
 ): Promise<EventStream> {
   const side = sideOf(actor, wanted.side)
   const { orgId, productName, roomIds } = wanted
@@ -66,7 +66,12 @@ export async function openStream(
   return deps.live.open(
     actor,
     { orgId, rooms, userId, productName },
-    { after: wanted.lastEventId ?? wanted.after, side: roomIds ? side : undefined, address },
+    {
+      after: wanted.lastEventId ?? wanted.after,
+      side: roomIds ? side : undefined,
+      address,
+      payForReplay,
+    },
   )
 }
 

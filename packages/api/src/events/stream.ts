@@ -9,7 +9,8 @@ import {
   type RoomRow,
 } from '@dowell-chat/db'
 import { type TrackedEnvelope, tracked } from '@trpc/server'
-import { PAGE_BYTES } from '../pageBytes.ts'
+import type { PayForReplay } from '../context.ts'
+import { jsonBytes, PAGE_BYTES } from '../pageBytes.ts'
 import { decodeEventCursor, isOfEpoch } from './cursor.ts'
 import {
   type EndReason,
@@ -73,8 +74,9 @@ export interface Tail extends TailMark {
 }
 
 export interface StreamLimits {
-  /** Events that may wait for a reader before it has to read them from the table again. */
+  /** Events, and characters of their messages, that may wait for a reader before it has to read the table again. */
   readonly pending: number
+  readonly pendingCharacters: number
   /** Events of one read of the table; well below `pending`, so that a burst alone does not overtake who keeps up. */
   readonly page: number
   /** Positions of one read that looks at every room's events: it must not hold the others up. */
@@ -86,6 +88,7 @@ export interface StreamLimits {
 
 export const streamLimits: StreamLimits = {
   pending: 256,
+  pendingCharacters: 512 * 1024,
   page: 100,
   window: 2_000,
   replay: 10_000,
@@ -111,11 +114,16 @@ export class EventStream implements AsyncIterable<Yielded> {
   readonly #onReady: () => readonly StreamEvent[]
   readonly #onLeave: () => void
   readonly #limits: StreamLimits
+  readonly #payForReplay: PayForReplay | undefined
+  /** Until the reader may have more of what is replayed. */
+  #paying: Promise<void> | undefined
   /** Everything up to here was handed over, or waits in #pending and will not be dropped. */
   #position = -1
   /** Of which history `#position` is. */
   #history: LogHistory | undefined
   #pending: StreamEvent[] = []
+  /** Characters of the messages in it. */
+  #pendingCharacters = 0
   #state: 'starting' | 'behind' | 'live' = 'starting'
   #ended: EndReason | undefined
   #left = false
@@ -133,6 +141,7 @@ export class EventStream implements AsyncIterable<Yielded> {
       limits: StreamLimits
       /** A cursor, from whoever. */
       after?: string | undefined
+      payForReplay?: PayForReplay | undefined
       /** What else is to be told when the stream is live. */
       onReady: () => readonly StreamEvent[]
       onLeave: () => void
@@ -143,6 +152,7 @@ export class EventStream implements AsyncIterable<Yielded> {
     this.filter = filter
     this.#limits = options.limits
     this.#after = options.after
+    this.#payForReplay = options.payForReplay
     this.#onReady = options.onReady
     this.#onLeave = options.onLeave
   }
@@ -163,9 +173,7 @@ export class EventStream implements AsyncIterable<Yielded> {
         if (this.#state === 'starting') await this.#start()
         else if (this.#state === 'behind') await this.#catchUp()
         else {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve
-          })
+          await this.#woken()
         }
       }
     } catch (error) {
@@ -188,8 +196,10 @@ export class EventStream implements AsyncIterable<Yielded> {
   deliver(event: StreamEvent): void {
     if (this.#state !== 'live') return
     if ('position' in event && event.position <= this.#joinedAt) return
-    if (this.#pending.length >= this.#limits.pending) {
-      this.#pending = []
+    const { pending, pendingCharacters } = this.#limits
+    this.#pendingCharacters += charactersOf(event)
+    if (this.#pending.length >= pending || this.#pendingCharacters > pendingCharacters) {
+      this.#take()
       this.#fallBehind()
     } else {
       if (this.#pending.length === 0) {
@@ -231,7 +241,22 @@ export class EventStream implements AsyncIterable<Yielded> {
   #take(): readonly StreamEvent[] {
     const taken = this.#pending
     this.#pending = []
+    this.#pendingCharacters = 0
     return taken
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+
+  /** The next page waits until the reader has paid for this one. */
+  #pay(events: readonly StreamEvent[]): void {
+    if (!this.#payForReplay || events.length === 0) return
+    this.#paying = this.#payForReplay(jsonBytes(events)).finally(() => {
+      this.#paying = undefined
+    })
   }
 
   #wakeUp(): void {
@@ -293,6 +318,10 @@ export class EventStream implements AsyncIterable<Yielded> {
       this.#pending.push({ type: 'ready', ...this.#place() }, ...this.#onReady())
       return
     }
+    if (this.#paying) {
+      await Promise.race([this.#paying, this.#woken()])
+      return
+    }
     const limits = this.#limits
     if (this.#replayed >= limits.replay || this.#reads >= limits.reads) {
       this.#reset('too_far')
@@ -317,7 +346,9 @@ export class EventStream implements AsyncIterable<Yielded> {
     }
     this.#reads++
     this.#replayed += page.length
-    this.#pending.push(...page.map(toEvent))
+    const events = page.map(toEvent)
+    this.#pending.push(...events)
+    this.#pay(events)
     const last = page.at(-1)?.event.position
     this.#position = isComplete || last === undefined ? upTo : last
   }
@@ -335,4 +366,8 @@ export class EventStream implements AsyncIterable<Yielded> {
     const epoch = this.#history?.epoch ?? ''
     return toLogPlace({ orgId: this.filter.orgId, position: this.#position, epoch })
   }
+}
+
+function charactersOf(event: StreamEvent): number {
+  return 'message' in event ? event.message.messageData.length : 0
 }
