@@ -30,6 +30,8 @@ function install() {
   const result = spawnSync('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], {
     cwd: root,
     encoding: 'utf8',
+    // What is for development too: with NODE_ENV=production pnpm would leave out, or remove, the project's own Node.
+    env: { ...process.env, NODE_ENV: '' },
     shell: windows,
     stdio: ['ignore', 'pipe', 'pipe'],
   })

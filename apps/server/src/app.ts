@@ -35,8 +35,8 @@ import { onTrpcWire, trpc } from './http/trpc.ts'
 import { createRandomBytes } from './random.ts'
 
 export interface App {
-  /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
-  start(): Promise<{ url: string; database: string; open: boolean }>
+  /** Migrates the database and listens. @returns where it is reached, and what an operator should know of who is let in */
+  start(): Promise<{ url: string; database: string; notice: string | undefined }>
   /** Stops accepting, answers what is in flight, then checkpoints and closes the database. May be called twice. */
   close(): Promise<void>
 }
@@ -237,8 +237,8 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       void forgetOldEvents()
       pruning = setInterval(forgetOldEvents, overrides.pruneInterval ?? PRUNE_INTERVAL)
       const { port } = server.address() as AddressInfo
-      const open = await openMode.isOn()
-      return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, open }
+      const notice = await openMode.notice()
+      return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, notice }
     },
     close() {
       closing ??= close()

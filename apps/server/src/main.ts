@@ -38,7 +38,7 @@ async function main(): Promise<void> {
     process.on('SIGTERM', resolve)
   })
   const app = createApp(config, logger)
-  const { url, database, open } = await app.start()
+  const { url, database, notice } = await app.start()
   process.stdout.write(`Dowell Chat is running. Stop it with Ctrl+C.
 
   REST            ${url}/api/v3   (documented v2 URLs: ${url}/api/v2)
@@ -46,18 +46,12 @@ async function main(): Promise<void> {
   Documentation   ${url}/docs
   Database        ${database}
 
-`)
-  if (open) logger.warn(openWarning(config))
+${notice === undefined ? '' : `${notice}\n\n`}`)
+  if (notice !== undefined) logger.warn(notice.split('\n', 1)[0])
   const signal = await stopped
   logger.info({ signal }, 'closing')
   await app.close()
   logger.info('closed')
-}
-
-function openWarning({ AUTH }: Config): string {
-  return AUTH === 'open'
-    ? 'open mode: AUTH=open lets everyone who reaches this server do everything'
-    : 'open mode: there is no API key yet, so callers on this machine may do everything; make one with: npm run cli -- keys create --org <organisation> --right admin'
 }
 
 /** One sentence for what an operator can mend; undefined for a fault of ours. */
