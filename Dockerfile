@@ -2,6 +2,8 @@ FROM node:24-slim
 WORKDIR /app
 COPY . .
 RUN npx --yes pnpm@10.34.9 install --frozen-lockfile --prod
+# Others reach a container: without an API key it lets nobody in.
+ENV NODE_ENV=production
 USER node
 EXPOSE 3000
 # What npm start runs once it has installed.

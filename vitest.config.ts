@@ -52,6 +52,7 @@ const once = {
     'apps/server/tests/limits.test.ts',
     'apps/server/tests/livePage.test.ts',
     'apps/server/tests/openMode.test.ts',
+    'apps/server/tests/realProxies.test.ts',
   ],
   postgres: ['packages/db/tests/postgres/**', 'apps/server/tests/postgres/**'],
 }

@@ -30,6 +30,8 @@ function install() {
   const result = spawnSync('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], {
     cwd: root,
     encoding: 'utf8',
+    // What is for development too: with NODE_ENV=production pnpm would leave out, or remove, the project's own Node.
+    env: { ...process.env, NODE_ENV: '' },
     shell: windows,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -96,7 +98,12 @@ for (const [index, [command, ...own]] of steps.entries()) {
   const forward = (signal) => child.kill(signal)
   process.on('SIGTERM', forward)
   process.on('SIGINT', process.stdin.isTTY ? () => undefined : forward)
-  const watch = setInterval(() => callers.every(isAlive) || child.kill('SIGTERM'), 250)
+  const watch = setInterval(() => {
+    if (callers.every(isAlive)) return
+    // Once: the server takes a second signal for an order to drop everything.
+    clearInterval(watch)
+    child.kill('SIGTERM')
+  }, 250)
   const status = await new Promise((resolve) => {
     child.on('error', (error) => {
       process.stderr.write(`${error.message}\n`)

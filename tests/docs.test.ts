@@ -18,6 +18,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, type TestContext } from 'vitest'
 import { describeSettings } from '../apps/server/src/config.ts'
+import { createKeylessToken } from '../apps/server/tests/identities.ts'
 import { createTestApp, json, openRoom, type TestApp } from '../apps/server/tests/support.ts'
 import { errorTable } from '../packages/api/src/errors.ts'
 
@@ -440,6 +441,42 @@ describe('the requests in the documents', () => {
   })
 })
 
+describe('a new server, as npm start makes it', () => {
+  const env = { ...process.env, HOST: '', PORT: '0', LOG_LEVEL: 'silent' }
+  const server = `"${process.execPath}" apps/server/src/main.ts`
+
+  it.for([
+    ['without a terminal', 'sh', ['-c', `exec ${server}`]],
+    ['with a terminal', 'script', ['-qefc', `exec ${server}`, '/dev/null']],
+  ] as const)(
+    '%s answers the requests of README as they stand',
+    async ([, command, args], context) => {
+      needs(context, 'sh', 'curl', 'script')
+      using folder = temporaryFolder()
+      const DATABASE_URL = `sqlite:${join(folder.path, 'chat.db')}`
+      const child = spawn(command, args, {
+        cwd: root,
+        env: { ...env, DATABASE_URL },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      const ended = once(child, 'close')
+      try {
+        let printed = ''
+        for await (const chunk of child.stdout) {
+          printed += chunk
+          if (/Open mode: [\s\S]*keys create/.test(printed)) break
+        }
+        const url = /http:\/\/127\.0\.0\.1:\d+/.exec(printed)?.[0]
+        expect(url, printed).toBeDefined()
+        await sendRequests('README.md', { url } as TestApp)
+      } finally {
+        child.kill('SIGTERM')
+        await ended
+      }
+    },
+  )
+})
+
 describe('the streams in docs/live.md', () => {
   const page = 'docs/live.md'
   const textsOf = (language: string) =>
@@ -504,9 +541,7 @@ describe('the streams in docs/live.md', () => {
       if (asked === 2) return new Response('Bad gateway', { status: 502 })
       return fetch(...request)
     }
-    const user = { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false }
-    const made = await app.fetch('/api/v3/user-tokens', json(user))
-    const { token } = (await made.json()) as { token: string }
+    const token = await createKeylessToken(app)
     const names = ['fetch', 'setTimeout', 'EventSource']
     const listen = new Function(...names, `${textsOf('js')[0]}; return listen`)(
       send,

@@ -35,9 +35,16 @@ import { onTrpcWire, trpc } from './http/trpc.ts'
 import { createRandomBytes } from './random.ts'
 
 export interface App {
-  /** Migrates the database and listens. @returns where it is reached, and whether anyone may come without a credential */
-  start(): Promise<{ url: string; database: string; open: boolean }>
-  /** Stops accepting, answers what is in flight, then checkpoints and closes the database. May be called twice. */
+  /**
+   * Migrates the database and listens. When that fails, or `close` is called meanwhile, everything is undone.
+   *
+   * @returns where it is reached, and what an operator should know of who is let in
+   */
+  start(): Promise<{ url: string; database: string; notice: string | undefined }>
+  /**
+   * Stops accepting, answers what is in flight, then checkpoints and closes the database. May be called at any time, and
+   * twice.
+   */
   close(): Promise<void>
 }
 
@@ -65,6 +72,9 @@ const NEWEST_PAGES = 64 * 1024 * 1024
  * wait for another process's lock, closing stays below the 10 that supervisors commonly give.
  */
 const GRACE = 4_000
+
+/** How long a start that failed waits until all is undone, in milliseconds. A database may say nothing any more. */
+const UNDO_MS = 5_000
 
 /** How long a stream lives before it is told to begin anew, in milliseconds. */
 const STREAM_LIFETIME = 30 * 60_000
@@ -230,26 +240,43 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     }
   }
 
+  /** Each step waits for others, and `close` may have been called meanwhile. */
+  function refuseWhenClosing(): void {
+    if (closing) throw new Error('the server was closed before it had started')
+  }
+
+  async function open() {
+    await deps.db.migrateToLatest()
+    refuseWhenClosing()
+    await deps.db.peers?.join()
+    refuseWhenClosing()
+    const notice = await openMode.notice()
+    refuseWhenClosing()
+    server.listen(config.PORT, config.HOST)
+    await once(server, 'listening')
+    if (closing) server.close()
+    refuseWhenClosing()
+    const { port } = server.address() as AddressInfo
+    // From here on nothing can fail.
+    flushing = setInterval(noteKeyUse, overrides.keyUseInterval ?? KEY_USE_INTERVAL)
+    // At once as well: a server that is started often may never run for an hour.
+    void forgetOldEvents()
+    pruning = setInterval(forgetOldEvents, overrides.pruneInterval ?? PRUNE_INTERVAL)
+    return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, notice }
+  }
+
   return {
     async start() {
       try {
-        await deps.db.migrateToLatest()
-        await deps.db.peers?.join()
-        server.listen(config.PORT, config.HOST)
-        await once(server, 'listening')
+        return await open()
       } catch (error) {
-        streams.close()
-        deps.live.close()
-        await deps.db.close()
+        closing ??= close()
+        const undone = new AbortController()
+        const late = sleep(UNDO_MS, undefined, { signal: undone.signal })
+        await Promise.race([closing, late]).catch(() => undefined)
+        undone.abort()
         throw error
       }
-      flushing = setInterval(noteKeyUse, overrides.keyUseInterval ?? KEY_USE_INTERVAL)
-      // At once as well: a server that is started often may never run for an hour.
-      void forgetOldEvents()
-      pruning = setInterval(forgetOldEvents, overrides.pruneInterval ?? PRUNE_INTERVAL)
-      const { port } = server.address() as AddressInfo
-      const open = await openMode.isOn()
-      return { url: `http://${callable(config.HOST)}:${port}`, database: deps.db.location, open }
     },
     close() {
       closing ??= close()

@@ -103,7 +103,7 @@ const settings = {
   ),
   AUTH: setting(
     'keys',
-    'keys: callers need an API key or a user token; until the first key is made, callers on this machine need none. open: nobody needs one.',
+    'keys: callers need an API key or a user token. Until the first key is made, callers on this machine need none, unless HOST, TRUST_PROXY, CORS_ORIGINS or NODE_ENV says that others reach the server. open: nobody needs one.',
     z.enum(['keys', 'open'], { error: 'must be keys or open' }),
   ),
   TOKEN_SIGNING_KEYS: setting(
@@ -123,8 +123,13 @@ const settings = {
   ),
   CORS_ORIGINS: setting(
     '',
-    'Origins whose pages may call, comma-separated; * is every page that brings a credential. In open mode also every origin on this machine.',
+    'Origins whose pages may call, comma-separated; * is every page. Empty: none; in open mode those of this machine, with AUTH=open all.',
     list(isOrigin, 'must be origins such as https://app.example.com, comma-separated, or *'),
+  ),
+  NODE_ENV: setting(
+    '',
+    'production: others reach the server, so there is no open mode. Any other text means nothing here.',
+    z.string(),
   ),
   EVENT_RETENTION_DAYS: setting(
     '30',

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { DatabaseError } from '@dowell-chat/db'
 import pino from 'pino'
 import { createApp } from './app.ts'
@@ -17,6 +18,12 @@ ${describeSettings()
 /** Bytes of log lines that are written at once. */
 const LOG_BUFFER = 4_096
 
+/** How long a start that is stopped may take to end, in milliseconds. */
+const UNDO_MS = 5_000
+
+/** Signals that come within this time count as one, in milliseconds. */
+const SAME_SIGNAL_MS = 2_000
+
 /** How long a log line may wait for others, in milliseconds. */
 const LOG_DELAY = 100
 
@@ -33,31 +40,50 @@ async function main(): Promise<void> {
     pino.destination({ fd: 2, sync: false, minLength: LOG_BUFFER, periodicFlush: LOG_DELAY }),
   )
   // Listened for before there is anything to close: whoever reads that the server runs may stop it at once.
-  const stopped = new Promise<string>((resolve) => {
-    process.on('SIGINT', resolve)
-    process.on('SIGTERM', resolve)
-  })
+  const stopped = firstSignal()
   const app = createApp(config, logger)
-  const { url, database, open } = await app.start()
-  process.stdout.write(`Dowell Chat is running. Stop it with Ctrl+C.
+  const starting = app.start()
+  const started = await Promise.race([starting, stopped])
+  if (typeof started === 'object') {
+    const { url, database, notice } = started
+    process.stdout.write(`Dowell Chat is running. Stop it with Ctrl+C.
 
   REST            ${url}/api/v3   (documented v2 URLs: ${url}/api/v2)
   tRPC            ${url}/trpc
   Documentation   ${url}/docs
   Database        ${database}
 
-`)
-  if (open) logger.warn(openWarning(config))
+${notice === undefined ? '' : `${notice}\n\n`}`)
+    if (notice !== undefined) logger.warn(notice.split('\n', 1)[0])
+  }
   const signal = await stopped
   logger.info({ signal }, 'closing')
-  await app.close()
-  logger.info('closed')
+  if (typeof started === 'object') {
+    await app.close()
+    logger.info('closed')
+  } else {
+    // What the start was waiting for may never come.
+    await Promise.race([Promise.allSettled([app.close(), starting]), sleep(UNDO_MS)])
+    logger.info('closed')
+    process.exit()
+  }
 }
 
-function openWarning({ AUTH }: Config): string {
-  return AUTH === 'open'
-    ? 'open mode: AUTH=open lets everyone who reaches this server do everything'
-    : 'open mode: there is no API key yet, so callers on this machine may do everything; make one with: npm run cli -- keys create --org <organisation> --right admin'
+/**
+ * Resolves with the first signal to stop. One more of them a while later ends the process at once. Not sooner: a Ctrl+C comes
+ * from the terminal, from npm and from what stands between.
+ */
+function firstSignal(): Promise<NodeJS.Signals> {
+  let first: number | undefined
+  return new Promise((resolve) => {
+    const stop = (signal: NodeJS.Signals) => {
+      first ??= performance.now()
+      resolve(signal)
+      if (performance.now() - first > SAME_SIGNAL_MS) process.exit(1)
+    }
+    process.on('SIGINT', stop)
+    process.on('SIGTERM', stop)
+  })
 }
 
 /** One sentence for what an operator can mend; undefined for a fault of ours. */
@@ -82,6 +108,6 @@ try {
   await main()
 } catch (error) {
   const text = explain(error, config) ?? (error instanceof Error ? error.stack : String(error))
-  process.stderr.write(`Dowell Chat cannot start: ${text}\n`)
-  process.exitCode = 1
+  // At once, whatever could not be undone.
+  process.stderr.write(`Dowell Chat cannot start: ${text}\n`, () => process.exit(1))
 }

@@ -366,7 +366,7 @@ describe.each(ways)('$title', (way) => {
     )
   })
 
-  test('needs no credential of a server in open mode', async () => {
+  test('does without a credential what the table says, where AUTH=open', async () => {
     const caller: Caller = {
       title: 'open',
       headers: {},
@@ -561,10 +561,13 @@ ${table.join('\n')}
 The columns are the kinds of callers:
 
 - **open mode**: a caller without a credential, while no API key exists and only from the server's own machine; or
-  anyone at all when the server runs with \`AUTH=open\`. The command line counts as one too.
+  anyone at all when the server runs with \`AUTH=open\`. A proxy on that machine can pass for it, so keys and tokens are
+  out of reach.
 - **admin key**, **support key**, **read key**: a server of the organisation's, with an API key of that right.
 - **support token**, **customer token**: one person, with a user token that was made with an API key. A support token
   writes as the support team and a customer token as the customer, each under its own user's name only.
+
+The operator at the command line (\`npm run cli\`) may do everything, in every organisation.
 
 The cells say which rows exist for the caller:
 

@@ -124,17 +124,17 @@ describe('each audited action writes one event', () => {
     const identity = { orgId: ORG, userId: 'a', portfolioName: 'p', productName: 'q' }
     const { room } = await as(app).createRoom(identity)
     await as(app).deleteRoom({ roomId: room.id })
-    await as(app).createUserToken({ orgId: ORG, userId: 'a', side: true })
     await using operator = createOperator(app)
+    await operator.call.createUserToken({ orgId: ORG, userId: 'a', side: true })
     const { apiKey } = await operator.call.createApiKey({ orgId: ORG, right: 'admin' })
-    await as(app).revokeApiKey({ keyId: apiKey.id })
+    await operator.call.revokeApiKey({ keyId: apiKey.id })
     expect(
       (await eventsOf(app)).map(({ position, actor, action }) => [position, actor, action]),
     ).toEqual([
       [1, 'open', 'room.deleted'],
-      [2, 'open', 'userToken.created'],
+      [2, 'cli', 'userToken.created'],
       [3, 'cli', 'apiKey.created'],
-      [4, 'open', 'apiKey.revoked'],
+      [4, 'cli', 'apiKey.revoked'],
     ])
   })
 

@@ -11,6 +11,7 @@ import {
 } from '@dowell-chat/client'
 import { createTestStore } from '@dowell-chat/db/testing'
 import { afterEach, describe, expect, expectTypeOf, test, vi } from 'vitest'
+import { createKey, createKeylessToken } from './identities.ts'
 import { startServer } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 import { createTcpProxy } from './tcpProxy.ts'
@@ -98,7 +99,7 @@ describe('a room', () => {
     await using app = await createTestApp()
     const chat = createDowellChat({ url: app.url })
     const { id: roomId } = await openRoom(chat, 'ABCD12345')
-    const { token } = await chat.createUserToken({ orgId: ORG, userId: 'Amara', side: true })
+    const token = await createKeylessToken(app, { userId: 'Amara', side: true })
     const customer = chat.room(roomId, { readerId: 'ABCD12345', readerSide: false })
     const support = createDowellChat({ url: app.url, token: () => token })
     await write(chat, roomId, 'Hello')
@@ -272,8 +273,7 @@ describe('a credential', () => {
     let asked = 0
     const token = async () => {
       asked++
-      const user = { orgId: ORG, userId: 'ABCD12345', side: false }
-      return (await open.createUserToken(user)).token
+      return createKeylessToken(app)
     }
     const transcript = new Transcript(createDowellChat({ url: app.url, token }), id)
     await expect.poll(() => asked, { timeout: 20_000 }).toBeGreaterThan(4)
@@ -287,7 +287,7 @@ describe('a credential', () => {
     await using app = await createTestApp()
     const open = createDowellChat({ url: app.url })
     const room = await openRoom(open, 'ABCD12345')
-    const admin = await open.createApiKey({ orgId: ORG, right: 'admin', name: 'admin' })
+    const admin = await createKey(app)
     const withKey = (key: string) =>
       createDowellChat({ url: app.url, headers: { Authorization: `Bearer ${key}` } })
     const chat = withKey(admin.secret)

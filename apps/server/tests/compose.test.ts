@@ -68,6 +68,13 @@ test('the image is made of what the project says it needs, and runs what npm sta
   expect(command.map((word) => `'${word}'`).join(', ')).toBe(started)
 })
 
+test('the container says that others reach it, so that nobody is let in without a key', () => {
+  expect(dockerfile).toMatch(/^ENV NODE_ENV=production$/m)
+  expect(read('compose.yaml')).toMatch(
+    /docker compose exec chat-1 node apps\/server\/src\/cli\.ts keys create --org/,
+  )
+})
+
 test('that command, with those settings, starts a server that the health check finds ready', async () => {
   await using store = await createTestStore()
   const { environment, healthcheck } = chat

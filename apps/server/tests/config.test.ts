@@ -19,6 +19,7 @@ const standard: Config = {
   TOKEN_SIGNING_KEYS: [],
   TRUST_PROXY: [],
   CORS_ORIGINS: [],
+  NODE_ENV: '',
   EVENT_RETENTION_DAYS: 30,
   STREAMS_MAX: 10_000,
   STREAMS_PER_ACTOR: 100,
@@ -221,6 +222,14 @@ const cases: {
     ],
     says: /must be origins such as https:\/\/app\.example\.com, comma-separated, or \*$/,
   },
+  NODE_ENV: {
+    valid: [
+      ['production', 'production'],
+      ['test', 'test'],
+    ],
+    invalid: [],
+    says: /./,
+  },
   EVENT_RETENTION_DAYS: {
     valid: [
       ['1', 1],
@@ -270,7 +279,9 @@ test('an empty setting is one that is not set, and what is no setting is passed 
   expect(readConfig(empty)).toEqual(standard)
   const unset = Object.fromEntries(Object.keys(standard).map((name) => [name, undefined]))
   expect(readConfig(unset)).toEqual(standard)
-  expect(readConfig({ PATH: '/bin', NODE_ENV: 'x', port: '1', PORT_: 'x' })).toEqual(standard)
+  expect(readConfig({ PATH: '/bin', NODE_ENVIRONMENT: 'x', port: '1', PORT_: 'x' })).toEqual(
+    standard,
+  )
 })
 
 describe.each(Object.keys(cases) as Name[])('%s', (name) => {
@@ -302,8 +313,9 @@ test('all that is wrong is told at once, each by its name', () => {
   expect(sentences.map((sentence) => sentence.split(' ')[0]).sort()).toEqual(
     Object.keys(wrong).sort(),
   )
+  // DATABASE_URL and NODE_ENV may be any text.
   const all = Object.fromEntries(Object.keys(standard).map((name) => [name, '?\n']))
-  expect(messageOf(all).split('; ')).toHaveLength(Object.keys(standard).length - 1)
+  expect(messageOf(all).split('; ')).toHaveLength(Object.keys(standard).length - 2)
 })
 
 test('no secret is repeated, however it is mistyped', () => {

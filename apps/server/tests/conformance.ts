@@ -15,8 +15,12 @@ export interface DocumentedResponse {
   readonly content?: Record<string, Media>
 }
 
+/** Each is one way to be let in: the credentials that it needs. */
+type Security = readonly Record<string, readonly string[]>[]
+
 export interface DocumentedOperation {
   readonly operationId: string
+  readonly security?: Security
   readonly parameters?: readonly {
     name: string
     in: string
@@ -32,6 +36,7 @@ export interface DocumentedOperation {
 export interface OpenApi {
   readonly openapi: string
   readonly info: { version: string }
+  readonly security: Security
   readonly paths: Record<string, Record<string, DocumentedOperation>>
   readonly components: { schemas: Record<string, Json> }
 }

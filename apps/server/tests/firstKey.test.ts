@@ -1,6 +1,7 @@
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
-import { createKey, FORM, form, messageOf, ROOMS, roomsOf, surfaces, V2_ROOM } from './openMode.ts'
+import { createKey } from './identities.ts'
+import { FORM, form, messageOf, ROOMS, roomsOf, surfaces, V2_ROOM } from './openMode.ts'
 import { type Ended, startServer } from './serverProcess.ts'
 import { request } from './sockets.ts'
 import { createTestApp, type TestApp } from './support.ts'
@@ -59,19 +60,29 @@ async function start(env: Record<string, string>): Promise<Ended> {
   return await server.kill('SIGTERM')
 }
 
-test('the operator is told at the start, as long as it is open', async () => {
+test('the start tells the operator who is let in without a credential, and what to do', async () => {
   await using empty = await createTestStore()
+  await using other = await createTestStore()
   await using app = await createTestApp()
   await createKey(app)
   const withKey = { DATABASE_URL: app.databaseUrl }
-  const [open, keys, outright] = await Promise.all([
-    start({ DATABASE_URL: empty.url, HOST: '0.0.0.0' }),
+  const [open, closed, keys, outright] = await Promise.all([
+    start({ DATABASE_URL: empty.url }),
+    start({ DATABASE_URL: other.url, HOST: '0.0.0.0' }),
     start(withKey),
     start({ ...withKey, AUTH: 'open' }),
   ])
-  expect(open.stderr).toMatch(/"level":40.*no API key yet.*callers on this machine.*keys create/)
+  const command = /^ {2}npm run cli -- keys create --org <organisation> --right admin$/m
+  expect(open.stderr).toMatch(/"level":40.*no API key yet.*callers on this machine/)
+  expect(open.stdout).toMatch(/Through a proxy .* everyone could read and write all rooms/)
+  expect(open.stdout).toMatch(command)
+  expect(closed.stderr).toMatch(/"level":40.*Nobody is let in.*HOST is not a loopback address/)
+  expect(closed.stdout).toMatch(/no open mode because HOST is not a loopback address/)
+  expect(closed.stdout).toMatch(command)
   // Every address is none to call.
-  expect(open.stdout).toMatch(/REST +http:\/\/127\.0\.0\.1:\d+\/api\/v3/)
-  expect(keys.stderr).not.toMatch(/open mode/)
+  expect(closed.stdout).toMatch(/REST +http:\/\/127\.0\.0\.1:\d+\/api\/v3/)
+  expect(keys.stderr).not.toMatch(/"level":40/)
+  expect(keys.stdout).not.toMatch(/key/)
   expect(outright.stderr).toMatch(/"level":40.*AUTH=open lets everyone/)
+  expect(outright.stdout).toMatch(/AUTH=open lets everyone/)
 })

@@ -14,6 +14,7 @@ import { requestLog } from '../src/http/log.ts'
 import { pages } from '../src/http/pages.ts'
 import { createHttpServer, standardPatience } from '../src/http/server.ts'
 import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
+import { createKey } from './identities.ts'
 import { type Answer, answersIn, closeOf, converse, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
 
@@ -272,7 +273,7 @@ describe('pages of other origins', () => {
       CORS_ORIGINS: `${origin}, http://localhost:9`,
       RATE_LIMIT_FAILURES: '3',
     })
-    const key = await createKey(app)
+    const { secret: key } = await createKey(app)
     for (const path of paths) {
       const asked = await preflight(app, origin, path)
       expect(asked.status).toBe(204)
@@ -323,7 +324,7 @@ describe('pages of other origins', () => {
 
   test('* means each of them', async () => {
     await using app = await createTestApp({ CORS_ORIGINS: '*' })
-    const key = await createKey(app)
+    const { secret: key } = await createKey(app)
     for (const origin of ['https://one.example', 'http://localhost:3', 'null']) {
       for (const path of paths) {
         expectAllowed(await preflight(app, origin, path), origin)
@@ -353,12 +354,53 @@ describe('pages of other origins', () => {
     }
   })
 
-  test('AUTH=open lets everybody do everything, and yet no page of another origin read it', async () => {
-    await using app = await createTestApp({ AUTH: 'open' })
-    expectNothing(await preflight(app, 'https://evil.com', ROOMS))
-    expectNothing(await from(app, 'https://evil.com', ROOMS))
-    await using all = await createTestApp({ AUTH: 'open', CORS_ORIGINS: '*' })
-    expectAllowed(await from(all, 'https://any.example', ROOMS), 'https://any.example')
+  test('AUTH=open lets pages of every origin call while CORS_ORIGINS is empty or *', async () => {
+    for (const env of [{}, { CORS_ORIGINS: '*' }]) {
+      await using app = await createTestApp({ AUTH: 'open', ...env })
+      for (const path of paths) {
+        for (const origin of ['https://any.example', 'http://localhost:3', 'null']) {
+          expectAllowed(await preflight(app, origin, path), origin)
+          const answer = await from(app, origin, path)
+          expect(answer.status).toBe(200)
+          expectAllowed(answer, origin)
+        }
+      }
+    }
+  })
+
+  test('CORS_ORIGINS restricts pages without a credential under AUTH=open too', async () => {
+    const origin = 'https://app.example.com'
+    await using app = await createTestApp({ AUTH: 'open', CORS_ORIGINS: origin })
+    const { secret } = await createKey(app)
+    const form = new URLSearchParams(documentedRoom).toString()
+    const write = (headers: Record<string, string>) =>
+      request(`${app.url}/api/v2/room-control/`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/x-www-form-urlencoded', ...headers },
+        body: form,
+      })
+    for (const path of paths) {
+      expectAllowed(await preflight(app, origin, path), origin)
+      expect((await from(app, origin, path)).status).toBe(200)
+      for (const other of ['https://evil.com', 'http://localhost:3', 'null']) {
+        expectNothing(await preflight(app, other, path))
+        const answer = await from(app, other, path)
+        expect(answer.status).toBe(403)
+        expect(answer.text).toContain('CORS_ORIGINS does not name')
+        expectNothing(answer)
+      }
+      // A link or an image has no Origin.
+      const linked = { headers: { 'Sec-Fetch-Site': 'cross-site' } }
+      expect((await request(`${app.url}${path}`, linked)).status).toBe(403)
+    }
+    // A form needs no preflight.
+    expect((await write({ Origin: 'https://evil.com' })).status).toBe(403)
+    expect((await write({ Origin: origin })).status).toBe(200)
+    // The server's own pages, programs that are no page, and who has a credential.
+    expect((await write({ Origin: app.url })).status).toBe(200)
+    expect((await write({})).status).toBe(200)
+    const withKey = { Origin: 'https://evil.com', Authorization: `Bearer ${secret}` }
+    expect((await write(withKey)).status).toBe(200)
   })
 
   test('what has no Origin varies by it all the same, and OPTIONS that is no preflight says Allow', async () => {
@@ -386,12 +428,6 @@ describe('pages of other origins', () => {
     }
   })
 })
-
-async function createKey(app: TestApp): Promise<string> {
-  const answer = await post(`${app.url}/api/v3/api-keys`, `{"orgId":"${ORG}","right":"admin"}`)
-  expect(answer.status).toBe(201)
-  return answer.json.secret
-}
 
 describe('sizes', () => {
   test('a body that is too large is refused, with or without its length', async () => {
@@ -823,7 +859,7 @@ describe.skipIf(!hasBrowser)('in a real browser', () => {
   test('the docs page works under its own policy, with an API key', async () => {
     await using app = await createTestApp()
     await openRoom(app)
-    const key = await createKey(app)
+    const { secret: key } = await createKey(app)
     const page = await browser.newPage()
     const seen = watch(page, app.url)
     await page.addInitScript(() => {
@@ -953,16 +989,18 @@ describe.skipIf(!hasBrowser)('in a real browser', () => {
     expect((await request(`${app.url}${ROOMS}`)).json.items).toMatchObject([{ isActive: true }])
   })
 
-  test('a foreign page that CORS_ORIGINS lists can', async () => {
+  test('a foreign page that CORS_ORIGINS lists can under AUTH=open, and no other page', async () => {
     await using pages = await servePage()
-    await using app = await createTestApp({ CORS_ORIGINS: pages.evil })
+    await using app = await createTestApp({ AUTH: 'open', CORS_ORIGINS: pages.evil })
     const listed = await attempt(pages.evil, app.url)
     expect(listed.read).toMatch(/^200/)
     expect(listed.written).toMatch(/^200.*"success":true/)
     expect(listed.asJson).toMatch(/^400/)
-    // And without a credential no more, once there is a key.
-    await createKey(app)
-    const refused = await attempt(pages.evil, app.url)
+    const other = await attempt(pages.local, app.url)
+    expect(other).toMatchObject({ read: 'blocked', written: 'blocked', asJson: 'blocked' })
+    // Without AUTH=open every page needs a credential.
+    await using closed = await createTestApp({ CORS_ORIGINS: pages.evil })
+    const refused = await attempt(pages.evil, closed.url)
     expect(refused.read).toMatch(/^401/)
     expect(refused.written).toMatch(/^401/)
   })

@@ -46,6 +46,25 @@ export function createOperator(app: Pick<TestApp, 'databaseUrl'>) {
   }
 }
 
+/** An API key, as the command line makes it: nobody makes one over HTTP without having one. */
+export async function createKey(
+  app: Pick<TestApp, 'databaseUrl'>,
+  input: Partial<Inputs['createApiKey']> = {},
+) {
+  await using operator = createOperator(app)
+  return await operator.call.createApiKey({ orgId: 'DOWELL12345', right: 'admin', ...input })
+}
+
+/** A user token that no key asked for. It lasts as long as open mode does. */
+export async function createKeylessToken(
+  app: Pick<TestApp, 'databaseUrl'>,
+  input: Partial<Inputs['createUserToken']> = {},
+): Promise<string> {
+  await using operator = createOperator(app)
+  const user = { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false, ...input }
+  return (await operator.call.createUserToken(user)).token
+}
+
 export function bearer(credential: string): { authorization: string } {
   return { authorization: `Bearer ${credential}` }
 }

@@ -1,5 +1,4 @@
-import { expect } from 'vitest'
-import { request } from './sockets.ts'
+import { type Answer, request } from './sockets.ts'
 import { documentedRoom, type TestApp } from './support.ts'
 
 export const ROOMS = '/api/v3/rooms?orgId=DOWELL12345'
@@ -28,12 +27,42 @@ export async function roomsOf(app: TestApp): Promise<unknown[]> {
   return (await request(`${app.url}${ROOMS}`)).json.items
 }
 
-export async function createKey(app: TestApp): Promise<{ secret: string; apiKey: { id: string } }> {
-  const answer = await request(`${app.url}/api/v3/api-keys`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ orgId: 'DOWELL12345', right: 'admin' }),
-  })
-  expect(answer.status).toBe(201)
-  return answer.json
+/** Every request that manages keys and tokens, over REST v3 and tRPC, alone and in a batch, without a credential. */
+export async function manageKeys(
+  url: string,
+  options: { localAddress?: string; headers?: Record<string, string> } = {},
+  keyId = '0'.repeat(24),
+): Promise<Answer[]> {
+  const orgId = 'DOWELL12345'
+  const reads = { listApiKeys: { orgId }, listAuditEvents: { orgId } }
+  const writes = {
+    createApiKey: { orgId, right: 'admin' },
+    createUserToken: { orgId, userId: 'a', side: true },
+    revokeApiKey: { keyId },
+  }
+  const input = (value: unknown) => encodeURIComponent(JSON.stringify(value))
+  const requests: [method: string, path: string, body?: unknown][] = [
+    ['POST', '/api/v3/api-keys', writes.createApiKey],
+    ['POST', '/api/v3/user-tokens', writes.createUserToken],
+    ['DELETE', `/api/v3/api-keys/${keyId}`],
+    ['GET', `/api/v3/api-keys?orgId=${orgId}`],
+    ['GET', `/api/v3/audit-events?orgId=${orgId}`],
+    ...Object.entries(writes).flatMap(([name, json]): typeof requests => [
+      ['POST', `/trpc/${name}`, { json }],
+      ['POST', `/trpc/${name}?batch=1`, { 0: { json } }],
+    ]),
+    ...Object.entries(reads).flatMap(([name, json]): typeof requests => [
+      ['GET', `/trpc/${name}?input=${input({ json })}`],
+      ['GET', `/trpc/${name}?batch=1&input=${input({ 0: { json } })}`],
+    ]),
+  ]
+  const answers = requests.map(([method, path, body]) =>
+    request(`${url}${path}`, {
+      ...options,
+      method,
+      headers: { 'Content-Type': 'application/json', ...options.headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }),
+  )
+  return await Promise.all(answers)
 }

@@ -12,6 +12,7 @@ import {
   type OpenApi,
 } from './conformance.ts'
 import { ask } from './database.ts'
+import { bearer, createKey } from './identities.ts'
 import { createTestApp, documentedRoom, json, openRoom, type TestApp } from './support.ts'
 
 let app: TestApp
@@ -60,6 +61,18 @@ describe.each(files)('the document at $served', ({ served, committed, version })
     const ids = operationsOf(document).map(({ operation }) => operation.operationId)
     expect(new Set(ids).size).toBe(ids.length)
     expect(ids.filter((id) => !id.includes('V2')).sort()).toEqual(Object.keys(accessTable).sort())
+  })
+
+  test('asks for a credential where the access table lets nobody without one in', async () => {
+    const { document } = await read()
+    const needKey = operationsOf(document).filter(
+      ({ operation }) =>
+        !(operation.security ?? document.security).some((one) => !('bearer' in one)),
+    )
+    const closed = Object.entries(accessTable).filter(([, [open]]) => open === 'no')
+    expect(needKey.map(({ operation }) => operation.operationId).sort()).toEqual(
+      closed.map(([name]) => name).sort(),
+    )
   })
 
   test('gives every operation examples that its own schemas accept', async () => {
@@ -581,8 +594,7 @@ describe('the running server', () => {
 
   async function managing(): Promise<void> {
     await using managed = await createTestApp()
-    const made = await checked.fetch(v3Keys, json({ orgId, right: 'admin' }), managed)
-    const { secret, apiKey } = made.body as { secret: string; apiKey: { id: string } }
+    const { secret, apiKey } = await createKey(managed, { orgId })
     const headers = { Authorization: `Bearer ${secret}` }
     const own: Case = {
       operation: 'revokeApiKey',
@@ -604,8 +616,7 @@ describe('the running server', () => {
   /** Callers who may not: without a credential, of another organisation, from a foreign page, too many. */
   async function strangers(all: Case[]): Promise<void> {
     await using managed = await createTestApp()
-    const made = await checked.fetch(v3Keys, json({ orgId: 'other', right: 'admin' }), managed)
-    const { secret } = made.body as { secret: string }
+    const { secret } = await createKey(managed, { orgId: 'other' })
     expect(await sendAll(all, managed)).toEqual(new Set([401]))
     const headers = { Authorization: `Bearer ${secret}` }
     expect(await sendAll(all, managed, headers, [])).toEqual(new Set([404]))
@@ -620,15 +631,17 @@ describe('the running server', () => {
 
   async function failingDatabase(all: Case[]): Promise<void> {
     await using broken = await createTestApp()
+    const { secret } = await createKey(broken, { orgId })
     const database = openDatabase({ url: broken.databaseUrl })
     const applied = await ask(broken, 'select name from schema_migrations')
     for (const _ of applied) await database.migrateDown()
     await database.close()
-    expect(await sendAll(all, broken)).toEqual(new Set([500]))
+    expect(await sendAll(all, broken, bearer(secret))).toEqual(new Set([500]))
   }
 
   async function busyDatabase(all: Case[]): Promise<void> {
-    await using busy = await createTestApp({}, { busyTimeout: 0 })
+    await using busy = await createTestApp({ AUTH: 'open' }, { busyTimeout: 0 })
+    const { secret } = await createKey(busy, { orgId })
     const database = openDatabase({ url: busy.databaseUrl })
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     const { promise: held, resolve: hold } = Promise.withResolvers<void>()
@@ -638,6 +651,8 @@ describe('the running server', () => {
     })
     await held
     expect(await sendAll(all, busy)).toContain(503)
+    // Keys are managed with one only.
+    expect(await sendAll(all, busy, bearer(secret))).toContain(503)
     release()
     await holding
     await database.close()

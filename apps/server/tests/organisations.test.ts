@@ -197,11 +197,17 @@ describe('the input of updateOrganisation', () => {
   })
 })
 
-test('a server in open mode lets everybody set them, as it lets them do all else', async () => {
+test('a caller without a credential neither reads nor sets them, and the operator does both', async () => {
   await using store = await createTestStore()
-  const open = await createTestApp({ ...unlimited, DATABASE_URL: store.url })
-  onTestFinished(() => open.close())
-  const wanted = { id: ORG, products: ['A'] }
-  expect(await as(open).updateOrganisation({ orgId: ORG, products: ['A'] })).toEqual(wanted)
-  expect(await as(open).getOrganisation({ orgId: ORG })).toEqual(wanted)
+  for (const AUTH of ['keys', 'open']) {
+    const open = await createTestApp({ ...unlimited, AUTH, DATABASE_URL: store.url })
+    onTestFinished(() => open.close())
+    const refused = expect.objectContaining({ code: 'FORBIDDEN' })
+    await expect(as(open).updateOrganisation({ orgId: ORG, products: [] })).rejects.toEqual(refused)
+    await expect(as(open).getOrganisation({ orgId: ORG })).rejects.toEqual(refused)
+    await using operator = createOperator(open)
+    const wanted = { id: ORG, products: ['A'] }
+    expect(await operator.call.updateOrganisation({ orgId: ORG, products: ['A'] })).toEqual(wanted)
+    expect(await operator.call.getOrganisation({ orgId: ORG })).toEqual(wanted)
+  }
 })

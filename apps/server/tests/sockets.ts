@@ -88,3 +88,19 @@ export const hasIPv6 = addresses.some((a) => a.address === '::1')
 export function at(url: string, host: string): string {
   return `http://${host}:${new URL(url).port}`
 }
+
+/** A port that nobody listens on, at least a moment ago. */
+export async function freePort(): Promise<number> {
+  await using taken = net.createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  return (taken.address() as net.AddressInfo).port
+}
+
+export async function isListening(port: number): Promise<boolean> {
+  const socket = net.connect(port, '127.0.0.1')
+  const isOpen = await new Promise<boolean>((resolve) => {
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false))
+  })
+  socket.destroy()
+  return isOpen
+}

@@ -4,7 +4,14 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { EventReader, type Told, trpcPath } from './eventReader.ts'
 import { parseRaw, raw } from './http.ts'
-import { as, bearer, createOperator, createOrganisation, unlimited } from './identities.ts'
+import {
+  as,
+  bearer,
+  createKey,
+  createOperator,
+  createOrganisation,
+  unlimited,
+} from './identities.ts'
 import { createTestApp, json, openRoom, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -99,7 +106,7 @@ describe('a stream ends', () => {
     const path = `/api/v3/events?orgId=ANOTHER&streamToken=${token}`
     await using byStreamToken = await EventReader.open(app, path)
     for (const each of [reader, byStreamToken]) await each.nextOf('ready')
-    await as(app).createApiKey({ orgId: ORG, right: 'admin' })
+    await createKey(app)
     for (const each of [reader, byStreamToken]) {
       expect(await each.rest()).toEqual([{ type: 'end', reason: 'revoked' }])
     }

@@ -149,7 +149,7 @@ describe('as plain server-sent events', () => {
   })
 
   test('pages of allowed origins may listen', async () => {
-    await using app = await createTestApp({ CORS_ORIGINS: 'https://a.example' })
+    await using app = await createTestApp({ AUTH: 'open', CORS_ORIGINS: 'https://a.example' })
     await using reader = await EventReader.open(app, inbox, { origin: 'https://a.example' })
     expect(reader.response.headers).toMatchObject({
       'access-control-allow-origin': 'https://a.example',

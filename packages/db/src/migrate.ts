@@ -64,6 +64,16 @@ async function appliedMigrations(db: Kysely<Tables>): Promise<string[]> {
   return names
 }
 
-function check(result: MigrationResultSet): void {
-  if (result.error) throw result.error
+function check({ error, results = [] }: MigrationResultSet): void {
+  if (error === undefined) return
+  const failed = results.find(({ status }) => status === 'Error')
+  if (!failed || error instanceof DatabaseError) throw error
+  const reason = error instanceof Error ? error.message : String(error)
+  throw new DatabaseError(
+    'cannot-open',
+    `the migration ${failed.migrationName} failed: ${reason}`,
+    {
+      cause: error,
+    },
+  )
 }

@@ -7,8 +7,6 @@ import proxyaddr from 'proxy-addr'
 export interface Proxies {
   /** The caller's address. */
   callerOf(req: IncomingMessage): string | undefined
-  /** Whether a trusted proxy passed the request on. */
-  forwarded(req: IncomingMessage): boolean
   /** Whether the caller came over TLS, which ends at a proxy. */
   isSecure(req: IncomingMessage): boolean
 }
@@ -18,7 +16,6 @@ export function createProxies(trusted: readonly string[]): Proxies {
   const trust = proxyaddr.compile([...trusted])
   return {
     callerOf: (req) => proxyaddr(req, trust),
-    forwarded: (req) => proxyaddr.all(req, trust).length > 1,
     isSecure({ headers, socket }) {
       const proto = headers['x-forwarded-proto']
       if (proto === undefined || !trust(socket.remoteAddress ?? '', 0)) return false

@@ -61,7 +61,7 @@ export function createContextOf(
   ): Promise<Actor> {
     try {
       const actor = await credited(req, streamToken)
-      if (actor.kind === 'open') await openMode.admit(req, proxies.forwarded(req))
+      if (actor.kind === 'open') await openMode.admit(req)
       else await openMode.admitHolder(actor)
       return actor
     } catch (error) {

@@ -28,7 +28,7 @@ export interface UserActor {
   readonly side: boolean
   /** The only rooms that the token is for; undefined when it is not limited to any. */
   readonly rooms: ReadonlySet<string> | undefined
-  /** The API key that asked for the token; undefined when it was made in open mode, with which it ends. */
+  /** The API key that asked for the token; undefined when it was made without one, as in open mode before: it ends with that. */
   readonly keyId: string | undefined
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number

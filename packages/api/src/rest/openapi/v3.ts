@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { accessTable, columns, type ProcedureName } from '../../auth/access.ts'
 import { appRouter } from '../../router.ts'
 import { type Meta, procedure, router } from '../../trpc.ts'
 import { errorResponses, wrongField } from './errors.ts'
@@ -60,8 +61,14 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
       }),
     }
     if (meta.openapi.method === 'GET') conditional(operation)
+    if (!isOpen(name as ProcedureName)) operation.security = [{ bearer: [] }]
   }
   return paths
+}
+
+/** Whether it needs no credential of a server in open mode. */
+function isOpen(name: ProcedureName): boolean {
+  return accessTable[name][columns.indexOf('open')] !== 'no'
 }
 
 /** 200, or 201 for what makes something; and both where the same call may find that it was made before. */
