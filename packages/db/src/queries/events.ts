@@ -93,7 +93,21 @@ const appendingAll = prepared((tx, where: Slots<Growth & Columns>) =>
     .returning('position'),
 )
 
-/** Gives events their positions, in the order in which they come, and stores them. Their organisations must exist. */
+/** Events could not be written. `cause` says why, `orgId` in whose log. */
+export class EventLogError extends Error {
+  readonly orgId: string
+
+  constructor(orgId: string, cause: unknown) {
+    super('events cannot be written', { cause })
+    this.orgId = orgId
+  }
+}
+
+/**
+ * Gives events their positions, in the order in which they come, and stores them. Their organisations must exist.
+ *
+ * @throws EventLogError on PostgreSQL
+ */
 export async function writeEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   // In one order of organisations everywhere, so that no two transactions wait for each other.
   const byOrganisation = [...Map.groupBy(events, (event) => event.org_id)].sort(([a], [b]) =>
@@ -101,7 +115,13 @@ export async function writeEvents(tx: Tx, events: readonly NewEvent[]): Promise<
   )
   // PostgreSQL is sent all of it at once; what comes after a statement that fails then fails as well.
   if (dialectOf(tx) === 'postgres') {
-    await Promise.all(byOrganisation.map(([orgId, own]) => appendAtOnce(tx, orgId, own)))
+    await Promise.all(
+      byOrganisation.map(([orgId, own]) =>
+        appendAtOnce(tx, orgId, own).catch((error) => {
+          throw new EventLogError(orgId, error)
+        }),
+      ),
+    )
     return
   }
   for (const [orgId, own] of byOrganisation) await appendOneByOne(tx, orgId, own)

@@ -1,4 +1,4 @@
-import type { Tx } from '../transaction.ts'
+import { announceOrganisationLock, type Tx } from '../transaction.ts'
 
 type Counter = 'last_room_position' | 'last_key_position' | 'last_audit_position'
 
@@ -11,6 +11,7 @@ export async function nextPosition(
   counter: Counter,
   where: { orgId: string; now: number },
 ): Promise<number> {
+  announceOrganisationLock(tx, where.orgId)
   const row = await tx
     .insertInto('organisations')
     .values({ id: where.orgId, created_at: where.now, last_room_position: 0, [counter]: 1 })
