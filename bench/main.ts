@@ -4,6 +4,7 @@ import { compare } from './compare.ts'
 import { killAll } from './contenders.ts'
 import { copiedFiles, postgresDatabases, sharedFiles } from './databases.ts'
 import { freeBytes, temporaryFolder } from './folders.ts'
+import { measureLocked } from './locked.ts'
 import { HELP, type Options, readOptions, UsageError } from './options.ts'
 import { profile } from './profile.ts'
 import { header, markdown, type Report } from './report.ts'
@@ -57,11 +58,11 @@ async function main(args: readonly string[]): Promise<boolean> {
   mkdirSync(dirname(json), { recursive: true })
   writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`)
   process.stdout.write(markdown(report))
-  return report.rows.every(({ errors }) => errors === 0)
+  return [...report.rows, ...report.locked].every(({ errors }) => errors === 0)
 }
 
 async function measured(options: Options, folder: string): Promise<Omit<Report, 'header'>> {
-  const none = { rows: [], notes: [], startup: [], streams: [] }
+  const none = { rows: [], notes: [], startup: [], streams: [], locked: [] }
   if (options.mode === 'startup') {
     const seed = seeded(folder, STANDARD_SIZE)
     return { ...none, startup: await measureStartup(options, seed, folder) }
@@ -70,6 +71,7 @@ async function measured(options: Options, folder: string): Promise<Omit<Report, 
     const size = { ...STANDARD_SIZE, rooms: 200, messages: 1_000 }
     return { ...none, streams: await measureStreams(options, seeded(folder, size), folder) }
   }
+  if (options.mode === 'locked') return { ...none, locked: await measureLocked(options, folder) }
   if (options.mode === 'sizes') {
     const seeds = (options.quick ? QUICK_SIZES : SIZES).map((messages) => {
       // As many again in rooms of a hundred.

@@ -16,6 +16,7 @@ export const HELP = `Drives this server and two others with the same requests, i
   npm run bench -- --database=postgres  on a PostgreSQL that comes with the project
   npm run bench -- --startup          the time from start to the first answer
   npm run bench -- --streams          event streams: 1,000 idle ones, and 500 readers of one room
+  npm run bench -- --locked           others' writes on PostgreSQL while somebody holds a lock, or is stopped
   npm run bench -- --profile=W:v3     where the CPU time goes; several, comma-separated
 
   --rounds=5 --seconds=3 --connections=50 (or 1,50,500)
@@ -33,7 +34,7 @@ ${targets.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')}
 `
 
 export interface Options {
-  readonly mode: 'compare' | 'sizes' | 'startup' | 'streams' | 'profile'
+  readonly mode: 'compare' | 'sizes' | 'startup' | 'streams' | 'locked' | 'profile'
   readonly database: (typeof databases)[number]
   /** Short rounds, and one process for all wires of a server. */
   readonly quick: boolean
@@ -67,13 +68,15 @@ const SQLITE_ONLY: readonly Operation[] = ['CF', 'CN']
 export function readOptions(args: readonly string[]): Options | undefined {
   const values = parse(args)
   if (values.help) return undefined
-  const modes = (['sizes', 'startup', 'streams', 'profile'] as const).filter((mode) => values[mode])
+  const modes = (['sizes', 'startup', 'streams', 'locked', 'profile'] as const).filter(
+    (mode) => values[mode],
+  )
   if (modes.length > 1) throw new UsageError(`--${modes.join(' and --')} do not go together`)
   const targetNames = targets.map(({ name }) => name)
   const sizes = modes[0] === 'sizes'
   const [database] = list('--database', values.database ?? 'sqlite', databases)
   const isPostgres = database === 'postgres'
-  if (isPostgres && modes.length > 0) {
+  if (isPostgres && modes.length > 0 && modes[0] !== 'locked') {
     throw new UsageError(`--${modes[0]} is measured on SQLite`)
   }
   const known = operationNames.filter((name) => !isPostgres || !SQLITE_ONLY.includes(name))
@@ -125,6 +128,7 @@ function parse(args: readonly string[]) {
         database: { type: 'string' },
         startup: { type: 'boolean' },
         streams: { type: 'boolean' },
+        locked: { type: 'boolean' },
         profile: { type: 'string' },
         rounds: { type: 'string' },
         seconds: { type: 'string' },

@@ -1,6 +1,7 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
+import type { LockedRow } from './locked.ts'
 import type { Row } from './rows.ts'
 import type { StreamRow } from './streams.ts'
 
@@ -28,6 +29,7 @@ export interface Report {
   readonly rows: readonly Row[]
   readonly startup: readonly Startup[]
   readonly streams: readonly StreamRow[]
+  readonly locked: readonly LockedRow[]
   readonly notes: readonly string[]
 }
 
@@ -69,7 +71,7 @@ export function round(value: number, digits: number): number {
 }
 
 export function markdown(report: Report): string {
-  const { header: h, rows, startup, streams, notes } = report
+  const { header: h, rows, startup, streams, locked, notes } = report
   const lines = [
     `${h.date}, Node ${h.node}, ${h.cpu}, ${h.cores} cores, ${h.platform}; one sync ${h.sync} ms${
       h.arguments ? `; ${h.arguments}` : ''
@@ -110,6 +112,22 @@ export function markdown(report: Report): string {
           one.p99.toFixed(2),
           one.p99ToBare?.toFixed(2) ?? '',
           one.bytesPerStream === null ? '' : (one.bytesPerStream / 1000).toFixed(1),
+        ]),
+      ),
+      '',
+    )
+  }
+  if (locked.length > 0) {
+    lines.push(
+      ...table(
+        ['writes of others while', 'messages/s', 'p50 ms', 'p95 ms', 'p95 /quiet', 'errors'],
+        locked.map((one) => [
+          one.disturbance,
+          grouped(one.perSecond),
+          one.p50.toFixed(2),
+          one.p95.toFixed(2),
+          one.p95ToQuiet?.toFixed(2) ?? '',
+          `${one.errors}`,
         ]),
       ),
       '',
