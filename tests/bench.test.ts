@@ -93,6 +93,18 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     }
   })
 
+  it.runIf(hasPostgres)('writes while somebody is in the way', async () => {
+    const { locked } = await report('--locked', '--seconds=0.3')
+    expect(locked.map(({ disturbance }) => disturbance)).toEqual([
+      'quiet',
+      'a room is locked',
+      "an organisation's row is locked",
+      'a transaction is idle',
+      'an instance is stopped',
+    ])
+    for (const { perSecond } of locked) expect(perSecond).toBeGreaterThan(0)
+  })
+
   it('refuses what it does not know', async () => {
     await expect(bench('--only=X')).rejects.toMatchObject({
       code: 1,

@@ -18,6 +18,7 @@ export interface PgBouncer extends AsyncDisposable {
 
 /** A PgBouncer in session mode before a PostgreSQL server, its other settings as they come. */
 export async function startPgBouncer(target: string): Promise<PgBouncer> {
+  if (!hasPgBouncer()) throw new Error('PgBouncer is not installed')
   const { hostname, port, username, password, pathname } = new URL(target)
   const folder = await mkdtemp(join(tmpdir(), 'dowell-chat-pgbouncer-'))
   const own = await freePort()
