@@ -46,6 +46,8 @@ export interface OpenedDialect {
    * briefly, since others may be waiting for their own. Undefined where a transaction has the one lock from its beginning.
    */
   readonly beginContended: ((lockTimeout: number) => string) | undefined
+  /** SQL that lets what follows in a shared transaction wait longer for a lock. */
+  readonly waitForLog: string | undefined
   /** Whether a transaction could not begin because another process has the lock that it begins with. */
   isBusy(error: unknown): boolean
   isUniqueViolation(error: unknown): boolean

@@ -23,6 +23,9 @@ const MAX_WRITERS = 2
 /** How long a statement of a shared transaction waits for a lock that another transaction has, in milliseconds. */
 const BRIEFLY = 10
 
+/** How long it waits for an organisation's log, which another one has until its commit is synced. */
+const LOG_WAIT = 100
+
 /**
  * How long the server lets a transaction wait for our next statement, in milliseconds, before it ends it and frees its locks.
  * A process that was stopped, or whose host is lost, holds up the others for so long.
@@ -127,6 +130,7 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     beginWrite: 'begin',
     beginMigration: `begin; set local lock_timeout = ${MIGRATION_WAIT}; select pg_advisory_xact_lock(${MIGRATION_LOCK}); set local lock_timeout = 0`,
     beginFrozen: `begin isolation level repeatable read; set local idle_in_transaction_session_timeout = ${IDLE_IN_FROZEN}; set local lock_timeout = ${FREEZE_WAIT}; lock table ${Object.keys(primaryKeys)} in share row exclusive mode`,
+    waitForLog: `set local lock_timeout = ${LOG_WAIT}`,
     beginContended: (lockTimeout) => `begin; set local lock_timeout = ${lockTimeout}`,
     isBusy: isLockTimeout,
     isUniqueViolation: (error) => codeOf(error) === '23505',

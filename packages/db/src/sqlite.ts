@@ -77,6 +77,7 @@ function openFile(file: string): OpenedDialect {
       beginMigration: 'begin immediate',
       beginFrozen: 'begin immediate',
       beginContended: undefined,
+      waitForLog: undefined,
       isBusy: (error) => hasCode(error, 'SQLITE_BUSY'),
       isUniqueViolation: (error) =>
         hasCode(error, 'SQLITE_CONSTRAINT_UNIQUE') ||

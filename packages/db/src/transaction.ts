@@ -60,3 +60,7 @@ export function announceOrganisationLock(tx: Tx, orgId: string): void {
 export function organisationKey(orgId: string): string {
   return `organisation\0${orgId}`
 }
+
+export function isOrganisationKey(key: string): boolean {
+  return key.startsWith('organisation\0')
+}

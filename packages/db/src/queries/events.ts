@@ -1,5 +1,6 @@
 import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
 import { dialectOf, eachOf } from '../dialectOf.ts'
+import { EventLogError } from '../errors.ts'
 import { prepared, type Slots } from '../prepared.ts'
 import type { RoomScope } from '../roomScope.ts'
 import type { EventRow, MessageRow, RoomRow, Tables } from '../tables.ts'
@@ -92,16 +93,6 @@ const appendingAll = prepared((tx, where: Slots<Growth & Columns>) =>
     )
     .returning('position'),
 )
-
-/** Events could not be written. `cause` says why, `orgId` in whose log. */
-export class EventLogError extends Error {
-  readonly orgId: string
-
-  constructor(orgId: string, cause: unknown) {
-    super('events cannot be written', { cause })
-    this.orgId = orgId
-  }
-}
 
 /**
  * Gives events their positions, in the order in which they come, and stores them. Their organisations must exist.

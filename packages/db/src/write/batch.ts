@@ -1,7 +1,14 @@
 import { CompiledQuery } from 'kysely'
 import type { OpenedDialect, RunNow } from '../dialect.ts'
-import { EventLogError, type NewEvent, writeEvents } from '../queries/events.ts'
-import { type LockKey, organisationKey, type Tx, whileOpen } from '../transaction.ts'
+import { EventLogError } from '../errors.ts'
+import { type NewEvent, writeEvents } from '../queries/events.ts'
+import {
+  isOrganisationKey,
+  type LockKey,
+  organisationKey,
+  type Tx,
+  whileOpen,
+} from '../transaction.ts'
 import type { ContendedWrites } from './contendedWrites.ts'
 import type { Job } from './job.ts'
 
@@ -30,7 +37,7 @@ const ROLLBACK_TO = CompiledQuery.raw('rollback to savepoint one_write')
 
 export type BatchDialect = Pick<
   OpenedDialect,
-  'writeNow' | 'beginContended' | 'isLockTimeout' | 'isUniqueViolation' | 'isPassing'
+  'writeNow' | 'beginContended' | 'waitForLog' | 'isLockTimeout' | 'isUniqueViolation' | 'isPassing'
 >
 
 /** This job ended the whole transaction: it had no savepoint, or a statement of it did so, as on a full disk. */
@@ -84,6 +91,8 @@ export class Batch {
   /** The row that the running job locked last, and the one that it was kept from. */
   #announced: LockKey | undefined
   #refused: LockKey | undefined
+  /** Whether a job has locked an organisation's row, which the others lock at the end. */
+  #hasLog = false
 
   /** @param ownKey the row whose lock this transaction is there to wait for */
   constructor(
@@ -206,8 +215,9 @@ export class Batch {
     }
   }
 
-  #beforeLock(key: LockKey): void {
+  #beforeLock(key: string): void {
     this.#announced = key
+    if (isOrganisationKey(key)) this.#hasLog = true
     if (this.#contended.size === 0 || !this.#isKeptFrom(key)) return
     this.#refused = key
     throw new RowLocked(key)
@@ -226,6 +236,12 @@ export class Batch {
   }
 
   async #writeEvents(): Promise<void> {
+    const { waitForLog } = this.#dialect
+    // Not where two transactions could wait for each other, nor where a transaction has waited by itself.
+    if (waitForLog && this.#jobs.length > 1 && !this.#hasLog && this.#ownKey === undefined) {
+      // Without waiting for the answer: what follows fails as well.
+      this.#tx.executeQuery(CompiledQuery.raw(waitForLog)).catch(() => undefined)
+    }
     try {
       await writeEvents(this.#tx, this.events)
     } catch (error) {

@@ -34,6 +34,7 @@ type QueueDialect = Pick<
   | 'writers'
   | 'beginWrite'
   | 'beginContended'
+  | 'waitForLog'
   | 'writeNow'
   | 'isBusy'
   | 'isUniqueViolation'
@@ -388,15 +389,17 @@ export class WriteQueue {
   #failLate(busy: DatabaseError): number | undefined {
     const now = performance.now()
     let next: number | undefined
+    const late: Job[] = []
     const look = (job: Job) => {
       if (job.isSettled || job.hasRun) return
-      if (job.deadline <= now) this.#fail(job, busy)
+      if (job.deadline <= now) late.push(job)
       else if (next === undefined || job.deadline < next) next = job.deadline
     }
     for (const job of this.#waiting) look(job)
     for (const job of this.#contended.jobs()) look(job)
     for (const { jobs } of this.#batches) for (const job of jobs) look(job)
-    this.#waiting = this.#waiting.filter((job) => !job.isSettled)
+    for (const job of late.sort((a, b) => a.deadline - b.deadline)) this.#fail(job, busy)
+    if (late.length > 0) this.#waiting = this.#waiting.filter((job) => !job.isSettled)
     this.#contended.dropSettled(this.#turn)
     // Those may come back.
     if (next === undefined && this.#batches.size > 0) return now + this.#options.busyTimeout
@@ -421,6 +424,8 @@ export class WriteQueue {
         return
       } catch (error) {
         if (!this.#dialect.isBusy(error)) throw error
+        // PostgreSQL began before it waited for the lock.
+        await rollback(tx)
         onBusy(new DatabaseError('busy', 'another process holds the database', { cause: error }))
         // Waiting here, and not in SQLite's own busy handler, leaves the event loop free for readers.
         await sleep(Math.min(100, 2 ** attempt) * (0.5 + Math.random() / 2))

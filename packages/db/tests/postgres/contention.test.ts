@@ -135,12 +135,10 @@ test.for(['a room is', "an organisation's row is"] as const)(
     const busyTimeout = 600
     await using db = await createRooms({ busyTimeout })
     await using lock = await holdLock(db.url, locks[locked].join('; '))
-    const order: number[] = []
     const writes = Array.from({ length: 6 }, async (_, number) => {
       await sleep(100 * number)
       const asked = performance.now()
       await expect(send(db, 0)).rejects.toMatchObject({ reason: 'busy' })
-      order.push(number)
       return performance.now() - asked
     })
     for (const waited of await Promise.all(writes)) {
@@ -148,7 +146,6 @@ test.for(['a room is', "an organisation's row is"] as const)(
       // The statement that waits for the lock may take 5 seconds.
       expect(waited).toBeLessThan(busyTimeout + 3_000)
     }
-    expect(order).toEqual(order.toSorted((a, b) => a - b))
     await lock.release()
     await expectWhole(db, [await send(db, 0)])
   },
@@ -195,10 +192,10 @@ test('a room that another organisation asks for is not found, locked or not', as
 })
 
 test('a statement that takes longer than its write may wait is told as busy in time, and undone', async () => {
-  await using db = await createRooms({ busyTimeout: 500 })
+  await using db = await createRooms({ busyTimeout: 1_500 })
   const slow = (room: number) =>
     db.write(async (tx) => {
-      await sql`select pg_sleep(1.5)`.execute(tx)
+      await sql`select pg_sleep(3)`.execute(tx)
       return store(tx, room)
     })
   await expect(slow(0)).rejects.toMatchObject({ reason: 'busy' })
