@@ -5,6 +5,7 @@ import { killAll } from './contenders.ts'
 import { copiedFiles, postgresDatabases, sharedFiles } from './databases.ts'
 import { freeBytes, temporaryFolder } from './folders.ts'
 import { measureHostile } from './hostile.ts'
+import { measureLocked } from './locked.ts'
 import { HELP, type Options, readOptions, UsageError } from './options.ts'
 import { profile } from './profile.ts'
 import { header, markdown, type Report } from './report.ts'
@@ -62,7 +63,7 @@ async function main(args: readonly string[]): Promise<boolean> {
 }
 
 async function measured(options: Options, folder: string): Promise<Omit<Report, 'header'>> {
-  const none = { rows: [], notes: [], startup: [], streams: [], hostile: [] }
+  const none = { rows: [], notes: [], startup: [], streams: [], hostile: [], locked: [] }
   if (options.mode === 'startup') {
     const seed = seeded(folder, STANDARD_SIZE)
     return { ...none, startup: await measureStartup(options, seed, folder) }
@@ -75,6 +76,7 @@ async function measured(options: Options, folder: string): Promise<Omit<Report, 
     const size = { ...STANDARD_SIZE, rooms: 200, messages: 1_000 }
     return { ...none, hostile: await measureHostile(options, seeded(folder, size), folder) }
   }
+  if (options.mode === 'locked') return { ...none, locked: await measureLocked(options, folder) }
   if (options.mode === 'sizes') {
     const seeds = (options.quick ? QUICK_SIZES : SIZES).map((messages) => {
       // As many again in rooms of a hundred.

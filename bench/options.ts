@@ -17,6 +17,7 @@ export const HELP = `Drives this server and two others with the same requests, i
   npm run bench -- --startup          the time from start to the first answer
   npm run bench -- --streams          event streams: 1,000 idle ones, and 500 readers of one room
   npm run bench -- --hostile          what one customer with its whole budget does to the others
+  npm run bench -- --locked           others' writes on PostgreSQL while somebody holds a lock, or is stopped
   npm run bench -- --profile=W:v3     where the CPU time goes; several, comma-separated
 
   --rounds=5 --seconds=3 --connections=50 (or 1,50,500)
@@ -34,7 +35,7 @@ ${targets.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')}
 `
 
 export interface Options {
-  readonly mode: 'compare' | 'sizes' | 'startup' | 'streams' | 'hostile' | 'profile'
+  readonly mode: 'compare' | 'sizes' | 'startup' | 'streams' | 'hostile' | 'locked' | 'profile'
   readonly database: (typeof databases)[number]
   /** Short rounds, and one process for all wires of a server. */
   readonly quick: boolean
@@ -68,7 +69,7 @@ const SQLITE_ONLY: readonly Operation[] = ['CF', 'CN']
 export function readOptions(args: readonly string[]): Options | undefined {
   const values = parse(args)
   if (values.help) return undefined
-  const modes = (['sizes', 'startup', 'streams', 'hostile', 'profile'] as const).filter(
+  const modes = (['sizes', 'startup', 'streams', 'hostile', 'locked', 'profile'] as const).filter(
     (mode) => values[mode],
   )
   if (modes.length > 1) throw new UsageError(`--${modes.join(' and --')} do not go together`)
@@ -76,7 +77,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   const sizes = modes[0] === 'sizes'
   const [database] = list('--database', values.database ?? 'sqlite', databases)
   const isPostgres = database === 'postgres'
-  if (isPostgres && modes.length > 0) {
+  if (isPostgres && modes.length > 0 && modes[0] !== 'locked') {
     throw new UsageError(`--${modes[0]} is measured on SQLite`)
   }
   const known = operationNames.filter((name) => !isPostgres || !SQLITE_ONLY.includes(name))
@@ -132,6 +133,7 @@ function parse(args: readonly string[]) {
         startup: { type: 'boolean' },
         streams: { type: 'boolean' },
         hostile: { type: 'boolean' },
+        locked: { type: 'boolean' },
         profile: { type: 'string' },
         rounds: { type: 'string' },
         seconds: { type: 'string' },

@@ -2,6 +2,7 @@ import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import type { HostileRow } from './hostile.ts'
+import type { LockedRow } from './locked.ts'
 import type { Row } from './rows.ts'
 import type { StreamRow } from './streams.ts'
 
@@ -30,6 +31,7 @@ export interface Report {
   readonly startup: readonly Startup[]
   readonly streams: readonly StreamRow[]
   readonly hostile: readonly HostileRow[]
+  readonly locked: readonly LockedRow[]
   readonly notes: readonly string[]
 }
 
@@ -71,7 +73,7 @@ export function round(value: number, digits: number): number {
 }
 
 export function markdown(report: Report): string {
-  const { header: h, rows, startup, streams, hostile, notes } = report
+  const { header: h, rows, startup, streams, hostile, locked, notes } = report
   const lines = [
     `${h.date}, Node ${h.node}, ${h.cpu}, ${h.cores} cores, ${h.platform}; one sync ${h.sync} ms${
       h.arguments ? `; ${h.arguments}` : ''
@@ -143,6 +145,22 @@ export function markdown(report: Report): string {
           Object.entries(one.statuses)
             .map(([status, count]) => `${count} × ${status}`)
             .join(', '),
+        ]),
+      ),
+      '',
+    )
+  }
+  if (locked.length > 0) {
+    lines.push(
+      ...table(
+        ['writes of others while', 'messages/s', 'p50 ms', 'p95 ms', 'p95 /quiet', 'errors'],
+        locked.map((one) => [
+          one.disturbance,
+          grouped(one.perSecond),
+          one.p50.toFixed(2),
+          one.p95.toFixed(2),
+          one.p95ToQuiet?.toFixed(2) ?? '',
+          `${one.errors}`,
         ]),
       ),
       '',

@@ -93,6 +93,28 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     }
   })
 
+  it.runIf(hasPostgres)('writes while somebody is in the way', async () => {
+    const { locked } = await report('--locked', '--seconds=0.3')
+    expect(locked.map(({ disturbance }) => disturbance)).toEqual([
+      'quiet',
+      'a room is locked',
+      "an organisation's row is locked",
+      'a transaction is idle',
+      'an instance is stopped',
+    ])
+    for (const { perSecond } of locked) expect(perSecond).toBeGreaterThan(0)
+  })
+
+  it('measures what others notice of a hostile customer', async () => {
+    const { hostile } = await report('--hostile')
+    expect(hostile.map(({ attack }) => attack)).toEqual(['v3 pages', 'v2 rooms'])
+    for (const row of hostile) {
+      expect(row.errors).toBe(0)
+      expect(row.p95).toBeGreaterThan(0)
+      expect(row.statuses).toHaveProperty('200')
+    }
+  })
+
   it('refuses what it does not know', async () => {
     await expect(bench('--only=X')).rejects.toMatchObject({
       code: 1,

@@ -83,7 +83,7 @@ const settings = {
   ),
   DATABASE_POOL_SIZE: setting(
     '10',
-    'PostgreSQL: connections of this process, at most; up to 2 of them write.',
+    'PostgreSQL: connections of this process, at most; up to 2 of them write, and from 3 on one more writes what lost a lock.',
     wholeNumber(2, 1_000),
   ),
   DATABASE_STATEMENT_TIMEOUT: setting(

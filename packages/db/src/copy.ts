@@ -69,7 +69,11 @@ export async function copyDatabase({ from, to, onProgress }: CopyOptions): Promi
   return await source.frozen(async (frozen) => {
     const state = await stateOf(frozen)
     const target = await onSide('target', async () => {
-      const db = open({ url: to, statementTimeout: STATEMENT_TIMEOUT })
+      const db = open({
+        url: to,
+        statementTimeout: STATEMENT_TIMEOUT,
+        busyTimeout: STATEMENT_TIMEOUT,
+      })
       if ((await db.identity()) === identity) {
         throw new DatabaseError('cannot-copy', 'it is the source itself')
       }

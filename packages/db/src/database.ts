@@ -4,7 +4,8 @@ import { checkSchema, migrateDown, migrateToLatest } from './migrate.ts'
 import { Channel, type Peers } from './peers.ts'
 import { withShortWay } from './shortWay.ts'
 import type { Tables } from './tables.ts'
-import { type Tx, WriteQueue, type WriteQueueOptions } from './transaction.ts'
+import type { Tx } from './transaction.ts'
+import { WriteQueue, type WriteQueueOptions } from './write/writeQueue.ts'
 
 export interface Database {
   /** The file, or the server without its password: for an operator to read. */
@@ -73,7 +74,8 @@ export function openDatabase(options: DatabaseOptions): Database {
   )
   const writer = new Kysely<Tables>({ dialect: dialect.writer })
   const migrator = dialect.migrator ? new Kysely<Tables>({ dialect: dialect.migrator }) : writer
-  const queue = new WriteQueue(writer, dialect, {
+  const contended = dialect.contended ? new Kysely<Tables>({ dialect: dialect.contended }) : writer
+  const queue = new WriteQueue(writer, contended, dialect, {
     maxWaiting: options.maxWaiting ?? 10_000,
     busyTimeout: options.busyTimeout ?? 5_000,
   })

@@ -29,6 +29,8 @@ export interface OpenedDialect {
    */
   readonly readNow: RunNow | undefined
   readonly writeNow: RunNow | undefined
+  /** For writes that lost against others, so that nobody else waits with them. Undefined: the writer runs them as well. */
+  readonly contended: Dialect | undefined
   /** For schema changes, which may take their time. Undefined: the writer does them. */
   readonly migrator: Dialect | undefined
   /** Write transactions at once. */
@@ -39,8 +41,13 @@ export interface OpenedDialect {
   readonly beginMigration: string
   /** SQL that starts a transaction which sees one state of the tables, while nobody else can write to them. */
   readonly beginFrozen: string
-  /** SQL that lets no statement of this transaction wait long for a lock, since others may be waiting for its own. */
-  readonly waitBriefly: string | undefined
+  /**
+   * SQL that starts a write transaction whose statements wait up to some milliseconds for a lock; those of `beginWrite` wait
+   * briefly, since others may be waiting for their own. Undefined where a transaction has the one lock from its beginning.
+   */
+  readonly beginContended: ((lockTimeout: number) => string) | undefined
+  /** SQL that lets what follows in a shared transaction wait longer for a lock. */
+  readonly waitForLog: string | undefined
   /** Whether a transaction could not begin because another process has the lock that it begins with. */
   isBusy(error: unknown): boolean
   isUniqueViolation(error: unknown): boolean

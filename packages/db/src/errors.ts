@@ -32,3 +32,13 @@ export class DatabaseError extends Error {
     this.reason = reason
   }
 }
+
+/** Events could not be written. `cause` says why, `orgId` in whose log. */
+export class EventLogError extends Error {
+  readonly orgId: string
+
+  constructor(orgId: string, cause: unknown) {
+    super('events cannot be written', { cause })
+    this.orgId = orgId
+  }
+}

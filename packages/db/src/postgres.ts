@@ -23,6 +23,35 @@ const MAX_WRITERS = 2
 /** How long a statement of a shared transaction waits for a lock that another transaction has, in milliseconds. */
 const BRIEFLY = 10
 
+/** How long it waits for an organisation's log, which another one has until its commit is synced. */
+const LOG_WAIT = 100
+
+/**
+ * How long the server lets a transaction wait for our next statement, in milliseconds, before it ends it and frees its locks.
+ * A process that was stopped, or whose host is lost, holds up the others for so long.
+ */
+const IDLE_IN_TRANSACTION = 3_000
+
+/** The same while the schema changes, which may compute between two statements. */
+const IDLE_IN_MIGRATION = 30_000
+
+/** The same of a copy's source, in which nothing happens while the target stores rows. */
+const IDLE_IN_FROZEN = 15 * 60_000
+
+/**
+ * When the server gives up a connection whose other end is gone: after 10 s in which nothing that it sent was acknowledged or
+ * taken, and after 25 s of silence. It would otherwise send for 15 minutes, and listen for 2 hours.
+ */
+const DEAD_PEER = {
+  tcp_user_timeout: 10_000,
+  tcp_keepalives_idle: 10,
+  tcp_keepalives_interval: 5,
+  tcp_keepalives_count: 3,
+}
+
+/** How long a connection is silent before we ask whether the server is there, in milliseconds. */
+const KEEP_ALIVE_DELAY = 10_000
+
 /** Of everyone who works on schemas of this software: any number, and the same one for ever. */
 const MIGRATION_LOCK = 4_097_235_811
 
@@ -47,9 +76,16 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
   const location = describe(config)
   const { poolSize, statementTimeout } = options
   const writers = Math.min(MAX_WRITERS, Math.floor(poolSize / 2))
-  const timeouts = {
+  const hasSpare = poolSize > 2
+  const queryTimeout = statementTimeout + ANSWER_GRACE
+  const shortStatements = {
     statement_timeout: statementTimeout,
-    query_timeout: statementTimeout + ANSWER_GRACE,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION,
+  }
+  const writing = {
+    session: { ...shortStatements, lock_timeout: BRIEFLY },
+    query_timeout: queryTimeout,
+    pipeline: true,
   }
   const connected = new Set<pg.Client>()
   const note = (client: pg.Client) => {
@@ -57,17 +93,25 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     client.on('end', () => connected.delete(client))
   }
   const pools = {
-    reader: openPool(config, { ...timeouts, max: poolSize - writers }, 'read', note),
-    writer: openPool(config, { ...timeouts, max: writers, pipeline: true }, 'write', note),
+    reader: openPool(config, note, {
+      session: { ...shortStatements, default_transaction_read_only: 'on' },
+      query_timeout: queryTimeout,
+      max: poolSize - writers - Number(hasSpare),
+    }),
+    writer: openPool(config, note, { ...writing, max: writers }),
+    contended: hasSpare ? openPool(config, note, { ...writing, max: 1 }) : undefined,
     // A schema change may take its time.
-    migrator: openPool(config, { max: 1 }, 'write', note),
+    migrator: openPool(config, note, {
+      session: { idle_in_transaction_session_timeout: IDLE_IN_MIGRATION },
+      max: 1,
+    }),
   }
   const close = async () => {
     // A server that says nothing any more does not even answer a goodbye.
     const late = setTimeout(() => {
       for (const { connection } of connected) connection.stream.destroy()
-    }, timeouts.query_timeout)
-    await Promise.all(Object.values(pools).map((pool) => pool.end()))
+    }, queryTimeout)
+    await Promise.all(Object.values(pools).map((pool) => pool?.end()))
     await Promise.all(
       [...connected].map((client) => new Promise<void>((end) => client.on('end', end))),
     )
@@ -80,18 +124,26 @@ export function openPostgres(url: string, options: DialectOptions): OpenedDialec
     writer: new Dialect({ pool: pools.writer }),
     readNow: undefined,
     writeNow: undefined,
+    contended: pools.contended && new Dialect({ pool: pools.contended }),
     migrator: new Dialect({ pool: pools.migrator }),
     writers,
     beginWrite: 'begin',
     beginMigration: `begin; set local lock_timeout = ${MIGRATION_WAIT}; select pg_advisory_xact_lock(${MIGRATION_LOCK}); set local lock_timeout = 0`,
-    beginFrozen: `begin isolation level repeatable read; set local lock_timeout = ${FREEZE_WAIT}; lock table ${Object.keys(primaryKeys)} in share row exclusive mode`,
-    waitBriefly: `set local lock_timeout = ${BRIEFLY}`,
+    beginFrozen: `begin isolation level repeatable read; set local idle_in_transaction_session_timeout = ${IDLE_IN_FROZEN}; set local lock_timeout = ${FREEZE_WAIT}; lock table ${Object.keys(primaryKeys)} in share row exclusive mode`,
+    waitForLog: `set local lock_timeout = ${LOG_WAIT}`,
+    beginContended: (lockTimeout) => `begin; set local lock_timeout = ${lockTimeout}`,
     isBusy: isLockTimeout,
     isUniqueViolation: (error) => codeOf(error) === '23505',
     isLockTimeout,
     isOutdated,
     isPassing: (error) => PASSING.has(codeOf(error) ?? '') || isUnavailable(error),
-    openLine: (onNotice) => openLine({ ...connectionConfig(config), ...timeouts }, onNotice, note),
+    openLine: (onNotice) =>
+      openLine(
+        { ...connectionConfig(config), query_timeout: queryTimeout },
+        { statement_timeout: statementTimeout },
+        onNotice,
+        note,
+      ),
     async check() {
       try {
         const client = await pools.migrator.connect()
@@ -191,12 +243,24 @@ function connectionConfig(config: ConnectionOptions): pg.ClientConfig {
     ...toClientConfig(config),
     connectionTimeoutMillis: CONNECT_TIMEOUT,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY,
   }
+}
+
+/** Settings of a connection by their names. */
+type Session = Readonly<Record<string, string | number>>
+
+/** Not as parameters of the start: a pooler refuses those that it does not know, or forgets them. */
+function setAll(session: Session): string {
+  return Object.entries({ ...DEAD_PEER, ...session })
+    .map(([name, value]) => `set ${name} = ${value}`)
+    .join('; ')
 }
 
 /** A connection that hears the channel from the moment at which this resolves. */
 async function openLine(
   config: pg.ClientConfig,
+  session: Session,
   onNotice: (notice: string) => void,
   note: (client: pg.Client) => void,
 ): Promise<Line> {
@@ -208,7 +272,7 @@ async function openLine(
   client.on('notification', ({ payload }) => onNotice(payload ?? ''))
   try {
     await client.connect()
-    await client.query(`listen ${CHANNEL}`)
+    await client.query(`listen ${CHANNEL}; ${setAll(session)}`)
   } catch (error) {
     await client.end().catch(() => undefined)
     throw error
@@ -225,20 +289,21 @@ async function openLine(
 
 function openPool(
   config: ConnectionOptions,
-  own: pg.PoolConfig,
-  kind: 'read' | 'write',
   note: (client: pg.Client) => void,
+  { session, ...own }: pg.PoolConfig & { session: Session },
 ): PostgresPool {
   const pool = new pg.Pool({
     ...connectionConfig(config),
-    ...(kind === 'read'
-      ? { options: `${config.options ?? ''} -c default_transaction_read_only=on` }
-      : {}),
     types,
+    async onConnect(client) {
+      note(client as pg.Client)
+      const query = { text: setAll(session), query_timeout: CONNECT_TIMEOUT }
+      await client.query(query)
+    },
     ...own,
   })
   // An idle connection that dies is replaced when one is needed.
-  pool.on('error', () => undefined).on('connect', note)
+  pool.on('error', () => undefined)
   return {
     options: {},
     async connect() {
@@ -345,10 +410,10 @@ function isLockTimeout(error: unknown): boolean {
 }
 
 /**
- * The server ends the connection with these, or refuses to work on it: it stops, starts, or is not the primary (25006 to a
- * write, 55000 to a question about its write-ahead log).
+ * The server ends the connection with these, or refuses to work on it: it stops, starts, is not the primary (25006 to a
+ * write, 55000 to a question about its write-ahead log), or has waited for us in a transaction for too long.
  */
-const LOST = /^(?:08...|53...|57P..|25006|55000)$/
+const LOST = /^(?:08...|53...|57P..|25006|25P03|25P04|55000)$/
 
 function isLost(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return LOST.test(error.code ?? '')

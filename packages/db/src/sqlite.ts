@@ -70,13 +70,14 @@ function openFile(file: string): OpenedDialect {
       writer: new SqliteDialect({ database: writing }),
       readNow: runNow(reading),
       writeNow: runNow(writing),
+      contended: undefined,
       migrator: undefined,
       writers: 1,
       beginWrite: 'begin immediate',
       beginMigration: 'begin immediate',
       beginFrozen: 'begin immediate',
-      // There is one writer, and it has its lock from the beginning.
-      waitBriefly: undefined,
+      beginContended: undefined,
+      waitForLog: undefined,
       isBusy: (error) => hasCode(error, 'SQLITE_BUSY'),
       isUniqueViolation: (error) =>
         hasCode(error, 'SQLITE_CONSTRAINT_UNIQUE') ||

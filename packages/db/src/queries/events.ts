@@ -1,6 +1,7 @@
 import { type Kysely, type SelectQueryBuilder, sql } from 'kysely'
 import { dialectOf, eachOf } from '../dialectOf.ts'
 import { currentEpoch, firstEpoch } from '../epoch.ts'
+import { EventLogError } from '../errors.ts'
 import { type MessageOutline, outlineColumns, shortText, withText } from '../messageText.ts'
 import { prepared, type Slots } from '../prepared.ts'
 import type { RoomScope } from '../roomScope.ts'
@@ -97,7 +98,11 @@ const appendingAll = prepared((tx, where: Slots<Growth & Columns>) =>
     .returning('position'),
 )
 
-/** Gives events their positions, in the order in which they come, and stores them. Their organisations must exist. */
+/**
+ * Gives events their positions, in the order in which they come, and stores them. Their organisations must exist.
+ *
+ * @throws EventLogError on PostgreSQL
+ */
 export async function writeEvents(tx: Tx, events: readonly NewEvent[]): Promise<void> {
   // In one order of organisations everywhere, so that no two transactions wait for each other.
   const byOrganisation = [...Map.groupBy(events, (event) => event.org_id)].sort(([a], [b]) =>
@@ -105,7 +110,13 @@ export async function writeEvents(tx: Tx, events: readonly NewEvent[]): Promise<
   )
   // PostgreSQL is sent all of it at once; what comes after a statement that fails then fails as well.
   if (dialectOf(tx) === 'postgres') {
-    await Promise.all(byOrganisation.map(([orgId, own]) => appendAtOnce(tx, orgId, own)))
+    await Promise.all(
+      byOrganisation.map(([orgId, own]) =>
+        appendAtOnce(tx, orgId, own).catch((error) => {
+          throw new EventLogError(orgId, error)
+        }),
+      ),
+    )
     return
   }
   for (const [orgId, own] of byOrganisation) await appendOneByOne(tx, orgId, own)

@@ -11,7 +11,7 @@ import { prepared, preparedInScope, type Slots } from '../prepared.ts'
 import { PREVIEW_CHARACTERS, previewOf } from '../preview.ts'
 import { type InScope, inScope, type OneRoom, parametersOf } from '../roomScope.ts'
 import type { MessageRow, Tables } from '../tables.ts'
-import type { Tx } from '../transaction.ts'
+import { announceRoomLock, type Tx } from '../transaction.ts'
 
 interface InRoom {
   readonly orgId: string
@@ -129,6 +129,7 @@ export async function appendMessage(
   where: OneRoom,
   message: NewMessage,
 ): Promise<MessageRow | undefined> {
+  announceRoomLock(tx, where)
   // SQLite cannot do both in one statement; PostgreSQL does not need two ways there and back.
   const isOne = dialectOf(tx) === 'postgres'
   const preview = previewOf(message.message_data)

@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import { prepared, type Slots } from '../prepared.ts'
 import type { Tables } from '../tables.ts'
-import type { Tx } from '../transaction.ts'
+import { announceOrganisationLock, type Tx } from '../transaction.ts'
 
 type Counter = 'last_room_position' | 'last_key_position' | 'last_audit_position'
 
@@ -14,6 +14,7 @@ export async function nextPosition(
   counter: Counter,
   where: { orgId: string; now: number },
 ): Promise<number> {
+  announceOrganisationLock(tx, where.orgId)
   const row = await tx
     .insertInto('organisations')
     .values({ id: where.orgId, created_at: where.now, last_room_position: 0, [counter]: 1 })
@@ -35,6 +36,7 @@ export async function lockOrganisation(
   tx: Tx,
   where: { orgId: string; now: number },
 ): Promise<void> {
+  announceOrganisationLock(tx, where.orgId)
   await tx
     .insertInto('organisations')
     .values({ id: where.orgId, created_at: where.now, last_room_position: 0 })

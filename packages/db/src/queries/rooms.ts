@@ -4,7 +4,7 @@ import { type NextTo, nearest } from '../nextTo.ts'
 import { prepared, preparedInScope, type Slots } from '../prepared.ts'
 import { type InScope, inScope, type OneRoom, parametersOf, type RoomScope } from '../roomScope.ts'
 import type { RoomLabelsTable, RoomRow, RoomsTable, Tables } from '../tables.ts'
-import type { Tx } from '../transaction.ts'
+import { announceRoomLock, type Tx } from '../transaction.ts'
 
 /** What makes two requests for a room mean the same room. */
 export interface RoomIdentity {
@@ -125,6 +125,7 @@ const roomToTell = lockedRoom('forKeyShare')
  * in it.
  */
 export async function findRoomToChange(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+  announceRoomLock(tx, where)
   const [room] = await roomToChange(tx, parametersOf(where))
   return room
 }
@@ -134,6 +135,7 @@ export async function findRoomToChange(tx: Tx, where: OneRoom): Promise<RoomRow 
  * and a room is to be locked before its organisation.
  */
 export async function findRoomToTell(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+  announceRoomLock(tx, where)
   const [room] = await roomToTell(tx, parametersOf(where))
   return room
 }
@@ -158,6 +160,7 @@ export async function setRoomActive(
   where: OneRoom & { isActive: boolean; now: number },
 ): Promise<RoomRow | undefined> {
   const wanted = where.isActive ? 1 : 0
+  announceRoomLock(tx, where)
   const [changed] = await setting(tx, { ...where, ...parametersOf(where), wanted })
   return changed ?? findRoom(tx, where)
 }

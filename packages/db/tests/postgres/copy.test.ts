@@ -359,7 +359,7 @@ test('whoever else holds the source lets nobody write, and everybody read', asyn
   await using onServer = await createTestDb()
   for (const url of [`sqlite:${join(folder.path, 'a.db')}`, onServer.url]) {
     await using db = await migrated(url)
-    const other = openDatabase({ url, busyTimeout: 10, statementTimeout: 100 })
+    const other = openDatabase({ url, busyTimeout: 500, statementTimeout: 100 })
     onTestFinished(() => other.close())
     const write = () =>
       other.write((tx) => nextPosition(tx, 'last_room_position', { orgId: 'A', now: 1 }))

@@ -23,8 +23,11 @@ import { idOf, messageRow, roomRow } from '../support.ts'
 // What is PostgreSQL's own, above all what can only happen where several processes write at once. Each has a connection
 // pool of its own, so a second Database on one URL stands for a second process.
 
+/** So many writes at once may wait for longer than 5 seconds on a busy machine. */
+const busyTimeout = 60_000
+
 async function createScratch(): Promise<TestDatabase> {
-  const db = await createTestDb()
+  const db = await createTestDb({ busyTimeout })
   await db.write((tx) =>
     sql`create table scratch (value bigint primary key, count bigint not null default 0)`.execute(
       tx,
@@ -34,7 +37,7 @@ async function createScratch(): Promise<TestDatabase> {
 }
 
 function another(db: TestDatabase): Database {
-  const other = openDatabase({ url: db.url })
+  const other = openDatabase({ url: db.url, busyTimeout })
   onTestFinished(() => other.close())
   return other
 }
@@ -156,7 +159,6 @@ test('who closes a room and who moves a marker in it do not wait for each other 
   const room = { orgId: 'A', roomId: idOf(1) }
   const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
   const move = (seq: number) => async (tx: Tx) => {
-    runs++
     await findRoomToTell(tx, room)
     await moveReadMarker(tx, { ...room, userId: 'ann', side: false, seq, now: 1 })
     appendEvent(tx, { ...event, type: 'marker.moved', marker_seq: seq, user_id: 'ann', side: 0 })
@@ -174,13 +176,13 @@ test('who closes a room and who moves a marker in it do not wait for each other 
     await nextPosition(tx, 'last_audit_position', { orgId: 'A', now: 1 })
   })
   await moving
-  // PostgreSQL would have ended one of them, which would have been run again.
-  expect(runs).toBe(3)
+  // In a circle it would have lost, and run again.
+  expect(runs).toBe(1)
   expect(await positionsOf(db, 'A')).toEqual([1, 2, 3])
 })
 
 test('a reader that follows the log skips no position, however many write', async () => {
-  await using db = await createTestDb()
+  await using db = await createTestDb({ busyTimeout })
   const orgs = ['A', 'B']
   for (const [index, orgId] of orgs.entries()) {
     await openRooms(
@@ -230,7 +232,7 @@ test('a reader that follows the log skips no position, however many write', asyn
 })
 
 test('processes that open one room at once open one', async () => {
-  await using db = await createTestDb()
+  await using db = await createTestDb({ busyTimeout })
   const identity = { orgId: 'A', userId: 'user', portfolioName: 'umair', productName: 'shop' }
   const open = (writer: Database, number: number) =>
     writer.write(async (tx) => {

@@ -157,6 +157,43 @@ test('each write waits its own time for the lock, however many batches stand bef
   expect(db.values()).toEqual([1000])
 })
 
+test.for(['another process', 'this process'] as const)(
+  'while %s holds the lock, writes and whoever wants the lock alone are told as busy, each in time',
+  async (holder) => {
+    const busyTimeout = 300
+    await using db = await createScratch({ busyTimeout })
+    const ended = Promise.withResolvers<void>()
+    if (holder === 'another process') db.other.exec('begin immediate')
+    else {
+      const locked = Promise.withResolvers<void>()
+      db.frozen(async () => {
+        locked.resolve()
+        await ended.promise
+      })
+      await locked.promise
+    }
+    const order: number[] = []
+    const waits = await Promise.all(
+      [1, 2, 3].map(async (value) => {
+        await sleep(100 * value)
+        const asked = performance.now()
+        await expect(db.write((tx) => put(tx, value))).rejects.toMatchObject({ reason: 'busy' })
+        order.push(value)
+        return performance.now() - asked
+      }),
+    )
+    for (const waited of waits) expect(waited).toBeGreaterThan(busyTimeout - 50)
+    expect(order).toEqual([1, 2, 3])
+    if (holder === 'another process') {
+      await expect(db.frozen(async () => undefined)).rejects.toMatchObject({ reason: 'busy' })
+      db.other.exec('rollback')
+    }
+    ended.resolve()
+    expect(await db.write((tx) => put(tx, 4))).toBe(4)
+    expect(db.values()).toEqual([4])
+  },
+)
+
 test('a write that comes while the lock is waited for shares the commit', async () => {
   await using db = await createScratch({ busyTimeout: 60_000 })
   db.other.exec('begin immediate')

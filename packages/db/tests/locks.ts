@@ -1,0 +1,19 @@
+import pg from 'pg'
+
+/** A lock that a session of somebody else's holds, as an operator at psql does. */
+export interface HeldLock extends AsyncDisposable {
+  release(): Promise<void>
+}
+
+/** Locks rows in a transaction that stays open and idle until it is released. */
+export async function holdLock(url: string, statement: string): Promise<HeldLock> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  await client.query(`begin; ${statement}`)
+  let released: Promise<void> | undefined
+  const release = () => {
+    released ??= client.end()
+    return released
+  }
+  return { release, [Symbol.asyncDispose]: release }
+}
