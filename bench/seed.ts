@@ -104,8 +104,9 @@ export function buildSeed(file: string, size: SeedSize): Seed {
   const insertText = db.prepare('insert into texts values (?, ?)')
   const insertRoom = db.prepare(
     `insert into rooms (id, org_id, position, event_id, user_id, portfolio_name, product_name, room_room_id,
-      is_active, last_seq, support_count, last_message, created_at, updated_at)
-      values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)`,
+      is_active, last_seq, support_count, last_message, last_message_seq, last_message_type, last_message_side,
+      last_message_author, last_message_at, created_at, updated_at)
+      values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, 'text', ?, ?, ?, ?, ?)`,
   )
   // The customer and the support team in turn, a hundred messages a second. Ids begin with the time, as those of the
   // server do: that keeps the index on them compact.
@@ -134,7 +135,8 @@ export function buildSeed(file: string, size: SeedSize): Seed {
       const eventId = `FB101${String(time / 1000).padStart(17, '0')}#${String(position).padStart(7, '0')}`
       insertRoom.run(
         ...[id, orgId, position, eventId, user, PORTFOLIO, PRODUCT, `13-${user}`],
-        ...[count, Math.ceil(count / 2), texts[count % texts.length], time, time],
+        ...[count, Math.ceil(count / 2), texts[count % texts.length], count, count % 2],
+        ...[count % 2 ? 'client' : user, time + count * 10, time, time],
       )
       insertMessages.run({ count, orgId, id, time, position, user })
     }

@@ -75,7 +75,7 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
   it.runIf(hasPostgres)('drives each kind of server on PostgreSQL', async () => {
     const kinds = ['bare', 'usual-v3', 'v3', 'batch']
     const targets = `--targets=${kinds}`
-    const args = ['--database=postgres', targets, '--only=L,W', '--seconds=0.2', '--connections=2']
+    const args = ['--database=postgres', targets, '--only=L,W', '--seconds=0.6', '--connections=2']
     const { rows } = await report(...args)
     expect(rows.map(({ target }) => target)).toEqual([...kinds, ...kinds])
     for (const row of rows) {

@@ -37,6 +37,11 @@ export interface RoomRow {
   custom: string
   last_seq: number
   last_message: string | null
+  last_message_seq: number | null
+  last_message_type: string | null
+  last_message_side: 0 | 1 | null
+  last_message_author: string | null
+  last_message_at: number | null
   created_at: number
   updated_at: number
 }
@@ -68,6 +73,7 @@ export function toRoom(row: RoomRow) {
     roomRoomId: row.room_room_id,
     productName: row.product_name,
     messageData: row.last_message ?? 'How may I help you',
+    lastMessage: toLastMessage(row),
     isActive: row.is_active === 1,
     subject: row.subject,
     status: row.status,
@@ -76,6 +82,18 @@ export function toRoom(row: RoomRow) {
     custom: JSON.parse(row.custom),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),
+  }
+}
+
+function toLastMessage(row: RoomRow) {
+  if (row.last_message_seq === null) return null
+  return {
+    seq: row.last_message_seq,
+    messageType: row.last_message_type as string,
+    messageData: row.last_message as string,
+    side: row.last_message_side === 1,
+    author: row.last_message_author as string,
+    createdAt: new Date(row.last_message_at as number),
   }
 }
 

@@ -28,7 +28,8 @@ const sql = {
   rollback: db.prepare('rollback'),
   // The version is what this server goes by when it reads a database that another one wrote to.
   advance: db.prepare(
-    `update rooms set last_seq = last_seq + 1, version = version + 1, last_message = ?, updated_at = ?
+    `update rooms set last_seq = last_seq + 1, version = version + 1, last_message = ?, last_message_seq = last_seq + 1,
+      last_message_type = ?, last_message_side = ?, last_message_author = ?, last_message_at = ?, updated_at = ?
       where id = ? and is_active = 1 returning org_id, last_seq`,
   ),
   insertMessage: db.prepare(
@@ -94,7 +95,9 @@ const server = bareServer({
   createMessage(res, roomId, body) {
     write(res, () => {
       const now = Date.now()
-      const room = sql.advance.get(body.messageData, now, roomId) as
+      const { messageData, messageType = 'text', side, author } = body
+      const latest = [messageData, messageType, side ? 1 : 0, author, now]
+      const room = sql.advance.get(...latest, now, roomId) as
         | { org_id: string; last_seq: number }
         | undefined
       if (!room) throw new Error('no such room')

@@ -25,7 +25,9 @@ const sql = {
     name: 'createMessage',
     text: `
       with room as (
-        update rooms set last_seq = last_seq + 1, version = version + 1, last_message = $2, updated_at = $3
+        update rooms set last_seq = last_seq + 1, version = version + 1, last_message = $2, updated_at = $3,
+          last_message_seq = last_seq + 1, last_message_side = $5, last_message_author = $6,
+          last_message_type = $7, last_message_at = $3
         where id = $1 and is_active = 1 returning id, org_id, last_seq
       )
       insert into messages (org_id, room_id, seq, id, side, author, message_type, message_data, is_active, created_at)

@@ -36,6 +36,11 @@ interface Tables {
     version: Generated<number>
     last_seq: number
     last_message: string | null
+    last_message_seq: Generated<number | null>
+    last_message_type: Generated<string | null>
+    last_message_side: Generated<0 | 1 | null>
+    last_message_author: Generated<string | null>
+    last_message_at: Generated<number | null>
     created_at: number
     updated_at: number
   }
@@ -99,6 +104,16 @@ const Room = z.object({
   roomRoomId: z.string(),
   productName: z.string(),
   messageData: z.string(),
+  lastMessage: z
+    .object({
+      seq: z.number(),
+      messageType: z.string(),
+      messageData: z.string(),
+      side: z.boolean(),
+      author: z.string(),
+      createdAt: z.date(),
+    })
+    .nullable(),
   isActive: z.boolean(),
   subject: z.string().nullable(),
   status: z.string(),
@@ -141,6 +156,11 @@ const appRouter = t.router({
             last_seq: eb('last_seq', '+', 1),
             version: eb('version', '+', 1),
             last_message: input.messageData,
+            last_message_seq: eb('last_seq', '+', 1),
+            last_message_type: input.messageType,
+            last_message_side: input.side ? 1 : 0,
+            last_message_author: input.author,
+            last_message_at: now,
             updated_at: now,
           }))
           .where('id', '=', input.roomId)

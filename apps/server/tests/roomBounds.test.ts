@@ -106,11 +106,15 @@ describe('a customer token that opens rooms under made-up product names', () => 
     await database.ask(isPostgres ? 'begin' : 'begin immediate')
     if (isPostgres) await database.ask('select id from organisations for update')
     using statements = captureStatements()
-    // Eight of each on each server: so many requests of one customer are served at once.
-    const attempts = Array.from({ length: 32 }, (_, i) => {
-      const [userId, token] = i % 4 < 2 ? ['greedy', tokens[0]] : ['other', tokens[1]]
-      return opens(apps[i % 2] as TestApp, token as string, userId, `made-up ${i}`)
-    })
+    // Requests of one customer take turns on a server; the calls of one batch happen at once.
+    const attempts = apps.flatMap((one, server) =>
+      ['greedy', 'other'].flatMap((userId, user) => {
+        const chat = as(one, tokens[user])
+        return Array.from({ length: 10 }, (_, i) =>
+          outcome(chat.createRoom(roomOf(userId, `made-up ${server} ${i}`))),
+        )
+      }),
+    )
     let counts = 0
     await vi.waitFor(
       () => {

@@ -180,7 +180,7 @@ const cases: Record<string, Case[]> = {
     [
       '',
       (db) => messages.findMessage(db, { ...message, messageId: idOf(1) }),
-      [['SEARCH messages USING INDEX messages_by_id (id=? AND org_id=?)']],
+      [['SEARCH messages USING INDEX messages_by_id (id=?)']],
     ],
   ],
   messagesInRange: [
@@ -480,10 +480,7 @@ const cases: Record<string, Case[]> = {
     [
       '(long texts)',
       inScope({}, 0),
-      [
-        ...inOrder,
-        [eachText[1] ?? '', 'SEARCH messages USING INDEX messages_by_id (id=? AND org_id=?)'],
-      ],
+      [...inOrder, [eachText[1] ?? '', 'SEARCH messages USING INDEX messages_by_id (id=?)']],
     ],
     ['(product)', inScope({ productName: 'product 1' }), inOrder],
     ['(common product)', inScope({ productName: 'product 0' }), inOrder],

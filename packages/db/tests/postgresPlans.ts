@@ -39,7 +39,11 @@ export function describePostgresPlans(
         log: (event) => void statements.push(event.query),
       })
       const rows = new Map<keyof Tables, object[]>()
-      fill((table, row) => void rows.set(table, [...(rows.get(table) ?? []), row]))
+      fill((table, row) => {
+        const all = rows.get(table) ?? []
+        rows.set(table, all)
+        all.push(row)
+      })
       for (const [table, all] of rows) {
         // As many as fit the parameters of a statement.
         for (let i = 0; i < all.length; i += 1_000) {

@@ -1,5 +1,6 @@
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
+import { createOperator } from '../identities.ts'
 import { createTestApp, json, openRoom, type TestApp } from '../support.ts'
 
 /** Two servers on one database. */
@@ -52,7 +53,8 @@ test('what changes a room is done once and told once, whoever else asks for it',
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
   const events = await itemsOf(apps[0], `/api/v3/event-log?${org}`)
   expect(events.map(({ type }) => type)).toEqual(['room.created', 'room.deleted'])
-  const audit = await itemsOf(apps[0], `/api/v3/audit-events?${org}`)
+  await using operator = createOperator(apps[0])
+  const { items: audit } = await operator.call.listAuditEvents({ orgId: 'DOWELL12345' })
   expect(audit.map(({ action }) => action)).toEqual(['room.deleted'])
 })
 

@@ -294,12 +294,12 @@ async function outlinesInScope(
 
 const textsById = prepared((db, where: Slots<{ orgId: string; ids: string }>) =>
   db
-    // In this order: left to itself, SQLite may read through the organisation's messages instead.
+    // In this order, and by the id: left to itself, SQLite may read through the organisation's messages instead.
     .selectFrom(eachOf(db, where.ids).as('given'))
     .crossJoin('messages')
     .select(['messages.id', 'message_data'])
     .whereRef('messages.id', '=', 'given.value')
-    .where('org_id', '=', where.orgId),
+    .where((eb) => eb(eb.fn.coalesce('org_id', 'org_id'), '=', where.orgId)),
 )
 
 const ofProduct = prepared((db, where: Slots<Range & { productName: string | null }>) =>
