@@ -183,7 +183,7 @@ const settings = {
   ),
   RATE_LIMIT_ACTOR: setting(
     '60000',
-    'Points a minute for one key, user or open caller; a read costs 1, a write 2, a new key or token 20, and each 16 KiB of a body or an answer beyond the first 32 KiB 1 more. 0: no limit.',
+    'Points a minute for one key, user or open caller; a read costs 1, a write 2, a new key or token 20, and each 16 KiB beyond the first 32 KiB 1 more in an answer and 3 in a body. 0: no limit.',
     wholeNumber(0, 100_000_000),
   ),
   RATE_LIMIT_CUSTOMER: setting(

@@ -99,10 +99,12 @@ test('a body costs as much as an answer, also one that is refused', async () => 
   const stored = await price(post(`/api/v3/rooms/${room}/messages`, message))
   expect(stored.answer.status).toBe(201)
   const { length } = Buffer.from(message)
-  expect(stored.points).toBe(2 + pointsOf(length) + pointsOf(Buffer.byteLength(stored.answer.text)))
+  expect(stored.points).toBe(
+    2 + 3 * pointsOf(length) + pointsOf(Buffer.byteLength(stored.answer.text)),
+  )
   const broken = `${message.slice(0, -1)} `
   const refused = await price(post(`/api/v3/rooms/${room}/messages`, broken))
-  expect([refused.answer.status, refused.points]).toEqual([400, 1 + pointsOf(length)])
+  expect([refused.answer.status, refused.points]).toEqual([400, 1 + 3 * pointsOf(length)])
 })
 
 test('a customer whose budget is spent is refused, and nobody else is', async () => {
@@ -162,7 +164,7 @@ describe('turns', () => {
     expect(begun).toHaveLength(20)
   })
 
-  test('one call of a customer is at work, and pauses as long as its bytes were dear', async () => {
+  test('one large call of a customer is at work, and pauses as long as its bytes were dear', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -171,13 +173,16 @@ describe('turns', () => {
     const begun: number[] = []
     const responses = [response(), response(), response()]
     for (const [index, res] of responses.entries()) {
-      void turns.work('customer', res, () => (index === 0 ? 62 : 0)).then(() => begun.push(index))
+      const points = () => (index === 0 ? 62 : 0)
+      void turns.work('customer', 'perhaps large', res, points).then(() => begun.push(index))
     }
     await turn()
     expect(begun).toEqual([0])
-    await turns.work('another', response(), () => 0)
+    // Neither what is small waits for it, nor another customer.
+    await turns.work('customer', 'small', response(), () => 0)
+    await turns.work('another', 'perhaps large', response(), () => 0)
     responses[0]?.emit('prefinish')
-    await vi.advanceTimersByTimeAsync(247)
+    await vi.advanceTimersByTimeAsync(867)
     expect(begun).toEqual([0])
     await vi.advanceTimersByTimeAsync(1)
     await turn()

@@ -4,6 +4,7 @@ export {
   type Column,
   columns,
   costOf,
+  isRead,
   type ProcedureName,
   type StreamName,
   streamNames,

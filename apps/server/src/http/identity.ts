@@ -7,10 +7,11 @@ import {
   type Context,
   costOf,
   type Deps,
+  isRead,
 } from '@dowell-chat/api'
 import { networkOf, type Proxies } from './address.ts'
 import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
-import { type Caller, type Limits, pointsOf } from './limits.ts'
+import { BODY_FACTOR, type Caller, type Limits, pointsOf } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
 import { createTurns, delay, PAUSE_PER_POINT_MS } from './turns.ts'
 
@@ -87,14 +88,17 @@ export function createContextOf(
     if (takesTurns) await turns.enter(caller.key, res)
     let charged = 0
     let working: Promise<void> | undefined
-    const charge = async (bytes: number) => {
-      const points = pointsOf(bytes)
+    const chargePoints = async (points: number) => {
       charged += points
       if (points > 0) await limits.charge(res, caller, points)
     }
-    const spend = async (points: number) => {
+    const charge = (bytes: number) => chargePoints(pointsOf(bytes))
+    const spend = async (points: number, isRead: boolean) => {
       // Once for all calls of a batch, and after the body was read: a slow upload holds nothing up.
-      if (takesTurns) working ??= turns.work(caller.key, res, () => charged)
+      if (takesTurns) {
+        const size = isRead || charged > 0 ? 'perhaps large' : 'small'
+        working ??= turns.work(caller.key, size, res, () => charged)
+      }
       await working
       await limits.spend(res, caller, points)
     }
@@ -103,7 +107,7 @@ export function createContextOf(
       actor,
       address,
       requestId: res.locals.id,
-      spend: (procedure) => spend(costOf(procedure)),
+      spend: (procedure) => spend(costOf(procedure), isRead(procedure)),
       charge,
       async payForReplay(bytes) {
         await charge(bytes)
@@ -114,10 +118,10 @@ export function createContextOf(
         try {
           return await read()
         } catch (error) {
-          await spend(1)
+          await spend(1, false)
           throw error
         } finally {
-          await charge(res.locals.received ?? 0)
+          await chargePoints(BODY_FACTOR * pointsOf(res.locals.received ?? 0))
         }
       },
     }

@@ -153,10 +153,10 @@ function customerBudget({ RATE_LIMIT_ACTOR, RATE_LIMIT_CUSTOMER }: Config): numb
 const FREE_BYTES = 32 * 1024
 const BYTES_PER_POINT = 16 * 1024
 
-/**
- * What the bytes of a request or of its answer cost. A point is about a seventh of a millisecond of one core, as for the
- * cheapest calls: to read, write and send 16 KiB takes as long.
- */
+/** How much dearer the bytes of a body are than those of an answer: to parse JSON takes longer than to write it. */
+export const BODY_FACTOR = 3
+
+/** What the bytes of an answer cost. To read, write and send 16 KiB takes about as long as the cheapest call. */
 export function pointsOf(bytes: number): number {
   return bytes <= FREE_BYTES ? 0 : Math.ceil((bytes - FREE_BYTES) / BYTES_PER_POINT)
 }

@@ -9,10 +9,10 @@ const AT_ONCE = 8
 const MAX_WAITING = 100
 
 /**
- * How long a customer's next call waits for each point that the bytes of the one before cost, in milliseconds. A point is
- * about a quarter of a millisecond of a core, so one customer takes at most a sixteenth of it for large answers.
+ * How long the next call of a customer that may be large waits for each point that the bytes of the one before cost, in
+ * milliseconds. A point is less than half a millisecond of a core: large calls of one customer take a thirtieth of it.
  */
-export const PAUSE_PER_POINT_MS = 4
+export const PAUSE_PER_POINT_MS = 14
 
 /** Lets the requests of one customer take turns, so that they leave the event loop and the memory to everybody else. */
 export interface Turns {
@@ -24,16 +24,20 @@ export interface Turns {
    */
   enter(customer: string, res: Outgoing): Promise<void>
   /**
-   * Waits until no call of this customer is at work. This one is until its answer is made, and then for a pause.
+   * Waits until no call of this customer and this size is at work. This one is until its answer is made, and then for a
+   * pause. A message is sent while a large page is read.
    *
    * @param points what the bytes of the request and its answer have cost; asked when the answer is made
    */
-  work(customer: string, res: Outgoing, points: () => number): Promise<void>
+  work(customer: string, size: CallSize, res: Outgoing, points: () => number): Promise<void>
 }
+
+/** A read may be large, and so may what has a large body. */
+export type CallSize = 'small' | 'perhaps large'
 
 interface Customer {
   readonly entered: LimitFunction
-  readonly working: LimitFunction
+  readonly working: Readonly<Record<CallSize, LimitFunction>>
 }
 
 export function createTurns(): Turns {
@@ -42,7 +46,10 @@ export function createTurns(): Turns {
   function find(key: string): Customer {
     let customer = customers.get(key)
     if (!customer) {
-      customer = { entered: pLimit(AT_ONCE), working: pLimit(1) }
+      customer = {
+        entered: pLimit(AT_ONCE),
+        working: { small: pLimit(1), 'perhaps large': pLimit(1) },
+      }
       customers.set(key, customer)
     }
     return customer
@@ -56,8 +63,9 @@ export function createTurns(): Turns {
         return until()
       }).then(() => {
         const { entered, working } = find(key)
-        const count = [entered, working].map((one) => one.activeCount + one.pendingCount)
-        if (count.every((each) => each === 0)) customers.delete(key)
+        const queues = [entered, ...Object.values(working)]
+        const isIdle = queues.every((one) => one.activeCount + one.pendingCount === 0)
+        if (isIdle) customers.delete(key)
       })
     })
   }
@@ -73,8 +81,8 @@ export function createTurns(): Turns {
       }
       await begin(key, entered, () => happened(res, 'finish'))
     },
-    async work(key, res, points) {
-      await begin(key, find(key).working, async () => {
+    async work(key, size, res, points) {
+      await begin(key, find(key).working[size], async () => {
         await happened(res, 'prefinish')
         await delay(points() * PAUSE_PER_POINT_MS)
       })

@@ -114,6 +114,11 @@ export function requireOrganisation(scope: RoomScope, orgId: string): void {
 /** What a call costs, in points of a caller's budget. */
 const weights: Record<Cost, number> = { read: 1, write: 2, mint: 20 }
 
+/** Whether it only reads, and so may be answered with much. */
+export function isRead(procedure: ProcedureName): boolean {
+  return accessTable[procedure][columns.length] === 'read'
+}
+
 export function costOf(procedure: ProcedureName): number {
   return weights[accessTable[procedure][columns.length] as Cost]
 }

@@ -33,7 +33,8 @@ export const plainFrame: ItemFrame = {
   bytes: () => 400,
 }
 
-/** Messages that are read at once. */
+/** Messages that are read at once: first few, since large ones fill a page. */
+const FIRST_CHUNK = 50
 const CHUNK = 200
 
 /**
@@ -80,16 +81,20 @@ async function readFitting(
   range: PageRange,
   frame: ItemFrame,
 ): Promise<FittingPage> {
-  if (range.to - range.from <= CHUNK) return readChunk(db, room, range, frame, PAGE_BYTES)
-  // Only pages that begin at one of their ends are this long. They are read from there, until they are full.
   const isDown = range.boundary === range.to
+  // A page around a place grows to both sides, and has a chunk at most.
+  if (!isDown && range.boundary !== range.from) {
+    return readChunk(db, room, range, frame, PAGE_BYTES)
+  }
+  // Any other page is read from the end where it begins, until it is full.
   let { boundary: from, boundary: to } = range
   let rows: readonly MessageRow[] = []
   let bytes = 0
   while (isDown ? from > range.from : to < range.to) {
+    const size = rows.length === 0 ? FIRST_CHUNK : CHUNK
     const next = isDown
-      ? { from: Math.max(range.from, from - CHUNK), to: from, boundary: from }
-      : { from: to, to: Math.min(range.to, to + CHUNK), boundary: to }
+      ? { from: Math.max(range.from, from - size), to: from, boundary: from }
+      : { from: to, to: Math.min(range.to, to + size), boundary: to }
     const left = PAGE_BYTES - bytes
     const chunk = await readChunk(db, room, next, frame, left)
     // One item always comes, also one that does not fit: but not after others.
