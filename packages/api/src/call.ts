@@ -1,12 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { z } from 'zod'
 import { checkAnswer } from './answers.ts'
-import type { ProcedureName } from './auth/access.ts'
+import { isRead, type ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
 import { AppError } from './errors.ts'
 import { fieldErrors } from './publicError.ts'
 
-/** A call that takes longer lets others have their turn of the event loop before its answer is written. */
+/** A read that takes longer lets others have their turn of the event loop before its answer is written. */
 const LONG_MS = 3
 
 /** What is called once and answers once: a procedure, or an operation of REST v2. */
@@ -35,7 +35,7 @@ export async function call(
   const begun = performance.now()
   const answer = await run(ctx, checked.data as never)
   // A large answer took a while to read and takes as long to write: others have their turn between.
-  if (performance.now() - begun > LONG_MS) await turn()
+  if (isRead(name) && performance.now() - begun > LONG_MS) await turn()
   if (ctx.deps.checkAnswers) checkAnswer(output, answer)
   return answer
 }
