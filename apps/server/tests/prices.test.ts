@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Outgoing } from '../src/http/exchange.ts'
 import { pointsOf } from '../src/http/limits.ts'
 import { createTurns } from '../src/http/turns.ts'
+import { EventReader } from './eventReader.ts'
 import { type Answer, type Outgoing as Sent, send } from './http.ts'
 import { createOperator } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
@@ -36,6 +37,7 @@ async function createCustomer(app: TestApp, messages: number) {
   return {
     room,
     key,
+    own,
     ask,
     /** Points that a request costs. */
     async price(sent: Sent): Promise<{ points: number; answer: Answer }> {
@@ -117,6 +119,28 @@ test('a customer whose budget is spent is refused, and nobody else is', async ()
   expect(statuses).toEqual([200, 200, 200, 200, 429, 429])
   expect((await ask({ path: `/api/v3/rooms/${room}` })).status).toBe(429)
   expect((await send(app, { ...page, headers: key })).status).toBe(200)
+})
+
+test('a stream pays for what it replays, and for nothing that is live', async () => {
+  await using app = await createTestApp()
+  const { room, ask, price, key, own } = await createCustomer(app, 20)
+  const { body } = await ask({ path: `/api/v3/event-log?orgId=${ORG}&limit=1` })
+  const { after } = body as never as { after: string }
+  await price({ path: `/api/v3/rooms/${room}` })
+  const path = `/api/v3/rooms/${room}/events?after=${after}`
+  const { Authorization } = own
+  await using reader = await EventReader.open(app, path, { Authorization })
+  await reader.nextOf('ready')
+  const small = { path: `/api/v3/rooms/${room}` }
+  const replayed = (await price(small)).points
+  // 20 messages of 64,000 bytes, the stream and this read.
+  expect(replayed).toBeGreaterThan(70)
+  expect(replayed).toBeLessThan(100)
+  const message = { messageData: LARGEST, side: true, author: 'support' }
+  const sent = { path: `/api/v3/rooms/${room}/messages`, method: 'POST', headers: key }
+  await send(app, { ...sent, body: JSON.stringify(message) })
+  await reader.nextOf('message.created')
+  expect((await price(small)).points).toBe(1)
 })
 
 function input(value: unknown): string {

@@ -103,6 +103,62 @@ test('a cursor that the log no longer reaches back to gets a reset, and listEven
   deps.live.close()
 })
 
+test('a replay waits between its pages until it is paid for, and tells its end meanwhile', async () => {
+  using live = createLive(log, { limits: { ...limits, replay: 100, reads: 100 } })
+  const [room] = roomsOf('A')
+  for (let i = 0; i < 6; i++) await log.append(room)
+  const payments: { bytes: number; accept: () => void }[] = []
+  const payForReplay = (bytes: number) =>
+    new Promise<void>((accept) => void payments.push({ bytes, accept }))
+  const openPaid = () => live.open(open, { orgId: 'A' }, { after: cursor('A', 0), payForReplay })
+  const stream = openPaid()
+  const first = await take(stream)
+  expect(first).toHaveLength(2)
+  expect(payments).toEqual([
+    { bytes: Buffer.byteLength(JSON.stringify(first)), accept: expect.any(Function) },
+  ])
+  const second = take(stream)
+  await log.settled()
+  expect(payments).toHaveLength(1)
+  payments[0]?.accept()
+  expect(await second).toHaveLength(2)
+  payments[1]?.accept()
+  const rest = untilReady(stream)
+  await vi.waitFor(() => expect(payments).toHaveLength(3))
+  payments[2]?.accept()
+  expect(await rest).toEqual([5, 6, ['ready', 6]])
+  stream.leave()
+
+  // One that waits to pay is ended as any other.
+  const ended = openPaid()
+  await take(ended)
+  const last = ended.next()
+  ended.end('shutdown')
+  expect(await last).toEqual([{ type: 'end', reason: 'shutdown' }])
+  const left = openPaid()
+  await take(left)
+  const nothing = left.next()
+  left.leave()
+  expect(await nothing).toBeUndefined()
+})
+
+test('a reader for whom too much text waits gives it up and reads the table again', async () => {
+  using live = createLive(log, {
+    limits: { ...limits, page: 100, window: 100, replay: 100, reads: 100, pendingCharacters: 20 },
+  })
+  const [room] = roomsOf('A')
+  const stream = live.open(open, { orgId: 'A' })
+  await untilReady(stream)
+  for (let i = 0; i < 12; i++) await log.append(room)
+  await sweep()
+  const told: unknown[] = []
+  while (told.length < 12) {
+    for (const event of await take(stream))
+      if (event.type !== 'ready' && 'position' in event) told.push(event.position)
+  }
+  expect(told).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+})
+
 test('what is forgotten while a stream catches up is not missing without a word', async () => {
   using live = createLive(log, { limits: { ...limits, replay: 100, reads: 100 } })
   const [room, other] = roomsOf('A')
