@@ -170,7 +170,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     {
       at: /^\/api\/v3(?![^/])/i,
       dress: plain,
-      serve: restV3({ contextOf, bodyLimit, otherwise: sse({ contextOf, streams, bodyLimit }) }),
+      serve: restV3({ contextOf, bodyLimit, otherwise: sse({ contextOf, streams }) }),
     },
     {
       at: /^/,
@@ -185,6 +185,8 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   async function serve(req: Incoming, res: Outgoing): Promise<void> {
     begin(req, res)
     const { locals } = res
+    const served = Promise.withResolvers<void>()
+    locals.served = served.promise
     const surface = surfaces.find(({ at }) => at.test(locals.path)) as (typeof surfaces)[number]
     locals.dress = surface.dress
     try {
@@ -196,6 +198,8 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       await surface.serve(req, res)
     } catch (error) {
       sendError(res, error)
+    } finally {
+      served.resolve()
     }
   }
 

@@ -113,6 +113,21 @@ function readPage(page: unknown, text: string): PageRead {
 
 const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1)
 
+test('a room of 1,000 short messages comes whole over v2, without paging', async () => {
+  const id = await openRoom(app, 'talkative')
+  const message = { roomId: id, messageData: 'x'.repeat(300), side: false, author: 'client' }
+  for (let i = 0; i < 20; i++) {
+    const inputs = Object.fromEntries(upTo(50).map((n) => [n - 1, { json: message }]))
+    const names = Array(50).fill('createMessage').join(',')
+    const { status } = await app.fetch(`/trpc/${names}?batch=1`, json(inputs))
+    expect(status).toBe(200)
+  }
+  const page = await pageOf.v2(id, {})
+  expect(page.seqs).toEqual(upTo(1_000))
+  expect(page.hasBefore).toBe(false)
+  expect(page.bytes).toBeLessThan(MIB)
+})
+
 describe.each(['v2', 'v3', 'tRPC', 'snapshot'] as const)('a page of %s', (surface) => {
   const read = pageOf[surface]
 

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
+import { connect } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Outgoing } from '../src/http/exchange.ts'
@@ -121,6 +122,58 @@ test('a customer whose budget is spent is refused, and nobody else is', async ()
   expect((await send(app, { ...page, headers: key })).status).toBe(200)
 })
 
+test('requests whose client has left are not served for nobody', async () => {
+  await using app = await createTestApp()
+  const { room, own, price } = await createCustomer(app, 20)
+  await price({ path: `/api/v3/rooms/${room}` })
+  const { hostname, port } = new URL(app.url)
+  const head = `Host: ${hostname}\r\nAuthorization: ${own.Authorization}\r\n\r\n`
+  const sockets = Array.from({ length: 40 }, () => connect(Number(port), hostname))
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  const before = app.log.length
+  for (const socket of sockets) {
+    socket.on('error', () => undefined)
+    socket.write(`GET /api/v3/rooms/${room}/messages?limit=200 HTTP/1.1\r\n${head}`)
+    socket.resetAndDestroy()
+  }
+  // Some were gone before they were seen.
+  await vi.waitFor(async () => {
+    const { points } = await price({ path: `/api/v3/rooms/${room}` })
+    expect(points).toBe(1)
+  }, 20_000)
+  const left = Number(
+    /"actor";r=(\d+)/.exec(
+      String((await price({ path: `/api/v3/rooms/${room}` })).answer.headers.ratelimit),
+    )?.[1],
+  )
+  // All 40 would have cost 2,520.
+  expect(left).toBeGreaterThan(3_000 - 600)
+  expect(app.log.slice(before).filter(({ level }) => Number(level) >= 50)).toEqual([])
+})
+
+test('two requests of a customer on one connection are both answered', async () => {
+  await using app = await createTestApp()
+  const { room, own } = await createCustomer(app, 1)
+  const { hostname, port } = new URL(app.url)
+  const socket = connect(Number(port), hostname)
+  const head = `Host: ${hostname}\r\nAuthorization: ${own.Authorization}\r\n`
+  const body = JSON.stringify({ messageData: LARGEST, side: false, author: 'customer' })
+  const length = Buffer.byteLength(body)
+  socket.write(
+    `POST /api/v3/rooms/${room}/messages HTTP/1.1\r\n${head}Content-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${body.slice(0, 100)}`,
+  )
+  await turn()
+  socket.write(
+    `${body.slice(100)}GET /api/v3/rooms/${room} HTTP/1.1\r\n${head}Connection: close\r\n\r\n`,
+  )
+  let text = ''
+  socket.setEncoding('utf8').on('data', (part: string) => {
+    text += part
+  })
+  await once(socket, 'close')
+  expect(text.match(/HTTP\/1.1 (\d+)/g)).toEqual(['HTTP/1.1 201', 'HTTP/1.1 200'])
+})
+
 test('a stream pays for what it replays, and for nothing that is live', async () => {
   await using app = await createTestApp()
   const { room, ask, price, key, own } = await createCustomer(app, 20)
@@ -148,12 +201,24 @@ function input(value: unknown): string {
 }
 
 describe('turns', () => {
-  function response(): Outgoing {
+  interface FakeResponse extends EventEmitter {
+    served: PromiseWithResolvers<void>
+  }
+
+  function response(): Outgoing & FakeResponse {
+    const served = Promise.withResolvers<void>()
     return Object.assign(new EventEmitter(), {
-      writableFinished: false,
-      writableEnded: false,
-      closed: false,
-    }) as unknown as Outgoing
+      ...{ served, locals: { served: served.promise } },
+      ...{ writableFinished: false, closed: false },
+    }) as unknown as Outgoing & FakeResponse
+  }
+
+  /** Serves a request, and hands its answer to the system or loses its client. */
+  async function serve(res: FakeResponse | undefined, end: 'finish' | 'close' = 'finish') {
+    res?.served.resolve()
+    await turn()
+    res?.emit(end)
+    await turn()
   }
 
   /** Asks for turns and notes who has one. */
@@ -175,16 +240,16 @@ describe('turns', () => {
     const { turns, begun, responses } = queue(20)
     await turn()
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
-    responses[3]?.emit('finish')
-    responses[0]?.emit('close')
-    await turn()
+    await serve(responses[3])
+    await serve(responses[0], 'close')
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    // One whose client has left keeps its place while it is served.
+    responses[1]?.emit('close')
+    await turn()
+    expect(begun).toHaveLength(10)
     // Another customer waits for none of them.
     await turns.enter('another', response())
-    for (const res of responses) res.emit('finish')
-    await turn()
-    for (const res of responses) res.emit('finish')
-    await turn()
+    for (const res of responses) await serve(res)
     expect(begun).toHaveLength(20)
   })
 
@@ -205,13 +270,16 @@ describe('turns', () => {
     // Neither what is small waits for it, nor another customer.
     await turns.work('customer', 'small', response(), () => 0)
     await turns.work('another', 'perhaps large', response(), () => 0)
-    responses[0]?.emit('prefinish')
+    responses[0]?.emit('close')
+    await turn()
+    expect(begun).toEqual([0])
+    responses[0]?.served.resolve()
     await vi.advanceTimersByTimeAsync(867)
     expect(begun).toEqual([0])
     await vi.advanceTimersByTimeAsync(1)
     await turn()
     expect(begun).toEqual([0, 1])
-    responses[1]?.emit('close')
+    responses[1]?.served.resolve()
     await turn()
     expect(begun).toEqual([0, 1, 2])
   })
@@ -221,8 +289,7 @@ describe('turns', () => {
     await turn()
     expect(begun).toHaveLength(8)
     expect(refused).toEqual([108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119])
-    responses[0]?.emit('finish')
-    await turn()
+    await serve(responses[0])
     let isRefused = false
     turns.enter('customer', response()).catch(() => {
       isRefused = true
@@ -235,7 +302,8 @@ describe('turns', () => {
     const { begun, responses } = queue(10)
     Object.assign(responses[8] as object, { closed: true })
     await turn()
-    responses[0]?.emit('finish')
+    await serve(responses[0])
+    responses[8]?.served.resolve()
     await turn()
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
   })

@@ -1,7 +1,8 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import type { AppRouter } from '@dowell-chat/api'
 import { createTRPCClient, httpBatchLink, httpLink } from '@trpc/client'
 import superjson from 'superjson'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Answer, type Outgoing, send } from './http.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 
@@ -142,6 +143,28 @@ test('HEAD changes nothing', async () => {
     })
   }
 })
+
+test.each([
+  ['HEAD', { method: 'HEAD', path: '/trpc/getRoomById' }],
+  ['a batch of too many calls', { path: `/trpc/${Array(60).fill('getRoomById')}?batch=1` }],
+  ['connection parameters that are no JSON', { path: '/trpc/getRoomById?connectionParams=%7B' }],
+  [
+    'a stream of answers',
+    { path: '/trpc/getRoomById?batch=1', headers: { 'trpc-accept': 'application/jsonl' } },
+  ],
+])(
+  'a caller who is not let in does not end the process: %s',
+  async (_title, outgoing: Outgoing) => {
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    onTestFinished(() => void process.off('unhandledRejection', unhandled))
+    const headers = { ...outgoing.headers, Authorization: 'Bearer nobody' }
+    const { status } = await send(app, { ...outgoing, headers })
+    expect(status).toBeGreaterThanOrEqual(200)
+    await turn()
+    expect(unhandled).not.toHaveBeenCalled()
+  },
+)
 
 test('what the calls of a batch share is read once, also when it is broken', async () => {
   for (const body of ['{"0":', '{"0":7,"1":{"json":{"__proto__":{}}}}']) {

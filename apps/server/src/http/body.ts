@@ -177,7 +177,7 @@ function mediaTypeOf(req: Incoming): string {
   return (req.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
 }
 
-function hasBody(req: Incoming): boolean {
+export function hasBody(req: Incoming): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = req.headers
   return encoding !== undefined || (length !== undefined && Number(length) !== 0)
 }

@@ -22,6 +22,8 @@ export interface Exchange {
   headers: readonly string[]
   /** What the caller's budgets are, by name; told with the answer. */
   budgets?: Record<string, Budget>
+  /** Resolves when the surface has done its work, whatever became of the connection. */
+  served?: Promise<void>
   /** Bytes of the body that were read so far, as they are after decompression. */
   received?: number
   /** What went wrong, for the log. */

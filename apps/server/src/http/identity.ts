@@ -85,7 +85,10 @@ export function createContextOf(
       isCustomer: actor.kind === 'user' && !actor.side,
     }
     const takesTurns = caller.isCustomer && !stream
-    if (takesTurns) await turns.enter(caller.key, res)
+    if (takesTurns) {
+      await turns.enter(caller.key, res)
+      refuseAbandoned(res)
+    }
     let charged = 0
     let working: Promise<void> | undefined
     const chargePoints = async (points: number) => {
@@ -100,6 +103,7 @@ export function createContextOf(
         working ??= turns.work(caller.key, size, res, () => charged)
       }
       await working
+      if (working) refuseAbandoned(res)
       await limits.spend(res, caller, points)
     }
     return {
@@ -118,12 +122,20 @@ export function createContextOf(
         try {
           return await read()
         } catch (error) {
-          await spend(1, false)
+          // No turn: the answer may have to wait for the rest of a slow upload.
+          await limits.spend(res, caller, 1)
           throw error
         } finally {
           await chargePoints(BODY_FACTOR * pointsOf(res.locals.received ?? 0))
         }
       },
     }
+  }
+}
+
+/** Whoever has left while waiting need not be served. @throws AppError BAD_REQUEST */
+function refuseAbandoned(res: Outgoing): void {
+  if (res.closed || res.destroyed) {
+    throw new AppError('BAD_REQUEST', { message: 'The client has left' })
   }
 }

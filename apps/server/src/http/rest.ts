@@ -106,9 +106,7 @@ export function fieldsFrom(
   parameters: Readonly<Record<string, string>>,
 ): Fields {
   const takesBody = method === 'POST' || method === 'PATCH' || method === 'PUT'
-  if (!takesBody && body) {
-    throw new AppError('BAD_REQUEST', { message: `A ${method} request takes no body here` })
-  }
+  if (!takesBody && body) throw bodyNotTaken(method)
   refuseKeys(takesBody ? Object.keys(query) : [], 'must be in the body')
   const fields = takesBody ? (body ?? {}) : query
   refuseKeys(
@@ -119,6 +117,10 @@ export function fieldsFrom(
     throw new AppError('BAD_REQUEST', { errors: { '"__proto__"': ['is not a known key'] } })
   }
   return { ...fields, ...parameters }
+}
+
+export function bodyNotTaken(method: string): AppError {
+  return new AppError('BAD_REQUEST', { message: `A ${method} request takes no body here` })
 }
 
 function refuseKeys(keys: string[], text: string): void {

@@ -1,16 +1,14 @@
 import { matchStream, type StreamEvent } from '@dowell-chat/api'
-import { createBodyReader } from './body.ts'
+import { hasBody } from './body.ts'
 import { methodNotAllowed, nothingHere } from './errors.ts'
 import type { EventStreams, EventWire } from './eventStreams.ts'
 import type { Surface } from './exchange.ts'
 import type { ContextOf } from './identity.ts'
-import { decodeParameters, fieldsFrom, partsOf } from './rest.ts'
+import { bodyNotTaken, decodeParameters, fieldsFrom, partsOf } from './rest.ts'
 
 export interface SseOptions {
   readonly contextOf: ContextOf
   readonly streams: EventStreams
-  /** Bytes that a request body may have. */
-  readonly bodyLimit: number
 }
 
 /** Each event is written once for all its readers. */
@@ -34,8 +32,7 @@ const wire: EventWire = {
 }
 
 /** The subscriptions as plain server-sent events, for any language. */
-export function sse({ contextOf, streams, bodyLimit }: SseOptions): Surface {
-  const readBody = createBodyReader(bodyLimit, { forms: false })
+export function sse({ contextOf, streams }: SseOptions): Surface {
   return async (req, res) => {
     const { path, query } = partsOf(res)
     const match = matchStream(path)
@@ -44,10 +41,14 @@ export function sse({ contextOf, streams, bodyLimit }: SseOptions): Surface {
     const { streamToken, ...fields } = query
     const context = await contextOf(req, res, { token: streamToken })
     const lastEventId = req.headers['last-event-id']?.toString() || fields.lastEventId
-    const input = await context.reading(async () => ({
-      ...fieldsFrom('GET', fields, await readBody(req, res), decodeParameters(match.parameters)),
-      ...(lastEventId ? { lastEventId } : {}),
-    }))
+    const input = await context.reading(async () => {
+      // Refused unread: streams take no turns.
+      if (hasBody(req)) throw bodyNotTaken('GET')
+      return {
+        ...fieldsFrom('GET', fields, undefined, decodeParameters(match.parameters)),
+        ...(lastEventId ? { lastEventId } : {}),
+      }
+    })
     const stream = await match.open(context, input)
     streams.serve(res, stream, wire, lastEventId)
   }

@@ -92,8 +92,9 @@ export function trpc({ contextOf, bodyLimit, subscribe }: TrpcOptions): Surface 
     if (method === 'POST') Object.assign(req, { body: text })
     handOver(res)
     const reads = new ReadBudget()
-    const bounded = context.then((one) => ({ ...one, reads }))
-    await withRequestId(res.locals.id, () => adapt(req, res, path.slice(1), bounded))
+    // Made when tRPC asks for it, which it does not for every request: a promise that nobody awaits would end the process.
+    const createContext = async () => ({ ...(await context), reads })
+    await withRequestId(res.locals.id, () => adapt(req, res, path.slice(1), createContext))
   }
 }
 
@@ -102,14 +103,14 @@ function adapt(
   req: Incoming,
   res: Outgoing,
   path: string,
-  context: Promise<Context>,
+  createContext: () => Promise<Context>,
 ): Promise<void> {
   return nodeHTTPRequestHandler({
     req,
     res,
     path,
     router: appRouter,
-    createContext: () => context,
+    createContext,
     maxBatchSize: MAX_BATCH_SIZE,
     responseMeta({ data, errors, eagerGeneration }) {
       const told = errors.map((error) => toPublicError(error))

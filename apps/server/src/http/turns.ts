@@ -79,11 +79,12 @@ export function createTurns(): Turns {
           retryAfter: 1,
         })
       }
-      await begin(key, entered, () => happened(res, 'finish'))
+      await begin(key, entered, () => sent(res))
     },
     async work(key, size, res, points) {
       await begin(key, find(key).working[size], async () => {
-        await happened(res, 'prefinish')
+        // Not by the response's own events: those of a pipelined request wait for the one before, and a client may leave.
+        await res.locals.served
         await delay(points() * PAUSE_PER_POINT_MS)
       })
     },
@@ -95,13 +96,12 @@ export async function delay(ms: number): Promise<void> {
   if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
-/**
- * Resolves when an answer was made (`prefinish`) or handed to the system (`finish`); also when the client has left.
- */
-function happened(res: Outgoing, event: 'prefinish' | 'finish'): Promise<void> {
-  return new Promise((resolve) => {
-    if (res.closed || (event === 'finish' ? res.writableFinished : res.writableEnded)) resolve()
-    res.once(event, resolve)
+/** Resolves when the request was served and its answer handed to the system, or the client has left. */
+async function sent(res: Outgoing): Promise<void> {
+  await res.locals.served
+  if (res.writableFinished || res.closed) return
+  await new Promise<void>((resolve) => {
+    res.once('finish', resolve)
     res.once('close', resolve)
   })
 }

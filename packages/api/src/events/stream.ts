@@ -254,9 +254,10 @@ export class EventStream implements AsyncIterable<Yielded> {
   /** The next page waits until the reader has paid for this one. */
   #pay(events: readonly StreamEvent[]): void {
     if (!this.#payForReplay || events.length === 0) return
-    this.#paying = this.#payForReplay(jsonBytes(events)).finally(() => {
+    const settle = () => {
       this.#paying = undefined
-    })
+    }
+    this.#paying = this.#payForReplay(jsonBytes(events)).then(settle, settle)
   }
 
   #wakeUp(): void {

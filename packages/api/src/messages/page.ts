@@ -71,8 +71,9 @@ interface FittingPage {
   readonly rows: readonly MessageRow[]
   readonly from: number
   readonly to: number
-  /** Bytes of JSON, or a little more. */
+  /** Bytes of JSON: at most, or exactly. */
   readonly bytes: number
+  readonly isExact: boolean
 }
 
 async function readFitting(
@@ -83,13 +84,15 @@ async function readFitting(
 ): Promise<FittingPage> {
   const isDown = range.boundary === range.to
   // A page around a place grows to both sides, and has a chunk at most.
-  if (!isDown && range.boundary !== range.from) {
+  const isAround = !isDown && range.boundary !== range.from
+  if (isAround || range.to - range.from <= FIRST_CHUNK) {
     return readChunk(db, room, range, frame, PAGE_BYTES)
   }
   // Any other page is read from the end where it begins, until it is full.
   let { boundary: from, boundary: to } = range
   let rows: readonly MessageRow[] = []
   let bytes = 0
+  let isExact = true
   while (isDown ? from > range.from : to < range.to) {
     const size = rows.length === 0 ? FIRST_CHUNK : CHUNK
     const next = isDown
@@ -97,15 +100,24 @@ async function readFitting(
       : { from: to, to: Math.min(range.to, to + size), boundary: to }
     const left = PAGE_BYTES - bytes
     const chunk = await readChunk(db, room, next, frame, left)
+    const isCut = chunk.from > next.from || chunk.to < next.to
     // One item always comes, also one that does not fit: but not after others.
-    if (chunk.bytes > left && rows.length > 0) break
+    const isFull = chunk.bytes > left && rows.length > 0
+    if ((isCut || isFull) && !isExact) {
+      // Perhaps it fits, when the others are counted exactly.
+      bytes = sum(exactSizes(rows, frame))
+      isExact = true
+      continue
+    }
+    if (isFull) break
     rows = isDown ? [...chunk.rows, ...rows] : [...rows, ...chunk.rows]
     bytes += chunk.bytes
+    isExact &&= chunk.isExact
     if (isDown) from = chunk.from
     else to = chunk.to
-    if (chunk.from > next.from || chunk.to < next.to) break
+    if (isCut) break
   }
-  return { rows, from, to, bytes }
+  return { rows, from, to, bytes, isExact }
 }
 
 async function readChunk(
@@ -126,7 +138,9 @@ async function readChunk(
     return { from: from + start, to: from + end }
   })
   const atMost = sum(rows.map((row) => sizeAtMost(row, frame)))
-  if (rows.length === to - from && atMost <= budget) return { rows, from, to, bytes: atMost }
+  if (rows.length === to - from && atMost <= budget) {
+    return { rows, from, to, bytes: atMost, isExact: false }
+  }
   const first = (rows[0]?.seq ?? from + 1) - 1
   const sizes = exactSizes(rows, frame)
   const [start, end] = fitting(first, sizes)
@@ -135,6 +149,7 @@ async function readChunk(
     from: first + start,
     to: first + end,
     bytes: sum(sizes.slice(start, end)),
+    isExact: true,
   }
 }
 
