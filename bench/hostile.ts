@@ -207,10 +207,13 @@ async function attackFor(
   const statuses: Record<string, number> = {}
   let bytes = 0
   let number = 0
+  // What still waits for its turn then would wait for minutes.
+  const late = setTimeout(() => agent.destroy(), duration)
   await Promise.all(
     Array.from({ length: AT_ONCE }, async () => {
       while (performance.now() < end) {
         const answer = await send(port, token, ask(number++), agent, false)
+        if (performance.now() >= end) break
         statuses[answer.status] = (statuses[answer.status] ?? 0) + 1
         bytes += answer.bytes
         // Refused at once, a client could use all of its machine to be refused more often: that is the network's price.
@@ -218,6 +221,7 @@ async function attackFor(
       }
     }),
   )
+  clearTimeout(late)
   agent.destroy()
   return { statuses, bytes }
 }
