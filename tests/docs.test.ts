@@ -20,7 +20,7 @@ import { describe, expect, it, type TestContext } from 'vitest'
 import { describeSettings } from '../apps/server/src/config.ts'
 import { createKeylessToken } from '../apps/server/tests/identities.ts'
 import { createTestApp, json, openRoom, type TestApp } from '../apps/server/tests/support.ts'
-import { errorTable } from '../packages/api/src/errors.ts'
+import { errorTable } from '../packages/api/src/operation/errors.ts'
 
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
 

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import type { Deps } from './context.ts'
+import type { Deps } from './operation/context.ts'
 
 type Source = Pick<Deps, 'clock' | 'randomBytes'>
 

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { type Callable, call } from '../src/call.ts'
-import type { Context, Deps } from '../src/context.ts'
-import { AppError } from '../src/errors.ts'
-import { toPublicError } from '../src/publicError.ts'
+import type { Context, Deps } from '../src/operation/context.ts'
+import { AppError } from '../src/operation/errors.ts'
+import { type Callable, call } from '../src/operation/execute.ts'
 import {
   appRouter,
   type CallableProcedure,
   callableProcedures,
   createCaller,
-} from '../src/router.ts'
-import { procedure as base } from '../src/trpc.ts'
+} from '../src/operation/operations.ts'
+import { toPublicError } from '../src/operation/publicError.ts'
+import { procedure as base } from '../src/operation/trpc.ts'
 
 const procedures = [...callableProcedures.values()]
 const TOO_MANY = new AppError('TOO_MANY_REQUESTS', { retryAfter: 7 })

@@ -1,9 +1,9 @@
 import { runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Live } from '../src/events/live.ts'
+import type { Live } from '../src/events/live/live.ts'
+import type { EventStream, RoomRef, StreamFilter } from '../src/events/live/stream.ts'
 import type { StreamEvent } from '../src/events/schema.ts'
-import type { EventStream, RoomRef, StreamFilter } from '../src/events/stream.ts'
 import { createLive, createLog, cursorOf, open, type TestLog } from './log.ts'
 import { pause } from './support.ts'
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { id as idSchema } from '../src/fields.ts'
+import { id as idSchema } from '../src/encoding/fields.ts'
 import { newEventId, newId, roomRoomId } from '../src/identifiers.ts'
 
 const now = () => 0x64ed7d9d * 1000 + 999

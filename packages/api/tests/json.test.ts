@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import superjson from 'superjson'
 import { describe, expect, test } from 'vitest'
-import { AppError } from '../src/errors.ts'
-import { toJson, toSuperjson, transformer } from '../src/json.ts'
+import { toJson, toSuperjson, transformer } from '../src/encoding/json.ts'
+import { AppError } from '../src/operation/errors.ts'
 
 const key = fc.oneof(
   fc.string({ maxLength: 4 }),

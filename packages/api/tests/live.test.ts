@@ -11,8 +11,8 @@ import {
   vi,
 } from 'vitest'
 import { listEvents } from '../src/events/listEvents.ts'
-import type { Live } from '../src/events/live.ts'
-import type { EventStream, RoomRef } from '../src/events/stream.ts'
+import type { Live } from '../src/events/live/live.ts'
+import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
 import { createDeps, noCaps } from './support.ts'
 

@@ -11,8 +11,8 @@ import {
 import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
 import type { Actor } from '../src/auth/actor.ts'
 import { encodeEventCursor } from '../src/events/cursor.ts'
-import { Live, type LiveOptions } from '../src/events/live.ts'
-import type { EventStream, RoomRef } from '../src/events/stream.ts'
+import { Live, type LiveOptions } from '../src/events/live/live.ts'
+import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
 import { noCaps } from './support.ts'
 
 export const open: Actor = { kind: 'open', via: 'http' }

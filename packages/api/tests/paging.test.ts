@@ -2,7 +2,13 @@ import { Buffer } from 'node:buffer'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { encodeCursor, type ListTag, MAX_LIMIT, pageInput, placeOf } from '../src/paging.ts'
+import {
+  encodeCursor,
+  type ListTag,
+  MAX_LIMIT,
+  pageInput,
+  placeOf,
+} from '../src/encoding/paging.ts'
 
 /** As far as a cursor can say: fifteen digits. */
 const boundary = fc.oneof(fc.nat(300), fc.integer({ min: 0, max: 999_999_999_999_999 }))

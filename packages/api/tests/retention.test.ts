@@ -1,8 +1,8 @@
 import { deleteEvents } from '@dowell-chat/db'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { listEvents } from '../src/events/listEvents.ts'
+import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
 import { pruneEvents } from '../src/events/retention.ts'
-import type { EventStream, RoomRef } from '../src/events/stream.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
 import { createDeps } from './support.ts'
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { UserActor } from '../src/auth/actor.ts'
 import { onRoomEvents } from '../src/events/onRoomEvents.ts'
 import type { StreamEvent } from '../src/events/schema.ts'
-import { createCaller } from '../src/router.ts'
+import { createCaller } from '../src/operation/operations.ts'
 import { createContext, createDeps } from './support.ts'
 
 const PEOPLE = { ann: false, amara: true } as const

@@ -1,8 +1,8 @@
 import type { Peers } from '@dowell-chat/db'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { PresenceState } from '../src/events/presence.ts'
-import { SharedPresence } from '../src/events/sharedPresence.ts'
+import type { PresenceState } from '../src/events/live/presence.ts'
+import { SharedPresence } from '../src/events/live/sharedPresence.ts'
 import { createPeerGroup } from './peerGroup.ts'
 
 const roomOf = (id: string) => ({ id, orgId: 'org', userId: 'ann', productName: 'LOGIN' })

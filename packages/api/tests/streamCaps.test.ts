@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Actor } from '../src/auth/actor.ts'
-import { OpenStreams, type StreamCaps, type StreamOwner } from '../src/events/streamCaps.ts'
+import { OpenStreams, type StreamCaps, type StreamOwner } from '../src/events/live/streamCaps.ts'
 import { noCaps } from './support.ts'
 
 const open: Actor = { kind: 'open', via: 'http' }

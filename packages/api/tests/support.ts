@@ -2,9 +2,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Database } from '@dowell-chat/db'
 import { createKeyUse } from '../src/auth/keyUse.ts'
 import { storedSigningKeys } from '../src/auth/signingKeys.ts'
-import type { Context, Deps } from '../src/context.ts'
-import { Live } from '../src/events/live.ts'
-import { NewestPages } from '../src/messages/newestPages.ts'
+import { Live } from '../src/events/live/live.ts'
+import { NewestPages } from '../src/messages/latestPageCache.ts'
+import type { Context, Deps } from '../src/operation/context.ts'
 
 /** As many streams as anybody likes. */
 export const noCaps = {

@@ -1,8 +1,8 @@
 import type { Peers } from '@dowell-chat/db'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { Typing } from '../src/events/live/typing.ts'
 import type { EphemeralEvent } from '../src/events/schema.ts'
-import { Typing } from '../src/events/typing.ts'
 import { createPeerGroup } from './peerGroup.ts'
 
 const room = { id: 'room', orgId: 'org', userId: 'ann', productName: 'LOGIN' }

@@ -1,7 +1,7 @@
 import { insertAuditEvent, nextPosition, type Tx } from '@dowell-chat/db'
 import { type Actor, nameOf } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
 import { newId } from '../identifiers.ts'
+import type { Deps } from '../operation/context.ts'
 import type { AuditAction } from './schema.ts'
 
 /** Writes down who did what, in the transaction that does it. */

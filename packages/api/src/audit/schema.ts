@@ -1,6 +1,6 @@
 import type { AuditEventRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { id, time } from '../fields.ts'
+import { id, time } from '../encoding/fields.ts'
 
 export const auditActions = [
   'apiKey.created',

@@ -1,6 +1,6 @@
 import { anyOrganisation, findApiKey } from '@dowell-chat/db'
-import type { Deps } from '../context.ts'
-import { AppError } from '../errors.ts'
+import type { Deps } from '../operation/context.ts'
+import { AppError } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
 import { parseApiKey, sameHash } from './apiKeySecret.ts'
 import { isRevoked } from './credentialCheck.ts'

@@ -1,8 +1,8 @@
 import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import { LRUCache } from 'lru-cache'
 import type { z } from 'zod'
-import type { Deps } from '../context.ts'
-import { AppError } from '../errors.ts'
+import type { Deps } from '../operation/context.ts'
+import { AppError } from '../operation/errors.ts'
 import type { SigningKey } from './signingKeys.ts'
 
 /** The one algorithm; whatever else a token's header asks for is refused, `none` first of all (RFC 8725, 3.1). */

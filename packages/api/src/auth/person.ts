@@ -1,4 +1,4 @@
-import { AppError, badField } from '../errors.ts'
+import { AppError, badField } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
 
 /** Somebody on one of the two sides of a room. */

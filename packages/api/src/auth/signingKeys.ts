@@ -8,8 +8,8 @@ import {
   type SigningKeyRow,
   type Tx,
 } from '@dowell-chat/db'
-import type { Deps } from '../context.ts'
 import { newId } from '../identifiers.ts'
+import type { Deps } from '../operation/context.ts'
 
 /** Seconds that a user token lives at most, and so how long a replaced signing key must still verify. */
 export const MAX_TOKEN_SECONDS = 24 * 60 * 60

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Deps } from '../context.ts'
+import type { Deps } from '../operation/context.ts'
 import type { UserActor } from './actor.ts'
 import { signToken, verifyToken } from './jwt.ts'
 

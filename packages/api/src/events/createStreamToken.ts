@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import { signStreamToken } from '../auth/streamToken.ts'
-import type { Deps } from '../context.ts'
-import { time } from '../fields.ts'
-import { procedure } from '../trpc.ts'
+import { time } from '../encoding/fields.ts'
+import { authorise } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 
 /** How long a stream token lives: long enough to open a stream, and again after a cut. */
 const SECONDS = 10 * 60

@@ -1,12 +1,12 @@
 import { z } from 'zod'
-import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps, StreamReader } from '../context.ts'
+import { authorise, requireOrganisation } from '../operation/access.ts'
+import type { Deps, StreamReader } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { listing } from '../rooms/schema.ts'
-import { procedure } from '../trpc.ts'
-import { openStream, place, presence, roomIds } from './open.ts'
+import type { EventStream } from './live/stream.ts'
+import { openStream, place, presence, roomIds } from './openStream.ts'
 import { exampleEvent } from './schema.ts'
-import type { EventStream } from './stream.ts'
 
 const input = z.strictObject({ ...listing, roomIds, ...presence, ...place })
 

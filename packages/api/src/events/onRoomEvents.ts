@@ -1,13 +1,13 @@
 import { z } from 'zod'
-import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps, StreamReader } from '../context.ts'
+import { authorise } from '../operation/access.ts'
+import type { Deps, StreamReader } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { readableRoom } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
-import { procedure } from '../trpc.ts'
-import { openStream, place, presence } from './open.ts'
+import type { EventStream } from './live/stream.ts'
+import { openStream, place, presence } from './openStream.ts'
 import { exampleEvent } from './schema.ts'
-import type { EventStream } from './stream.ts'
 
 const input = z.strictObject({ roomId, ...presence, ...place })
 

@@ -1,6 +1,6 @@
 import type { LoggedEvent, ReadMarkerRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { id, time } from '../fields.ts'
+import { id, time } from '../encoding/fields.ts'
 import { exampleMessage, Message, toMessage } from '../messages/schema.ts'
 import { Room, toRoom } from '../rooms/schema.ts'
 import { type EventCursor, encodeEventCursor } from './cursor.ts'

@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
 import { requirePerson } from '../auth/person.ts'
-import type { Deps } from '../context.ts'
-import { AppError } from '../errors.ts'
-import { boolean, name, time } from '../fields.ts'
+import { boolean, name, time } from '../encoding/fields.ts'
+import type { Deps } from '../operation/context.ts'
+import { AppError } from '../operation/errors.ts'
+import { procedure } from '../operation/trpc.ts'
 import { readableRoom } from '../rooms/policy.ts'
 import { exampleRoom, roomId } from '../rooms/schema.ts'
-import { procedure } from '../trpc.ts'
-import { toRoomRef } from './stream.ts'
+import { toRoomRef } from './live/stream.ts'
 
 const input = z.strictObject({
   roomId,

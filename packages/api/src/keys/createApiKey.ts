@@ -1,13 +1,13 @@
 import { insertApiKey, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import { formatApiKey, hashSecret } from '../auth/apiKeySecret.ts'
-import type { Deps } from '../context.ts'
-import { name } from '../fields.ts'
+import { name } from '../encoding/fields.ts'
 import { newId } from '../identifiers.ts'
-import { procedure } from '../trpc.ts'
+import { authorise, requireOrganisation } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { ApiKey, exampleApiKey, orgId, right, toApiKey } from './schema.ts'
 
 const input = z.strictObject({

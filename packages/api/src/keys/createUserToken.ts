@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import { MAX_TOKEN_SECONDS } from '../auth/signingKeys.ts'
 import { signUserToken } from '../auth/userToken.ts'
-import type { Deps } from '../context.ts'
-import { boolean, id, name, time } from '../fields.ts'
-import { procedure } from '../trpc.ts'
+import { boolean, id, name, time } from '../encoding/fields.ts'
+import { authorise, requireOrganisation } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { orgId } from './schema.ts'
 
 const DEFAULT_SECONDS = 60 * 60

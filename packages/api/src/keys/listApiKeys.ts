@@ -1,12 +1,12 @@
 import { apiKeysNextTo, findApiKey } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { badField } from '../errors.ts'
-import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
-import { positionPage } from '../positionPage.ts'
-import { procedure } from '../trpc.ts'
+import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
+import { positionPage } from '../encoding/positionPage.ts'
+import { authorise, requireOrganisation } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { badField } from '../operation/errors.ts'
+import { procedure } from '../operation/trpc.ts'
 import { ApiKey, exampleApiKey, orgId, toApiKey } from './schema.ts'
 
 const input = z.strictObject({ orgId, ...pageInput })

@@ -1,12 +1,12 @@
 import { findApiKey, revokeApiKeyRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { AppError } from '../errors.ts'
-import { id } from '../fields.ts'
-import { procedure } from '../trpc.ts'
+import { id } from '../encoding/fields.ts'
+import { authorise } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { AppError } from '../operation/errors.ts'
+import { procedure } from '../operation/trpc.ts'
 import { ApiKey, exampleApiKey, toApiKey } from './schema.ts'
 
 const input = z.strictObject({

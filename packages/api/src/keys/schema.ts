@@ -1,6 +1,6 @@
 import type { ApiKeyRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { id, name, time } from '../fields.ts'
+import { id, name, time } from '../encoding/fields.ts'
 
 export const rights = ['admin', 'support', 'read'] as const
 

@@ -8,14 +8,14 @@ import {
   type Tx,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { AppError } from '../errors.ts'
 import { newId } from '../identifiers.ts'
+import { authorise } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { AppError } from '../operation/errors.ts'
+import { procedure } from '../operation/trpc.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
-import { procedure } from '../trpc.ts'
 import { requireFittingText } from './policy.ts'
 import { exampleMessage, Message, messageInput, toMessage } from './schema.ts'
 

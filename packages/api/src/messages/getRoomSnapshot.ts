@@ -8,10 +8,10 @@ import {
   unreadCounts,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import { personOf } from '../auth/person.ts'
-import type { AtVersion, Deps } from '../context.ts'
+import { reader, unreadOfReader } from '../encoding/fields.ts'
+import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
 import {
   exampleEvent,
   exampleReadMarker,
@@ -20,11 +20,11 @@ import {
   toLogPlace,
   toReadMarker,
 } from '../events/schema.ts'
-import { reader, unreadOfReader } from '../fields.ts'
-import { DEFAULT_LIMIT, pageInput } from '../paging.ts'
+import { authorise } from '../operation/access.ts'
+import type { AtVersion, Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { roomNotFound, versionOf } from '../rooms/policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from '../rooms/schema.ts'
-import { procedure } from '../trpc.ts'
 import { exampleMessagePage, MessagePage, messagePage } from './page.ts'
 
 const MAX_MARKERS = 100

@@ -1,8 +1,8 @@
+import { markReadProcedure } from '../reading/markRead.ts'
 import { createMessageProcedure } from './createMessage.ts'
 import { deleteMessageProcedure } from './deleteMessage.ts'
 import { getMessagesProcedure } from './getMessages.ts'
 import { getRoomSnapshotProcedure } from './getRoomSnapshot.ts'
-import { markReadProcedure } from './markRead.ts'
 import { updateMessageProcedure } from './updateMessage.ts'
 
 export const messageProcedures = {

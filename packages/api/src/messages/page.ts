@@ -6,9 +6,9 @@ import {
   messagesInRange,
   type RoomRow,
 } from '@dowell-chat/db'
-import { badField } from '../errors.ts'
-import { BYTES_PER_CHARACTER, fittingRange, jsonBytes, PAGE_BYTES } from '../pageBytes.ts'
-import { encodeCursor, type Page, type Place, pageOf } from '../paging.ts'
+import { BYTES_PER_CHARACTER, fittingRange, jsonBytes, PAGE_BYTES } from '../encoding/pageBytes.ts'
+import { encodeCursor, type Page, type Place, pageOf } from '../encoding/paging.ts'
+import { badField } from '../operation/errors.ts'
 import { exampleMessage, Message, toMessage } from './schema.ts'
 
 export const MessagePage = pageOf(Message).meta({ id: 'MessagePage', additionalProperties: true })

@@ -7,9 +7,9 @@ import {
   type Tx,
 } from '@dowell-chat/db'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { AppError, badField } from '../errors.ts'
-import { isLongerThan } from '../fields.ts'
+import { isLongerThan } from '../encoding/fields.ts'
+import type { Deps } from '../operation/context.ts'
+import { AppError, badField } from '../operation/errors.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 
 /** @throws AppError BAD_REQUEST for a text that is longer than the server is configured to take */

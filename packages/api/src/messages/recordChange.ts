@@ -1,7 +1,7 @@
 import { appendEvent, type MessageRow, type Tx } from '@dowell-chat/db'
 import { appendAuditEvent } from '../audit/append.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
+import type { Deps } from '../operation/context.ts'
 
 /** Notes that a message was edited or deleted, in the transaction that does it. */
 export async function recordChange(

@@ -1,6 +1,14 @@
 import type { MessageRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { boolean, clientMessageId, id, messageText, messageType, name, time } from '../fields.ts'
+import {
+  boolean,
+  clientMessageId,
+  id,
+  messageText,
+  messageType,
+  name,
+  time,
+} from '../encoding/fields.ts'
 
 const side = boolean.meta({ description: 'False: the customer. True: the support team.' })
 

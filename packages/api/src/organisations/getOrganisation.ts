@@ -1,9 +1,9 @@
 import { findOrganisationSettings } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { procedure } from '../trpc.ts'
+import { authorise, requireOrganisation } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { exampleOrganisation, Organisation, orgId, readSettings, toOrganisation } from './schema.ts'
 
 const input = z.strictObject({ orgId })

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { name } from '../fields.ts'
+import { name } from '../encoding/fields.ts'
 
 const MAX_PRODUCTS = 100
 

@@ -6,10 +6,10 @@ import {
 } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { procedure } from '../trpc.ts'
+import { authorise, requireOrganisation } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import {
   exampleOrganisation,
   Organisation,

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { z } from 'zod'
-import { UNWRITABLE } from '../publicError.ts'
+import { UNWRITABLE } from '../operation/publicError.ts'
 
 const MAX_BYTES = 4096
 const MAX_DEPTH = 20

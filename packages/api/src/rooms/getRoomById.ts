@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
-import type { AtVersion, Deps } from '../context.ts'
-import { procedure } from '../trpc.ts'
+import type { AtVersion, Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { readableRoom, versionOf } from './policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
 

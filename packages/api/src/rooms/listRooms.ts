@@ -1,14 +1,14 @@
 import { roomsNextTo, unreadCounts } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import { type Person, personOf } from '../auth/person.ts'
-import type { Deps } from '../context.ts'
-import { badField } from '../errors.ts'
-import { reader } from '../fields.ts'
-import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../paging.ts'
-import { positionPage } from '../positionPage.ts'
-import { procedure } from '../trpc.ts'
+import { reader } from '../encoding/fields.ts'
+import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
+import { positionPage } from '../encoding/positionPage.ts'
+import { authorise, requireOrganisation } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { badField } from '../operation/errors.ts'
+import { procedure } from '../operation/trpc.ts'
 import {
   exampleRoom,
   listing,

@@ -6,10 +6,10 @@ import {
   type RoomRow,
   type Tx,
 } from '@dowell-chat/db'
-import { authorise, type ProcedureName } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { AppError } from '../errors.ts'
+import { authorise, type ProcedureName } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { AppError } from '../operation/errors.ts'
 import { readSettings } from '../organisations/schema.ts'
 
 export function roomNotFound(): AppError {

@@ -1,7 +1,7 @@
 import { PREVIEW_CHARACTERS, previewOf, type RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { boolean, id, label, name, time, unreadOfReader } from '../fields.ts'
-import { BYTES_PER_CHARACTER } from '../pageBytes.ts'
+import { boolean, id, label, name, time, unreadOfReader } from '../encoding/fields.ts'
+import { BYTES_PER_CHARACTER } from '../encoding/pageBytes.ts'
 import { custom } from './custom.ts'
 
 /** What a room's `messageData` says while nobody has written. */

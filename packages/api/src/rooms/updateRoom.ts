@@ -1,9 +1,9 @@
 import { appendEvent, describeRoom, findRoomToChange } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps } from '../context.ts'
-import { procedure } from '../trpc.ts'
+import { authorise } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { roomNotFound } from './policy.ts'
 import { exampleRoom, Room, roomDetails, roomId, toRoom } from './schema.ts'
 

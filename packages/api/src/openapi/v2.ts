@@ -1,7 +1,6 @@
-import { type Meta, procedure, router } from '../../trpc.ts'
+import { type Meta, procedure, router } from '../operation/trpc.ts'
 import { type V2Method, type V2Operation, v2Operations } from '../v2/operations.ts'
 import { isRead } from '../v2/route.ts'
-import { errorResponses, wrongField } from './errors.ts'
 import {
   capital,
   conditional,
@@ -12,7 +11,8 @@ import {
   type Paths,
   requestIdHeader,
   type Schemas,
-} from './operation.ts'
+} from './complete.ts'
+import { errorResponses, wrongField } from './errors.ts'
 
 /**
  * The documented operations as procedures, for trpc-to-openapi to read: one for each operation and method. Several of

@@ -1,8 +1,7 @@
 import type { z } from 'zod'
-import { accessTable, columns, type ProcedureName } from '../../auth/access.ts'
-import { appRouter } from '../../router.ts'
-import { type Meta, procedure, router } from '../../trpc.ts'
-import { errorResponses, wrongField } from './errors.ts'
+import { accessTable, columns, type ProcedureName } from '../operation/access.ts'
+import { appRouter } from '../operation/operations.ts'
+import { type Meta, procedure, router } from '../operation/trpc.ts'
 import {
   capital,
   conditional,
@@ -13,7 +12,8 @@ import {
   type Paths,
   type Schemas,
   withExample,
-} from './operation.ts'
+} from './complete.ts'
+import { errorResponses, wrongField } from './errors.ts'
 
 /** The procedures that have a path, for trpc-to-openapi to read. */
 export const v3Router = router(

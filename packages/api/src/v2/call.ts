@@ -1,6 +1,6 @@
-import { call } from '../../call.ts'
-import type { Context } from '../../context.ts'
-import { type Fields, textReader } from '../wire.ts'
+import { type Fields, textReader } from '../encoding/coerce.ts'
+import type { Context } from '../operation/context.ts'
+import { call } from '../operation/execute.ts'
 import { type V2Operation, v2Operations } from './operations.ts'
 
 const readers = new Map(v2Operations.map((operation) => [operation, textReader(operation.input)]))

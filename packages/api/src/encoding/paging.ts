@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { z } from 'zod'
-import { badField } from './errors.ts'
+import { badField } from '../operation/errors.ts'
 
 /** Items of a page when the caller does not say, and at most. */
 export const DEFAULT_LIMIT = 50

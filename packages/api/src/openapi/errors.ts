@@ -1,5 +1,5 @@
-import { type ErrorCode, errorTable } from '../../errors.ts'
-import { type Json, type Operation, requestIdHeader, type Schemas } from './operation.ts'
+import { type ErrorCode, errorTable } from '../operation/errors.ts'
+import { type Json, type Operation, requestIdHeader, type Schemas } from './complete.ts'
 
 /** The headers that answers refer to. */
 export const headers = {

@@ -1,5 +1,5 @@
-import { AppError } from '../../errors.ts'
-import type { Fields } from '../wire.ts'
+import type { Fields } from '../encoding/coerce.ts'
+import { AppError } from '../operation/errors.ts'
 import { type V2Method, type V2Operation, v2Operations } from './operations.ts'
 
 /** Where a request to a documented URL leads: to an operation, or nowhere with this method. */

@@ -6,15 +6,15 @@ import {
   unreadCounts,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
 import { requirePerson } from '../auth/person.ts'
-import type { Deps } from '../context.ts'
+import { reader, unread } from '../encoding/fields.ts'
 import { exampleReadMarker, ReadMarker, toReadMarker } from '../events/schema.ts'
-import { reader, unread } from '../fields.ts'
+import { authorise } from '../operation/access.ts'
+import type { Deps } from '../operation/context.ts'
+import { procedure } from '../operation/trpc.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
-import { procedure } from '../trpc.ts'
 
 const seqText = 'must be a whole number, 0 or more'
 

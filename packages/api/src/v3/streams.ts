@@ -1,10 +1,10 @@
 import type { z } from 'zod'
-import { type StreamName, streamNames } from '../auth/access.ts'
-import type { Context } from '../context.ts'
-import type { EventStream } from '../events/stream.ts'
-import { appRouter, createCaller } from '../router.ts'
-import type { Meta } from '../trpc.ts'
-import { type Fields, textReader } from './wire.ts'
+import { type Fields, textReader } from '../encoding/coerce.ts'
+import type { EventStream } from '../events/live/stream.ts'
+import { type StreamName, streamNames } from '../operation/access.ts'
+import type { Context } from '../operation/context.ts'
+import { appRouter, createCaller } from '../operation/operations.ts'
+import type { Meta } from '../operation/trpc.ts'
 
 type StreamMeta = Meta & Required<Pick<Meta, 'stream'>>
 

@@ -1,7 +1,7 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
+import { type Paths, type Schemas, sortKeys } from './complete.ts'
 import { errorSchemas, headers } from './errors.ts'
 import { withNullableComponents, withNullTypes } from './nullable.ts'
-import { type Paths, type Schemas, sortKeys } from './operation.ts'
 import { streamPaths, streamRouter } from './streams.ts'
 import { v2Paths, v2Router } from './v2.ts'
 import { v3Paths, v3Router } from './v3.ts'

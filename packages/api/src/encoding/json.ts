@@ -1,5 +1,5 @@
 import superjson, { type SuperJSONResult } from 'superjson'
-import { badField } from './errors.ts'
+import { badField } from '../operation/errors.ts'
 
 // JSON.stringify leaves its fast path at the first Date, and superjson walks an answer several times. Nearly all answers
 // are plain data with Dates, and for those there is a short way: a copy with the Dates as text.

@@ -1,5 +1,5 @@
-import { type Actor, actorKey } from '../auth/actor.ts'
-import { AppError, type ErrorCode } from '../errors.ts'
+import { type Actor, actorKey } from '../../auth/actor.ts'
+import { AppError, type ErrorCode } from '../../operation/errors.ts'
 
 /** How many streams may be open at once in this process. 0: no limit. */
 export interface StreamCaps {

@@ -1,6 +1,6 @@
 import { anyOrganisation, type RoomScope } from '@dowell-chat/db'
-import { AppError } from '../errors.ts'
-import type { Actor } from './actor.ts'
+import type { Actor } from '../auth/actor.ts'
+import { AppError } from './errors.ts'
 
 /**
  * What an actor may do with a procedure.

@@ -1,4 +1,4 @@
-import type { Json } from './operation.ts'
+import type { Json } from './complete.ts'
 
 /**
  * Says "or null" by the type alone, all through a document: generators of clients understand that, and make of a choice

@@ -1,10 +1,10 @@
 import { findRoom, type RoomScope } from '@dowell-chat/db'
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
-import type { Deps, StreamReader } from '../context.ts'
-import { AppError } from '../errors.ts'
-import { boolean, id } from '../fields.ts'
-import { type EventStream, type RoomRef, toRoomRef } from './stream.ts'
+import { boolean, id } from '../encoding/fields.ts'
+import type { Deps, StreamReader } from '../operation/context.ts'
+import { AppError } from '../operation/errors.ts'
+import { type EventStream, type RoomRef, toRoomRef } from './live/stream.ts'
 
 const cursorText = z.string({ error: 'must be a cursor' })
 

@@ -1,10 +1,10 @@
 import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { ItemFrame } from '../../messages/page.ts'
-import { exampleMessage, Message } from '../../messages/schema.ts'
-import { jsonBytes } from '../../pageBytes.ts'
-import type { Page } from '../../paging.ts'
-import { exampleRoom, Room, toRoom } from '../../rooms/schema.ts'
+import { jsonBytes } from '../encoding/pageBytes.ts'
+import type { Page } from '../encoding/paging.ts'
+import type { ItemFrame } from '../messages/page.ts'
+import { exampleMessage, Message } from '../messages/schema.ts'
+import { exampleRoom, Room, toRoom } from '../rooms/schema.ts'
 
 /** A room in the documented names, and what we add to them. */
 export const RoomV2 = z

@@ -1,6 +1,6 @@
 import type { Peers } from '@dowell-chat/db'
-import type { Person } from '../auth/person.ts'
-import type { EphemeralEvent } from './schema.ts'
+import type { Person } from '../../auth/person.ts'
+import type { EphemeralEvent } from '../schema.ts'
 import type { RoomRef } from './stream.ts'
 
 interface Entry {

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { z } from 'zod'
+import { isRead, type ProcedureName } from './access.ts'
 import { checkAnswer } from './answers.ts'
-import { isRead, type ProcedureName } from './auth/access.ts'
 import type { Context } from './context.ts'
 import { AppError } from './errors.ts'
 import { fieldErrors } from './publicError.ts'

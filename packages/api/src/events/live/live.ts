@@ -6,11 +6,11 @@ import {
   eventLogHeads,
   eventsInScope,
 } from '@dowell-chat/db'
-import type { Actor } from '../auth/actor.ts'
-import type { PayForReplay } from '../context.ts'
-import { AppError } from '../errors.ts'
-import { PAGE_BYTES } from '../pageBytes.ts'
-import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from './schema.ts'
+import type { Actor } from '../../auth/actor.ts'
+import { PAGE_BYTES } from '../../encoding/pageBytes.ts'
+import type { PayForReplay } from '../../operation/context.ts'
+import { AppError } from '../../operation/errors.ts'
+import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from '../schema.ts'
 import { SharedPresence } from './sharedPresence.ts'
 import {
   EventStream,

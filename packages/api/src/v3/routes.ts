@@ -1,8 +1,8 @@
-import type { CallName } from '../auth/access.ts'
-import { call } from '../call.ts'
-import type { Context } from '../context.ts'
-import { callableProcedures } from '../router.ts'
-import { type Fields, textReader } from './wire.ts'
+import { type Fields, textReader } from '../encoding/coerce.ts'
+import type { CallName } from '../operation/access.ts'
+import type { Context } from '../operation/context.ts'
+import { call } from '../operation/execute.ts'
+import { callableProcedures } from '../operation/operations.ts'
 
 /** REST by resource: a procedure of the app's router that has a path. */
 export interface V3Operation {

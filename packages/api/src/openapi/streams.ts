@@ -1,8 +1,8 @@
-import { exampleEvent, RestStreamEvent } from '../../events/schema.ts'
-import { procedure, router } from '../../trpc.ts'
-import { streamRoutes } from '../streams.ts'
+import { exampleEvent, RestStreamEvent } from '../events/schema.ts'
+import { procedure, router } from '../operation/trpc.ts'
+import { streamRoutes } from '../v3/streams.ts'
+import { explain, type Json, type Paths, requestIdHeader, type Schemas } from './complete.ts'
 import { errorResponses, wrongField } from './errors.ts'
-import { explain, type Json, type Paths, requestIdHeader, type Schemas } from './operation.ts'
 
 const HOW =
   'The answer does not end by itself: server-sent events, each with one line of JSON as its data. An event with an `id` can be resumed from: after a cut, ask again with the last `id` as `Last-Event-ID`, as an EventSource does.'

@@ -1,6 +1,6 @@
 import type { RoomRow } from '@dowell-chat/db'
 import { LRUCache } from 'lru-cache'
-import type { Page } from '../paging.ts'
+import type { Page } from '../encoding/paging.ts'
 import type { Message } from './schema.ts'
 
 interface Kept {

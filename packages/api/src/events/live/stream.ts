@@ -9,16 +9,16 @@ import {
   type RoomRow,
 } from '@dowell-chat/db'
 import { type TrackedEnvelope, tracked } from '@trpc/server'
-import type { PayForReplay } from '../context.ts'
-import { jsonBytes, PAGE_BYTES } from '../pageBytes.ts'
-import { decodeEventCursor, isOfEpoch } from './cursor.ts'
+import { jsonBytes, PAGE_BYTES } from '../../encoding/pageBytes.ts'
+import type { PayForReplay } from '../../operation/context.ts'
+import { decodeEventCursor, isOfEpoch } from '../cursor.ts'
 import {
   type EndReason,
   type ResetReason,
   type StreamEvent,
   toEvent,
   toLogPlace,
-} from './schema.ts'
+} from '../schema.ts'
 
 /** What tells which streams an event about a room is for. */
 export interface RoomRef {

@@ -1,10 +1,10 @@
 import type { Database } from '@dowell-chat/db'
-import type { ProcedureName } from './auth/access.ts'
-import type { Actor } from './auth/actor.ts'
-import type { KeyUse } from './auth/keyUse.ts'
-import type { SigningKeys } from './auth/signingKeys.ts'
-import type { Live } from './events/live.ts'
-import type { NewestPages } from './messages/newestPages.ts'
+import type { Actor } from '../auth/actor.ts'
+import type { KeyUse } from '../auth/keyUse.ts'
+import type { SigningKeys } from '../auth/signingKeys.ts'
+import type { Live } from '../events/live/live.ts'
+import type { NewestPages } from '../messages/latestPageCache.ts'
+import type { ProcedureName } from './access.ts'
 import type { ReadBudget } from './readBudget.ts'
 
 /** What the procedures work with; built once, by the composition root. */
