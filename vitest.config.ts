@@ -15,7 +15,7 @@ const once = {
   sqlite: [
     // They need no database.
     'tests/**',
-    'packages/api/tests/call.test.ts',
+    'packages/api/tests/execute.test.ts',
     'packages/api/tests/identifiers.test.ts',
     'packages/api/tests/json.test.ts',
     'packages/api/tests/jwt.test.ts',
@@ -23,7 +23,7 @@ const once = {
     'packages/api/tests/publicError.test.ts',
     'packages/api/tests/sharedPresence.test.ts',
     'packages/api/tests/streamCaps.test.ts',
-    'packages/api/tests/wire.test.ts',
+    'packages/api/tests/coerce.test.ts',
     'packages/client/tests/**',
     'apps/server/tests/browser.test.ts',
     'apps/server/tests/bytes.test.ts',

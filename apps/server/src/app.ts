@@ -3,12 +3,12 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   AppError,
-  createCredentialCheck,
-  createKeyUse,
+  createLastUsedTracker,
+  createRevocationCheck,
   type Deps,
   fixedSigningKeys,
+  LatestPageCache,
   Live,
-  NewestPages,
   pruneEvents,
   storedSigningKeys,
 } from '@dowell-chat/api'
@@ -49,7 +49,7 @@ export interface App {
 }
 
 /** What tests put in place of the real thing. */
-export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkAnswers'>> &
+export type Overrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkOutputs'>> &
   Pick<DatabaseOptions, 'busyTimeout'> & {
     /** Milliseconds, all of them. */
     readonly streamLifetime?: number
@@ -109,12 +109,12 @@ export function createDeps(config: Config, logger: Logger, overrides: Overrides 
       roomsPerMinute: config.ROOMS_PER_MINUTE,
       roomsPerHour: config.ROOMS_PER_HOUR,
     },
-    newestPages: new NewestPages(NEWEST_PAGES),
-    checkAnswers: overrides.checkAnswers ?? false,
-    keyUse: createKeyUse(db, clock),
+    latestPages: new LatestPageCache(NEWEST_PAGES),
+    checkOutputs: overrides.checkOutputs ?? false,
+    lastUsed: createLastUsedTracker(db, clock),
     live: new Live(db, {
       clock,
-      isStillValid: createCredentialCheck(db, createOpenMode(config, db).isOn),
+      isStillValid: createRevocationCheck(db, createOpenMode(config, db).isOn),
       onError: (error, message) => logger.error({ err: error }, message),
       caps: {
         total: config.STREAMS_MAX,
@@ -228,7 +228,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
 
   async function noteKeyUse(): Promise<void> {
     try {
-      await deps.keyUse.flush()
+      await deps.lastUsed.flush()
     } catch (error) {
       logger.error({ err: error }, 'the last use of API keys was not recorded')
     }

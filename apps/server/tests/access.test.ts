@@ -1,14 +1,17 @@
 import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import {
-  accessTable,
+  type AccessLevel,
   appRouter,
   type CallName,
-  type Column,
-  columns,
-  costOf,
+  callNames,
   type Inputs,
-  type ProcedureName,
+  type OperationName,
+  operationNamed,
+  operationNames,
+  pointsOf,
+  type Role,
+  roles,
   streamNames,
 } from '@dowell-chat/api'
 import {
@@ -41,7 +44,7 @@ import {
   type Voice,
 } from './identities.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
-import { procedureNames, type Reply, type Way, ways } from './ways.ts'
+import { type Reply, type Way, ways } from './ways.ts'
 
 /** Someone who calls, and what the table makes of them. */
 interface Caller {
@@ -53,15 +56,15 @@ interface Caller {
    * `foreign`: for another organisation. `elsewhere`: for other rooms of the same organisation.
    */
   readonly place: 'nobody' | 'own' | 'foreign' | 'elsewhere'
-  readonly column?: Column
+  readonly role?: Role
 }
 
 type Expected = 'ok' | 401 | 403 | 404
 
 /** What the table, and nothing else, says of a call. */
-function expected(procedure: ProcedureName, { place, column }: Caller): Expected {
-  if (place === 'nobody' || column === undefined) return 401
-  if (accessTable[procedure][columns.indexOf(column)] === 'no') return 403
+function expected(procedure: OperationName, { place, role }: Caller): Expected {
+  if (place === 'nobody' || role === undefined) return 401
+  if (operationNamed(procedure).access[role] === 'none') return 403
   if (place === 'own') return 'ok'
   const { about } = { ...fixtures, ...streamFixtures }[procedure]
   if (about === 'caller') return 'ok'
@@ -100,21 +103,21 @@ beforeAll(async () => {
     {
       title: 'customer token of another user',
       headers: bearer(org.tokens.otherCustomer),
-      column: 'customerToken',
+      role: 'customerToken',
       place: 'elsewhere',
       voice: { side: false, author: org.otherCustomer },
     },
     {
       title: 'customer token limited to another room',
       headers: bearer(org.tokens.customerElsewhere),
-      column: 'customerToken',
+      role: 'customerToken',
       place: 'elsewhere',
       voice: { side: false, author: org.customer },
     },
     {
       title: 'support token limited to another room',
       headers: bearer(org.tokens.supportElsewhere),
-      column: 'supportToken',
+      role: 'supportToken',
       place: 'elsewhere',
       voice: { side: true, author: org.supporter },
     },
@@ -131,24 +134,26 @@ afterAll(async () => {
 /** Each kind of caller of an organisation. */
 function members(of: Organisation, place: Caller['place']): Caller[] {
   return [
-    ...rights.map((right) => ({
-      title: `${place} ${right} key`,
-      headers: bearer(of.keys[right].secret),
-      column: right,
-      place,
-      voice: anyone,
-    })),
+    ...rights.map(
+      (right): Caller => ({
+        title: `${place} ${right} key`,
+        headers: bearer(of.keys[right].secret),
+        role: `${right}Key`,
+        place,
+        voice: anyone,
+      }),
+    ),
     {
       title: `${place} support token`,
       headers: bearer(of.tokens.support),
-      column: 'supportToken',
+      role: 'supportToken',
       place,
       voice: { side: true, author: of.supporter },
     },
     {
       title: `${place} customer token`,
       headers: bearer(of.tokens.customer),
-      column: 'customerToken',
+      role: 'customerToken',
       place,
       voice: { side: false, author: of.customer },
     },
@@ -371,7 +376,7 @@ describe.each(ways)('$title', (way) => {
       title: 'open',
       headers: {},
       place: 'own',
-      column: 'open',
+      role: 'open',
       voice: anyone,
     }
     expect(outcomeOf(await call(openApp, way, caller, openOrg))).toBe(
@@ -507,10 +512,10 @@ test('a page elsewhere cannot delete a room with an image while the server is op
 })
 
 test('the walk misses no procedure and no surface', () => {
-  expect([...procedureNames, ...streamNames].toSorted()).toEqual(
+  expect([...callNames, ...streamNames].toSorted()).toEqual(
     Object.keys(appRouter._def.procedures).toSorted(),
   )
-  for (const procedure of procedureNames) {
+  for (const procedure of callNames) {
     const surfaces = ways.filter((way) => way.procedure === procedure).map((way) => way.surface)
     expect(surfaces).toEqual(expect.arrayContaining(['tRPC', 'tRPC batch', 'v3']))
   }
@@ -527,67 +532,79 @@ test('the walk misses no procedure and no surface', () => {
   ])
 })
 
-const words = { all: 'every organisation', org: 'its organisation', own: 'own rooms', no: 'no' }
+const words: Record<AccessLevel, string> = {
+  any: 'every organisation',
+  organisation: 'its organisation',
+  own: 'own rooms',
+  none: 'no',
+}
 
-const titles: Record<Column, string> = {
+const titles: Record<Role, string> = {
   open: 'open mode',
-  admin: 'admin key',
-  support: 'support key',
-  read: 'read key',
+  adminKey: 'admin key',
+  supportKey: 'support key',
+  readKey: 'read key',
   supportToken: 'support token',
   customerToken: 'customer token',
 }
 
+/** By tag and name, so that the order of the list of operations does not matter. */
+function sortedNames(): OperationName[] {
+  const tags = ['rooms', 'messages', 'events', 'access']
+  const key = (name: OperationName) => `${tags.indexOf(operationNamed(name).rest.tag)} ${name}`
+  return operationNames.toSorted((a, b) => (key(a) < key(b) ? -1 : 1))
+}
+
 function accessDocument(): string {
-  const rows = (Object.keys(accessTable) as ProcedureName[]).map((procedure) => [
-    `\`${procedure}\``,
-    ...columns.map((_, index) => words[accessTable[procedure][index] as keyof typeof words]),
-    String(costOf(procedure)),
-  ])
-  const head = ['procedure', ...columns.map((column) => titles[column]), 'points']
+  const rows = sortedNames().map((name) => {
+    const { access, cost } = operationNamed(name)
+    return [`\`${name}\``, ...roles.map((role) => words[access[role]]), String(pointsOf(cost))]
+  })
+  const head = ['operation', ...roles.map((role) => titles[role]), 'points']
   const widths = head.map((_, at) =>
     Math.max(...[head, ...rows].map((row) => row[at]?.length ?? 0)),
   )
   const line = (row: string[]) =>
     `| ${row.map((cell, at) => cell.padEnd(widths[at] as number)).join(' | ')} |`
   const table = [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)]
-  return `# Who may do what
+  return `# Access
 
-Every procedure, on every surface (tRPC, REST v2, REST v3), asks this one table. It is written from
-\`packages/api/src/auth/access.ts\`; a test compares the two, and \`npm test -- access -u\` renews this page.
+Each operation names the access of each role, on every surface (tRPC, REST v2, REST v3). This page is generated from
+the operations. Renew it with \`npm test -- access -u\`; a test fails when it is out of date.
 
 ${table.join('\n')}
 
-The columns are the kinds of callers:
+The roles:
 
-- **open mode**: a caller without a credential, while no API key exists and only from the server's own machine; or
-  anyone at all when the server runs with \`AUTH=open\`. A proxy on that machine can pass for it, so keys and tokens are
-  out of reach.
-- **admin key**, **support key**, **read key**: a server of the organisation's, with an API key of that right.
+- **open mode**: a caller without a credential, while there is no API key and only from the server's own machine; or
+  any caller when the server runs with \`AUTH=open\`. A proxy on that machine can look like such a caller, so open mode
+  has no access to keys and tokens.
+- **admin key**, **support key**, **read key**: a server of the organisation, with an API key of that right.
 - **support token**, **customer token**: one person, with a user token that was made with an API key. A support token
-  writes as the support team and a customer token as the customer, each under its own user's name only.
+  writes as the support team and a customer token as the customer, each as its own user only.
 
 The operator at the command line (\`npm run cli\`) may do everything, in every organisation.
 
 The cells say which rows exist for the caller:
 
-- **every organisation**: all of them.
-- **its organisation**: those of the key's or token's organisation. Every other row is not found (404).
-- **own rooms**: the rooms of the token's own user. Every other room is not found (404), and a room can be opened for
-  nobody else (403).
-- **no**: the caller may not call this at all (403), whatever row it asks for.
+- **every organisation**: all rows.
+- **its organisation**: the rows of the key's or token's organisation. Other rows are not found (404).
+- **own rooms**: the rooms of the token's own user. Other rooms are not found (404), and the token cannot open a room
+  for another user (403).
+- **no**: the caller may not call this operation (403).
 
-Of messages, a token edits and deletes only what its own user wrote on its own side; anybody else's is refused (403).
+A token edits and deletes only messages that its own user wrote on its own side; for other messages it gets 403.
 
-A token that is limited to some rooms has less: every other room is not found, none is listed, and it opens none (403).
-A caller without a credential, or with one that is malformed, expired, wrongly signed or revoked, is told so first (401).
+A token that is limited to some rooms finds no other room, lists no other room and opens no room (403).
+A caller without a valid credential gets 401 first: one without any, or with one that is malformed, expired, wrongly
+signed or revoked.
 
-**points** are what a call takes from the caller's budget of a minute: see \`RATE_LIMIT_ACTOR\` and
+**points** are what a call consumes of the caller's quota for a minute: see \`RATE_LIMIT_ACTOR\` and
 \`RATE_LIMIT_ADDRESS\` in \`npm start -- --help\`.
 `
 }
 
-test('docs/access.md shows the table', async () => {
+test('docs/access.md shows the access of every operation', async () => {
   const document = accessDocument()
   process.stdout.write(
     `\n${document
@@ -601,13 +618,6 @@ test('docs/access.md shows the table', async () => {
 })
 
 describe('does not compile', () => {
-  test('a procedure without a row in the table', () => {
-    const { createRoom: _, ...forgetful } = accessTable
-    // @ts-expect-error createRoom is missing
-    forgetful satisfies Record<keyof Inputs, readonly unknown[]>
-    accessTable satisfies Record<keyof Inputs, readonly unknown[]>
-  })
-
   test('a procedure without a fixture', () => {
     const { createRoom: _, ...forgetful } = fixtures
     // @ts-expect-error createRoom is missing

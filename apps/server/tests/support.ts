@@ -23,7 +23,7 @@ export async function createTestApp(
   const log: Record<string, unknown>[] = []
   const logger = pino({ level: 'trace' }, { write: (line) => log.push(JSON.parse(line)) })
   const config = readConfig({ PORT: '0', ...env, DATABASE_URL: databaseUrl })
-  const app = createApp(config, logger, { checkAnswers: true, ...overrides })
+  const app = createApp(config, logger, { checkOutputs: true, ...overrides })
   const { url } = await app.start()
   return {
     url,

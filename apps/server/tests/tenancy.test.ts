@@ -1,4 +1,4 @@
-import type { CallName } from '@dowell-chat/api'
+import { type CallName, callNames } from '@dowell-chat/api'
 import { runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -16,7 +16,7 @@ import {
   type Voice,
 } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { procedureNames, type Reply, waysOf } from './ways.ts'
+import { type Reply, waysOf } from './ways.ts'
 
 let app: TestApp
 
@@ -148,7 +148,7 @@ describe('random operations of three organisations', () => {
   const number = fc.nat({ max: 1000 })
   const operation = fc.record({
     actor: number,
-    procedure: fc.constantFrom(...procedureNames),
+    procedure: fc.constantFrom(...callNames),
     way: number,
     org: number,
     room: number,
@@ -389,7 +389,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
     return { status, httpStatus, headers: rest, text: text.replaceAll(String(requestId), 'id') }
   }
 
-  test.each(procedureNames)('%s', async (procedure) => {
+  test.each(callNames)('%s', async (procedure) => {
     using statements = captureStatements()
     const none: Ids = { org: 'NEVER', room: nothing, message: nothing, key: nothing }
     const theirs: Ids = {

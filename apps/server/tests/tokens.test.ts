@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { createKeyUse, rotateSigningKeys } from '@dowell-chat/api'
+import { createLastUsedTracker, rotateSigningKeys } from '@dowell-chat/api'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ask, openDirectly } from './database.ts'
@@ -521,12 +521,12 @@ describe('API keys', () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     await using operator = createOperator(app)
-    const keyUse = createKeyUse(operator.deps.db, () => 1234)
-    keyUse.note({ id: org.keys.read.id, org_id: ORG })
+    const lastUsed = createLastUsedTracker(operator.deps.db, () => 1234)
+    lastUsed.note({ id: org.keys.read.id, org_id: ORG })
     await ask(app, 'alter table api_keys rename to away')
-    await expect(keyUse.flush()).rejects.toThrow()
+    await expect(lastUsed.flush()).rejects.toThrow()
     await ask(app, 'alter table away rename to api_keys')
-    await keyUse.flush()
+    await lastUsed.flush()
     const used = await ask(app, 'select last_used_at from api_keys where id = ?', org.keys.read.id)
     expect(used).toEqual([{ last_used_at: 1234 }])
   })

@@ -1,13 +1,10 @@
 import { Agent } from 'node:http'
 import {
-  accessTable,
-  appRouter,
   type CallName,
+  callNames,
   type Inputs,
-  type ProcedureName,
-  streamNames,
+  operationNamed,
   v2Operations,
-  v3Operations,
 } from '@dowell-chat/api'
 import superjson from 'superjson'
 import { type SentHeaders, send as sendAs } from './http.ts'
@@ -34,13 +31,8 @@ export interface Way {
   call(app: TestApp, input: Record<string, unknown>, headers?: SentHeaders): Promise<Reply>
 }
 
-/** The procedures that are called and answer once. */
-export const procedureNames = (Object.keys(accessTable) as ProcedureName[]).filter(
-  (name): name is CallName => !(streamNames as readonly string[]).includes(name),
-)
-
 /** Every procedure on every surface that has it, read from the tables themselves. */
-export const ways: readonly Way[] = procedureNames.flatMap((procedure) => [
+export const ways: readonly Way[] = callNames.flatMap((procedure) => [
   trpcWay(procedure),
   batchWay(procedure),
   ...v2Ways(procedure),
@@ -74,7 +66,7 @@ async function send(
 }
 
 function typeOf(procedure: CallName): 'query' | 'mutation' {
-  return appRouter._def.procedures[procedure]._def.type as 'query' | 'mutation'
+  return operationNamed(procedure).kind as 'query' | 'mutation'
 }
 
 function trpcWay(procedure: CallName): Way {
@@ -142,9 +134,9 @@ function v2Ways(procedure: CallName): Way[] {
 }
 
 function v3Ways(procedure: CallName): Way[] {
-  return v3Operations
-    .filter(({ name }) => name === procedure)
-    .map(({ method, path }) => ({
+  const { method, path } = operationNamed(procedure).rest
+  return [
+    {
       procedure,
       surface: 'v3',
       title: `v3 ${method} ${procedure}`,
@@ -161,7 +153,8 @@ function v3Ways(procedure: CallName): Way[] {
             : await send(app, method, `${filled}?${new URLSearchParams(texts(rest))}`, headers)
         return { ...reply, status: reply.httpStatus }
       },
-    }))
+    },
+  ]
 }
 
 function texts(fields: Record<string, unknown>): Record<string, string> {

@@ -14,7 +14,7 @@ import { listEvents } from '../src/events/listEvents.ts'
 import type { Live } from '../src/events/live/live.ts'
 import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
-import { createDeps, noCaps } from './support.ts'
+import { createDeps, noCaps, run } from './support.ts'
 
 let log: TestLog
 beforeAll(async () => {
@@ -90,7 +90,7 @@ test('a cursor that the log no longer reaches back to gets a reset, and listEven
   expect(await from(4)).toEqual([5, 6, 7, 8, 9, 10, ['ready', 10]])
   const deps = createDeps(log)
   const list = (position: number) =>
-    listEvents(deps, open, { orgId: 'A', after: cursor('A', position) })
+    run(deps, open, listEvents, { orgId: 'A', after: cursor('A', position) })
   await expect(list(3)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
   expect((await list(4)).items.length).toBe(6)
   // A log that is forgotten altogether is not one that never was.
@@ -389,11 +389,11 @@ describe('when the database was restored, or a failover lost commits', () => {
     const [room] = roomsOf('A')
     const stream = live.open(open, { orgId: 'A' })
     await untilReady(stream)
-    const run = log.read.executeQuery.bind(log.read)
+    const executeQuery = log.read.executeQuery.bind(log.read)
     const asked = Promise.withResolvers<void>()
     const answer = Promise.withResolvers<void>()
     const late = vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
-      const heads = await run(query)
+      const heads = await executeQuery(query)
       asked.resolve()
       await answer.promise
       return heads as never
@@ -415,7 +415,7 @@ describe('when the database was restored, or a failover lost commits', () => {
     const deps = createDeps(log)
     const [room] = roomsOf('A')
     await log.append(room, room, room)
-    const list = (after: string) => listEvents(deps, open, { orgId: 'A', after })
+    const list = (after: string) => run(deps, open, listEvents, { orgId: 'A', after })
     const from = (after: string) => untilReady(live.open(open, { orgId: 'A' }, { after }))
     const had = cursor('A', 1)
     // As they were before there were epochs.
@@ -429,7 +429,7 @@ describe('when the database was restored, or a failover lost commits', () => {
       expect(await from(after)).toEqual(resetAt(3))
       await expect(list(after)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
     }
-    const { items, after } = await listEvents(deps, open, { orgId: 'A', limit: 2 })
+    const { items, after } = await run(deps, open, listEvents, { orgId: 'A', limit: 2 })
     for (const cursor of [after, items[1]?.cursor ?? '']) {
       expect(await from(cursor)).toEqual([3, ['ready', 3]])
       expect((await list(cursor)).items).toMatchObject([{ position: 3 }])
@@ -441,13 +441,13 @@ describe('when the database was restored, or a failover lost commits', () => {
     const deps = createDeps(log)
     const [room] = roomsOf('A')
     await log.append(room, room)
-    const run = log.read.executeQuery.bind(log.read)
+    const executeQuery = log.read.executeQuery.bind(log.read)
     vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
-      const bounds = await run(query)
+      const bounds = await executeQuery(query)
       await changeEpoch('another')
       return bounds as never
     })
-    await expect(listEvents(deps, open, { orgId: 'A' })).rejects.toMatchObject({
+    await expect(run(deps, open, listEvents, { orgId: 'A' })).rejects.toMatchObject({
       code: 'SERVICE_UNAVAILABLE',
       retryAfter: 1,
     })

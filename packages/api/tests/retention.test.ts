@@ -4,7 +4,7 @@ import { listEvents } from '../src/events/listEvents.ts'
 import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
 import { pruneEvents } from '../src/events/retention.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
-import { createDeps } from './support.ts'
+import { createDeps, run } from './support.ts'
 
 const DAY = 24 * 60 * 60_000
 /** A moment in 2026. */
@@ -91,10 +91,10 @@ test('who comes with an older cursor is told to read anew', async () => {
   expect(await take(late)).toMatchObject([{ type: 'reset', reason: 'too_old', position: 3 }])
   const inTime = live.open(open, { orgId: 'A' }, { after: after(2) })
   expect(await take(inTime)).toMatchObject([{ position: 3, orgId: 'A' }])
-  await expect(listEvents(deps, open, { orgId: 'A', after: after(1) })).rejects.toMatchObject({
+  await expect(run(deps, open, listEvents, { orgId: 'A', after: after(1) })).rejects.toMatchObject({
     code: 'CURSOR_TOO_OLD',
   })
-  const { items } = await listEvents(deps, open, { orgId: 'A', after: after(2) })
+  const { items } = await run(deps, open, listEvents, { orgId: 'A', after: after(2) })
   expect(items.map(({ position }) => position)).toEqual([3])
   deps.live.close()
 })
@@ -153,7 +153,7 @@ test('what listEvents reads while it is forgotten is not missing without a word'
     return result
   })
   const after = cursorOf(log, 'A', 1)
-  await expect(listEvents(deps, open, { orgId: 'A', after })).rejects.toMatchObject({
+  await expect(run(deps, open, listEvents, { orgId: 'A', after })).rejects.toMatchObject({
     code: 'CURSOR_TOO_OLD',
   })
   deps.live.close()
@@ -179,11 +179,11 @@ test.for([
       return result
     })
     const input = { orgId: 'A', productName: shop.productName }
-    const { items, after, hasAfter } = await listEvents(deps, open, { ...input, limit })
+    const { items, after, hasAfter } = await run(deps, open, listEvents, { ...input, limit })
     expect(items.map(({ position }) => position)).toEqual(expected)
     expect(hasAfter).toBe(expected.length === 0)
     // What it says is no cursor that is too old.
-    const rest = (await listEvents(deps, open, { ...input, after })).items
+    const rest = (await run(deps, open, listEvents, { ...input, after })).items
     expect([...items, ...rest].map(({ position }) => position)).toEqual([2_003])
     deps.live.close()
   },

@@ -6,8 +6,8 @@ import { onRoomEvents } from '../src/events/onRoomEvents.ts'
 import type { Event } from '../src/events/schema.ts'
 import type { Deps } from '../src/operation/context.ts'
 import { AppError } from '../src/operation/errors.ts'
-import { createCaller, type Outputs } from '../src/operation/operations.ts'
-import { createContext, createDeps, pause } from './support.ts'
+import { createCaller, type Outputs } from '../src/operation/trpc.ts'
+import { createDeps, pause, run } from './support.ts'
 
 type Snapshot = Outputs['getRoomSnapshot']
 
@@ -60,12 +60,7 @@ function hesitant(db: Database, pause: () => Promise<void>): Database {
 
 /** All that happened in the room after a cursor. */
 async function eventsAfter(deps: Deps, roomId: string, after: string): Promise<Event[]> {
-  const stream = await onRoomEvents(
-    deps,
-    { kind: 'open', via: 'http' },
-    { roomId, after },
-    createContext(deps),
-  )
+  const stream = await run(deps, { kind: 'open', via: 'http' }, onRoomEvents, { roomId, after })
   const events: Event[] = []
   for (;;) {
     for (const event of (await stream.next()) ?? []) {

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import type { UserActor } from '../src/auth/actor.ts'
 import { onRoomEvents } from '../src/events/onRoomEvents.ts'
 import type { StreamEvent } from '../src/events/schema.ts'
-import { createCaller } from '../src/operation/operations.ts'
-import { createContext, createDeps } from './support.ts'
+import { createCaller } from '../src/operation/trpc.ts'
+import { createContext, createDeps, run } from './support.ts'
 
 const PEOPLE = { ann: false, amara: true } as const
 type Name = keyof typeof PEOPLE
@@ -24,7 +24,7 @@ test('who listens hears of a start, of nothing that only repeats it, and of the 
   const { room } = await chat.createRoom({ ...identity, productName: 'q' })
   const { room: other } = await chat.createRoom({ ...identity, productName: 'r' })
   const roomId = room.id
-  const stream = await onRoomEvents(deps, tokenOf('ann'), { roomId }, createContext(deps))
+  const stream = await run(deps, tokenOf('ann'), onRoomEvents, { roomId })
   const heard: StreamEvent[] = []
   // Until something is heard that the test does last.
   const hearUntil = async (type: StreamEvent['type']) => {

@@ -1,10 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Database } from '@dowell-chat/db'
-import { createKeyUse } from '../src/auth/keyUse.ts'
+import type { z } from 'zod'
+import type { Actor } from '../src/auth/actor.ts'
+import { createLastUsedTracker } from '../src/auth/lastUsed.ts'
 import { storedSigningKeys } from '../src/auth/signingKeys.ts'
 import { Live } from '../src/events/live/live.ts'
-import { NewestPages } from '../src/messages/latestPageCache.ts'
+import { LatestPageCache } from '../src/messages/latestPageCache.ts'
 import type { Context, Deps } from '../src/operation/context.ts'
+import { execute } from '../src/operation/execute.ts'
+import type { Executable } from '../src/operation/operation.ts'
 
 /** As many streams as anybody likes. */
 export const noCaps = {
@@ -28,9 +32,9 @@ export function createDeps(db: Database): Deps {
       roomsPerMinute: 10,
       roomsPerHour: 60,
     },
-    checkAnswers: true,
-    newestPages: new NewestPages(1_000_000),
-    keyUse: createKeyUse(db, Date.now),
+    checkOutputs: true,
+    latestPages: new LatestPageCache(1_000_000),
+    lastUsed: createLastUsedTracker(db, Date.now),
     live: new Live(db, {
       clock: Date.now,
       isStillValid: async () => true,
@@ -44,17 +48,27 @@ export function createDeps(db: Database): Deps {
   return { ...made, signingKeys: storedSigningKeys(made) }
 }
 
-/** A request to a server in open mode, from a caller whose budget has no end. */
-export function createContext(deps: Deps): Context {
+/** A request from a caller with unlimited quota; by default to a server in open mode. */
+export function createContext(deps: Deps, actor: Actor = { kind: 'open', via: 'http' }): Context {
   return {
     deps,
-    actor: { kind: 'open', via: 'http' },
+    actor,
     address: '127.0.0.1',
     requestId: 'request',
     spend: async () => {},
     charge: async () => {},
     payForReplay: async () => {},
   }
+}
+
+/** Runs an operation as a surface does. */
+export function run<Input extends z.ZodObject, Output>(
+  deps: Deps,
+  actor: Actor,
+  operation: Executable<Input, Output>,
+  input: z.input<Input>,
+): Promise<Output> {
+  return execute(createContext(deps, actor), operation, () => input)
 }
 
 /** Lets what was begun go on, for as long as a read takes on this database and a turn of the event loop. */

@@ -5,9 +5,8 @@ import {
   authenticate,
   authenticateStream,
   type Context,
-  costOf,
   type Deps,
-  isRead,
+  pointsOf as pointsOfCost,
 } from '@dowell-chat/api'
 import { networkOf, type Proxies } from './address.ts'
 import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
@@ -111,7 +110,7 @@ export function createContextOf(
       actor,
       address,
       requestId: res.locals.id,
-      spend: (procedure) => spend(costOf(procedure), isRead(procedure)),
+      spend: (cost) => spend(pointsOfCost(cost), cost === 'read'),
       charge,
       async payForReplay(bytes) {
         await charge(bytes)

@@ -3,7 +3,7 @@ import {
   AppError,
   type AtVersion,
   type Context,
-  callV2,
+  execute,
   type Fields,
   matchV3,
   methodsAt,
@@ -33,7 +33,7 @@ export function restV2({ contextOf, bodyLimit }: RestOptions): Surface {
     if (!methods.includes(methodOf(req))) throw methodNotAllowed(res, methods)
     // Before the body: who is not let in need not be read.
     const context = await contextOf(req, res)
-    const { operation, reads, fields } = await context.reading(async () => {
+    const { name, operation, coerce, isRead, fields } = await context.reading(async () => {
       const fields: Fields = { ...query, ...(await readBody(req, res)) }
       // v2 ignores keys that it does not know, and this one must not reach plain objects.
       Reflect.deleteProperty(fields, '__proto__')
@@ -41,9 +41,10 @@ export function restV2({ contextOf, bodyLimit }: RestOptions): Surface {
       if ('allowed' in route) throw methodNotAllowed(res, route.allowed)
       return { ...route, fields }
     })
-    const call = (atVersion?: AtVersion) => callV2({ ...context, atVersion }, operation, fields)
-    if (reads) {
-      const question = questionOf(operation, fields)
+    const call = (atVersion?: AtVersion) =>
+      execute({ ...context, atVersion }, operation, () => coerce(fields))
+    if (isRead) {
+      const question = questionOf(name, fields)
       await answerRead(req, res, { question, answer: call, charge: context.charge })
     } else await answerWrite(res, context, 200, await call())
   }
@@ -66,24 +67,27 @@ export function restV3({
     const match = matchV3(path)
     if (!match) return otherwise(req, res)
     const method = methodOf(req)
-    const operation = match.operations.get(method)
-    if (!operation) throw methodNotAllowed(res, match.operations.keys())
+    const route = match.routes.get(method)
+    if (!route) throw methodNotAllowed(res, match.routes.keys())
+    const { name, operation, coerce } = route
+    if (operation.kind === 'subscription') return otherwise(req, res)
     const context = await contextOf(req, res)
     const fields = await context.reading(async () =>
       fieldsFrom(method, query, await readBody(req, res), decodeParameters(match.parameters)),
     )
-    const call = (atVersion?: AtVersion) => operation.call({ ...context, atVersion }, fields)
+    const call = (atVersion?: AtVersion) =>
+      execute({ ...context, atVersion }, operation, () => coerce(fields))
     if (method === 'GET') {
-      const question = questionOf(operation, fields)
+      const question = questionOf(name, fields)
       await answerRead(req, res, { question, answer: call, charge: context.charge })
     } else {
       const output = await call()
-      await answerWrite(res, context, operation.created(output) ? 201 : 200, output)
+      await answerWrite(res, context, operation.rest.created?.(output) ? 201 : 200, output)
     }
   }
 }
 
-function questionOf({ name }: { readonly name: string }, fields: Fields): string {
+function questionOf(name: string, fields: Fields): string {
   return `${name} ${JSON.stringify(fields)}`
 }
 

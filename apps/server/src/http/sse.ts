@@ -1,4 +1,4 @@
-import { matchStream, type StreamEvent } from '@dowell-chat/api'
+import { type EventStream, execute, matchV3, type StreamEvent } from '@dowell-chat/api'
 import { hasBody } from './body.ts'
 import { methodNotAllowed, nothingHere } from './errors.ts'
 import type { EventStreams, EventWire } from './eventStreams.ts'
@@ -35,8 +35,9 @@ const wire: EventWire = {
 export function sse({ contextOf, streams }: SseOptions): Surface {
   return async (req, res) => {
     const { path, query } = partsOf(res)
-    const match = matchStream(path)
-    if (!match) throw nothingHere()
+    const match = matchV3(path)
+    const route = match?.routes.get('GET')
+    if (!match || route?.operation.kind !== 'subscription') throw nothingHere()
     if (req.method !== 'GET' && req.method !== 'HEAD') throw methodNotAllowed(res, ['GET'])
     const { streamToken, ...fields } = query
     const context = await contextOf(req, res, { token: streamToken })
@@ -49,7 +50,8 @@ export function sse({ contextOf, streams }: SseOptions): Surface {
         ...(lastEventId ? { lastEventId } : {}),
       }
     })
-    const stream = await match.open(context, input)
+    const { operation, coerce } = route
+    const stream = (await execute(context, operation, () => coerce(input))) as EventStream
     streams.serve(res, stream, wire, lastEventId)
   }
 }

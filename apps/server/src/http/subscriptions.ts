@@ -1,10 +1,10 @@
 import {
   AppError,
   appRouter,
-  openStream,
+  type EventStream,
+  execute,
+  findSubscription,
   type StreamEvent,
-  type StreamName,
-  streamNames,
   toPublicError,
 } from '@dowell-chat/api'
 import { fieldsOf } from './body.ts'
@@ -82,14 +82,15 @@ export function subscriptions({ contextOf, streams }: SubscriptionOptions): Subs
   return async (req, res, path, query) => {
     const name = nameIn(path)
     // Another method, or a batch, is tRPC's to refuse.
-    if (!isStreamName(name) || req.method !== 'GET' || query.get('batch') === '1') return false
+    const operation = findSubscription(name)
+    if (!operation || req.method !== 'GET' || query.get('batch') === '1') return false
     try {
       const { streamToken, ...fields } = fieldsOf(res.locals.query)
       const context = await contextOf(req, res, { token: streamToken })
       const header = req.headers['last-event-id']?.toString()
       const lastEventId = header || fields.lastEventId || undefined
       const input = await context.reading(async () => inputOf(fields.input, lastEventId))
-      const stream = await openStream(context, name, input)
+      const stream = (await execute(context, operation, () => input)) as EventStream
       streams.serve(res, stream, wire, lastEventId)
     } catch (error) {
       sendFailure(res, error)
@@ -105,10 +106,6 @@ function nameIn(path: string): string {
   } catch {
     return path
   }
-}
-
-function isStreamName(name: string): name is StreamName {
-  return (streamNames as readonly string[]).includes(name)
 }
 
 /** @throws AppError PARSE_ERROR or BAD_REQUEST */

@@ -2,10 +2,9 @@ import { Buffer } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
   appRouter,
-  type CallableProcedure,
   type Context,
-  call,
-  callableProcedures,
+  execute,
+  findCall,
   type PublicError,
   ReadBudget,
   toPublicError,
@@ -19,9 +18,14 @@ import { bytesOf } from './bytes.ts'
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
 
+interface NamedCall {
+  readonly name: string
+  readonly operation: NonNullable<ReturnType<typeof findCall>>
+}
+
 /** The calls of one HTTP request. */
 export interface Calls {
-  readonly procedures: readonly CallableProcedure[]
+  readonly procedures: readonly NamedCall[]
   /** Whether they came as a batch: then the answer is a list, even for one. */
   readonly isBatch: boolean
 }
@@ -53,8 +57,11 @@ export function callsOf(
   const isBatch = query.get('batch') === '1'
   const names = isBatch ? path.split(',') : [path]
   if (names.length > MAX_BATCH_SIZE) return undefined
-  const procedures = names.flatMap((name) => callableProcedures.get(name) ?? [])
-  const known = procedures.length === names.length && procedures.every((one) => one.type === type)
+  const procedures = names.flatMap((name) => {
+    const operation = findCall(name)
+    return operation?.kind === type ? [{ name, operation }] : []
+  })
+  const known = procedures.length === names.length
   return known ? { procedures, isBatch } : undefined
 }
 
@@ -75,9 +82,12 @@ export async function makeCalls(
 
   const reads = new ReadBudget()
 
-  async function make(procedure: CallableProcedure, index: number): Promise<string | Buffer> {
+  async function make(
+    { name: path, operation }: NamedCall,
+    index: number,
+  ): Promise<string | Buffer> {
     async function run(): Promise<string | Buffer> {
-      const data = await call(ctx, procedure, () => {
+      const data = await execute(ctx, operation, () => {
         inputs ??= inputsIn(text, procedures.length, isBatch)
         if (inputs instanceof TRPCError) throw inputs
         return inputs[index]
@@ -87,14 +97,14 @@ export async function makeCalls(
       return answer
     }
     try {
-      const answer = isBatch && procedure.type === 'query' ? reads.run(run, bytesIn) : run()
+      const answer = isBatch && operation.kind === 'query' ? reads.run(run, bytesIn) : run()
       return await answer
     } catch (cause) {
       const error = toTrpcError(cause) ?? getTRPCErrorFromUnknown(cause)
       const told = toPublicError(error)
       failures.push({ error, told })
       statuses.add(told.status)
-      const { type, name: path } = procedure
+      const { kind: type } = operation
       const shape = getTRPCErrorShape({ config, error, type, path, input: undefined, ctx })
       return `{"error":${toSuperjson(shape)}}`
     }

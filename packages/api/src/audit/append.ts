@@ -1,5 +1,5 @@
 import { insertAuditEvent, nextPosition, type Tx } from '@dowell-chat/db'
-import { type Actor, nameOf } from '../auth/actor.ts'
+import { type Actor, auditName } from '../auth/actor.ts'
 import { newId } from '../identifiers.ts'
 import type { Deps } from '../operation/context.ts'
 import type { AuditAction } from './schema.ts'
@@ -24,7 +24,7 @@ export async function appendAuditEvent(
     position: await nextPosition(tx, 'last_audit_position', { orgId: event.orgId, now }),
     id: newId(deps),
     action: event.action,
-    actor: nameOf(event.actor),
+    actor: auditName(event.actor),
     target: event.target,
     details: JSON.stringify(event.details ?? {}),
     created_at: now,

@@ -35,7 +35,7 @@ export interface UserActor {
 }
 
 /** An actor as the audit log names it. */
-export function nameOf(actor: Actor): string {
+export function auditName(actor: Actor): string {
   switch (actor.kind) {
     case 'open':
       return actor.via === 'cli' ? 'cli' : 'open'
@@ -49,5 +49,5 @@ export function nameOf(actor: Actor): string {
 /** Tells callers apart whatever signs their names are made of; all who need no credential are one. */
 export function actorKey(actor: Actor): string {
   if (actor.kind === 'open') return 'open'
-  return JSON.stringify([actor.orgId, nameOf(actor), actor.kind === 'user' && actor.side])
+  return JSON.stringify([actor.orgId, auditName(actor), actor.kind === 'user' && actor.side])
 }

@@ -3,7 +3,7 @@ import type { Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
 import { parseApiKey, sameHash } from './apiKeySecret.ts'
-import { isRevoked } from './credentialCheck.ts'
+import { isRevoked } from './revocationCheck.ts'
 import { verifyStreamToken } from './streamToken.ts'
 import { verifyUserToken } from './userToken.ts'
 
@@ -33,7 +33,7 @@ async function keyActor(deps: Deps, credential: string): Promise<Actor> {
   // Compared with itself where there is no such key, so that this takes as long.
   const same = sameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
   if (!row || !same || row.revoked_at !== null) throw refused()
-  deps.keyUse.note(row)
+  deps.lastUsed.note(row)
   return { kind: 'key', orgId: row.org_id, keyId: row.id, right: row.access }
 }
 

@@ -56,7 +56,7 @@ export function storedSigningKeys(deps: Omit<Deps, 'signingKeys'>): SigningKeys 
       return toKey(newest ?? (await deps.db.write((tx) => firstKey(deps, tx))))
     },
     async find(id) {
-      const rows = living(await listSigningKeys(deps.db.read), deps.clock())
+      const rows = unexpired(await listSigningKeys(deps.db.read), deps.clock())
       return keysOf(rows).find((key) => key.id === id)
     },
   }
@@ -71,8 +71,8 @@ async function firstKey(deps: Source, tx: Tx): Promise<SigningKeyRow> {
   return key
 }
 
-/** Of the keys, newest first, those that can have a living token: each signed until the next newer one was made. */
-function living(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[] {
+/** Of the keys, newest first, those that can have a unexpired token: each signed until the next newer one was made. */
+function unexpired(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[] {
   return rows.filter((_, index) => {
     const replacedAt = rows[index - 1]?.created_at
     return replacedAt === undefined || replacedAt + MAX_TOKEN_SECONDS * 1000 >= now
@@ -80,7 +80,7 @@ function living(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[] {
 }
 
 /**
- * Puts a new key in front. Tokens signed with the others live on until they expire; keys that can have no living token
+ * Puts a new key in front. Tokens signed with the others live on until they expire; keys that can have no unexpired token
  * any more are removed.
  */
 export async function rotateSigningKeys(deps: Source & { db: Database }): Promise<string> {
@@ -90,7 +90,7 @@ export async function rotateSigningKeys(deps: Source & { db: Database }): Promis
     // In front whatever the clock says: it may have been set back, or stand still for two rotations.
     const key = { ...made, created_at: Math.max(made.created_at, (rows[0]?.created_at ?? 0) + 1) }
     await insertSigningKey(tx, key)
-    const kept = new Set(living([key, ...rows], key.created_at))
+    const kept = new Set(unexpired([key, ...rows], key.created_at))
     const dead = rows.filter((row) => !kept.has(row))
     await deleteSigningKeys(
       tx,

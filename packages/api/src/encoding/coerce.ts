@@ -34,7 +34,7 @@ const readerOf: Partial<Record<string, (value: unknown) => unknown>> = {
  * Turns what may have arrived as text into the values that an input's schema wants. What is no such text stays as it
  * is, for the schema to refuse. tRPC does without: there "false" is text.
  */
-export function textReader(schema: z.ZodObject, inBody = false): (fields: Fields) => Fields {
+export function createCoercer(schema: z.ZodObject, inBody = false): (fields: Fields) => Fields {
   const readers = Object.entries(schema.shape).flatMap(([key, field]) => {
     const type = typeOf(field as z.ZodType)
     const read = readerOf[type]

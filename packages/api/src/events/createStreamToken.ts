@@ -1,10 +1,7 @@
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
 import { signStreamToken } from '../auth/streamToken.ts'
 import { time } from '../encoding/fields.ts'
-import { authorise } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { mutation } from '../operation/operation.ts'
 
 /** How long a stream token lives: long enough to open a stream, and again after a cut. */
 const SECONDS = 10 * 60
@@ -21,36 +18,38 @@ const output = z
   .meta({ id: 'CreateStreamTokenResult', additionalProperties: true })
 
 /** Makes a token that opens streams as the caller, for a browser's EventSource, which sends no headers. */
-export async function createStreamToken(
-  deps: Deps,
-  actor: Actor,
-): Promise<z.output<typeof output>> {
-  authorise(actor, 'createStreamToken')
-  const wanted = Math.floor(deps.clock() / 1000) + SECONDS
-  const expiresAt =
-    actor.kind === 'user' ? Math.min(wanted, Math.floor(actor.expiresAt / 1000)) : wanted
-  return {
-    token: await signStreamToken(deps, actor, expiresAt),
-    expiresAt: new Date(expiresAt * 1000),
-  }
-}
-
-export const createStreamTokenProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'POST',
-      path: '/api/v3/stream-tokens',
-      tags: ['events'],
-      summary: 'Make a stream token',
-      description:
-        "For a browser's EventSource, which sends no headers: the token goes into the URL of a stream. It lives 10 minutes, never longer than the caller's own credential, and opens streams as the caller, as often as they are cut meanwhile. The streams go on when it has expired.",
-    },
-    output,
-    rest: { created: () => true },
-    example: {
-      input: {},
-      output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T05:20:21.000Z' },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx }) => createStreamToken(ctx.deps, ctx.actor))
+export const createStreamToken = mutation({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'organisation',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'write',
+  input,
+  output,
+  rest: {
+    method: 'POST',
+    path: '/api/v3/stream-tokens',
+    tag: 'events',
+    summary: 'Make a stream token',
+    description:
+      "For a browser's EventSource, which sends no headers: the token goes into the URL of a stream. It lives 10 minutes, never longer than the caller's own credential, and opens streams as the caller, as often as they are cut meanwhile. The streams go on when it has expired.",
+    created: () => true,
+  },
+  example: {
+    input: {},
+    output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T05:20:21.000Z' },
+  },
+  async run({ deps, actor }) {
+    const wanted = Math.floor(deps.clock() / 1000) + SECONDS
+    const expiresAt =
+      actor.kind === 'user' ? Math.min(wanted, Math.floor(actor.expiresAt / 1000)) : wanted
+    return {
+      token: await signStreamToken(deps, actor, expiresAt),
+      expiresAt: new Date(expiresAt * 1000),
+    }
+  },
+})

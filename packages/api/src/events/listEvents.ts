@@ -5,14 +5,12 @@ import {
   type LoggedEvent,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
 import { fittingRange, jsonBytes, PAGE_BYTES } from '../encoding/pageBytes.ts'
 import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
+import { assertOrganisation } from '../operation/access.ts'
 import { AppError, badField } from '../operation/errors.ts'
-import { procedure } from '../operation/trpc.ts'
-import { readableRoom } from '../rooms/policy.ts'
+import { query } from '../operation/operation.ts'
+import { getRoomOrThrow } from '../rooms/policy.ts'
 import { listing, roomBytesAtMost, roomId, roomIdentity } from '../rooms/schema.ts'
 import { decodeEventCursor, encodeEventCursor, isOfEpoch } from './cursor.ts'
 import { Event, exampleEvent, toEvent } from './schema.ts'
@@ -44,66 +42,6 @@ const output = z
 const WINDOW = 2_000
 const MAX_READS = 10
 
-/**
- * The events of an organisation's rooms after a place in its log, for a customer only of their own.
- *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation, or a room that is not the caller's; BAD_REQUEST for an
- *   invalid cursor; CURSOR_TOO_OLD; SERVICE_UNAVAILABLE when the log went back meanwhile
- */
-export async function listEvents(
-  deps: Deps,
-  actor: Actor,
-  { orgId, roomId, userId, productName, after, limit = DEFAULT_LIMIT }: z.output<typeof input>,
-): Promise<z.output<typeof output>> {
-  const scope = authorise(actor, 'listEvents')
-  requireOrganisation(scope, orgId)
-  if (roomId !== undefined) await readableRoom(deps, actor, 'listEvents', roomId)
-  const bounds = await eventLogBounds(deps.db.read, { orgId })
-  const { head, floor, epoch } = bounds
-  const found: LoggedEvent[] = []
-  const start = after === undefined ? floor : positionOf(orgId, after, bounds)
-  const filter = {
-    orgId,
-    productName,
-    userId: scope.userId ?? userId,
-    roomIds: roomId === undefined ? scope.roomIds : [roomId],
-  }
-  const isForeign = userId !== undefined && scope.userId !== undefined && userId !== scope.userId
-  let position = isForeign ? head : start
-  let bytes = 0
-  const isWide = filter.roomIds === undefined && filter.userId === undefined
-  for (let reads = 0; position < head && found.length < limit && reads < MAX_READS; reads++) {
-    const upTo = isWide ? Math.min(head, position + WINDOW) : head
-    const range = { after: position, upTo, limit: limit - found.length, maxBytes: PAGE_BYTES }
-    const { events, isComplete } = await eventsInScope(deps.db.read, { ...filter, ...range })
-    const sizes = events.map(eventBytes)
-    const [, fitting] = fittingRange(sizes, 0, PAGE_BYTES - bytes)
-    // One event always comes, also one that does not fit: but not after others.
-    const isFull = bytes > 0 && bytes + (sizes[0] ?? 0) > PAGE_BYTES
-    const taken = isFull ? [] : events.slice(0, fitting)
-    found.push(...taken)
-    bytes += sizes.slice(0, taken.length).reduce((sum, size) => sum + size, 0)
-    const isCut = taken.length < events.length
-    if (isComplete && !isCut) position = upTo
-    else position = taken.at(-1)?.event.position ?? position
-    if (isCut) break
-  }
-  // Asked when all is read: what is forgotten meanwhile would be missing without a word.
-  const now = await eventLogBounds(deps.db.read, { orgId })
-  // Read partly before a failover and partly after it. The next try says what became of the cursor.
-  if (now.epoch !== epoch || now.head < head) {
-    throw new AppError('SERVICE_UNAVAILABLE', { retryAfter: 1 })
-  }
-  if (after !== undefined && start < now.floor) throw new AppError('CURSOR_TOO_OLD')
-  // Who begins with the oldest begins later then: what was found before it may have a hole after it.
-  position = Math.max(position, now.floor)
-  return {
-    items: found.filter(({ event }) => event.position > now.floor).map(toEvent),
-    after: encodeEventCursor({ orgId, position, epoch }),
-    hasAfter: position < head,
-  }
-}
-
 /** Bytes of JSON, or a little more. */
 function eventBytes({ room, message }: LoggedEvent): number {
   return message
@@ -125,22 +63,83 @@ function positionOf(orgId: string, text: string, log: EventLogBounds): number {
   return cursor.position
 }
 
-export const listEventsProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'GET',
-      path: '/api/v3/event-log',
-      tags: ['events'],
-      summary: "Read an organisation's event log",
-      description:
-        'What happened after a cursor, oldest first, a page at a time: for who asks now and then. A page has about 1 MiB at most; `hasAfter` says whether there is more. The streams bring the same events as they happen.',
-    },
-    output,
-    errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
-    example: {
-      input: { orgId: 'DOWELL12345', after: exampleEvent.cursor, limit: 50 },
-      output: { items: [exampleEvent], after: exampleEvent.cursor, hasAfter: false },
-    },
-  })
-  .input(input)
-  .query(({ ctx, input }) => listEvents(ctx.deps, ctx.actor, input))
+/**
+ * The events of an organisation's rooms after a place in its log, for a customer only of their own.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation, or a room that is not the caller's; BAD_REQUEST for an
+ *   invalid cursor; CURSOR_TOO_OLD; SERVICE_UNAVAILABLE when the log went back meanwhile
+ */
+export const listEvents = query({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'organisation',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'read',
+  input,
+  output,
+  errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
+  rest: {
+    method: 'GET',
+    path: '/api/v3/event-log',
+    tag: 'events',
+    summary: "Read an organisation's event log",
+    description:
+      'What happened after a cursor, oldest first, a page at a time: for who asks now and then. A page has about 1 MiB at most; `hasAfter` says whether there is more. The streams bring the same events as they happen.',
+  },
+  example: {
+    input: { orgId: 'DOWELL12345', after: exampleEvent.cursor, limit: 50 },
+    output: { items: [exampleEvent], after: exampleEvent.cursor, hasAfter: false },
+  },
+  async run({ deps, scope }, { orgId, roomId, userId, productName, after, limit = DEFAULT_LIMIT }) {
+    assertOrganisation(scope, orgId)
+    if (roomId !== undefined) await getRoomOrThrow({ deps, scope }, roomId)
+    const bounds = await eventLogBounds(deps.db.read, { orgId })
+    const { head, floor, epoch } = bounds
+    const found: LoggedEvent[] = []
+    const start = after === undefined ? floor : positionOf(orgId, after, bounds)
+    const filter = {
+      orgId,
+      productName,
+      userId: scope.userId ?? userId,
+      roomIds: roomId === undefined ? scope.roomIds : [roomId],
+    }
+    const isForeign = userId !== undefined && scope.userId !== undefined && userId !== scope.userId
+    let position = isForeign ? head : start
+    let bytes = 0
+    const isWide = filter.roomIds === undefined && filter.userId === undefined
+    for (let reads = 0; position < head && found.length < limit && reads < MAX_READS; reads++) {
+      const upTo = isWide ? Math.min(head, position + WINDOW) : head
+      const range = { after: position, upTo, limit: limit - found.length, maxBytes: PAGE_BYTES }
+      const { events, isComplete } = await eventsInScope(deps.db.read, { ...filter, ...range })
+      const sizes = events.map(eventBytes)
+      const [, fitting] = fittingRange(sizes, 0, PAGE_BYTES - bytes)
+      // One event always comes, also one that does not fit: but not after others.
+      const isFull = bytes > 0 && bytes + (sizes[0] ?? 0) > PAGE_BYTES
+      const taken = isFull ? [] : events.slice(0, fitting)
+      found.push(...taken)
+      bytes += sizes.slice(0, taken.length).reduce((sum, size) => sum + size, 0)
+      const isCut = taken.length < events.length
+      if (isComplete && !isCut) position = upTo
+      else position = taken.at(-1)?.event.position ?? position
+      if (isCut) break
+    }
+    // Asked when all is read: what is forgotten meanwhile would be missing without a word.
+    const now = await eventLogBounds(deps.db.read, { orgId })
+    // Read partly before a failover and partly after it. The next try says what became of the cursor.
+    if (now.epoch !== epoch || now.head < head) {
+      throw new AppError('SERVICE_UNAVAILABLE', { retryAfter: 1 })
+    }
+    if (after !== undefined && start < now.floor) throw new AppError('CURSOR_TOO_OLD')
+    // Who begins with the oldest begins later then: what was found before it may have a hole after it.
+    position = Math.max(position, now.floor)
+    return {
+      items: found.filter(({ event }) => event.position > now.floor).map(toEvent),
+      after: encodeEventCursor({ orgId, position, epoch }),
+      hasAfter: position < head,
+    }
+  },
+})

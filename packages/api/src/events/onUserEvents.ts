@@ -1,10 +1,7 @@
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps, StreamReader } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { assertOrganisation } from '../operation/access.ts'
+import { subscription } from '../operation/operation.ts'
 import { listing, roomIdentity } from '../rooms/schema.ts'
-import type { EventStream } from './live/stream.ts'
 import { openStream, place } from './openStream.ts'
 import { exampleEvent } from './schema.ts'
 
@@ -16,26 +13,28 @@ const input = z.strictObject({ ...listing, userId: roomIdentity.userId, ...place
  * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE for one
  *   stream too many
  */
-export async function onUserEvents(
-  deps: Deps,
-  actor: Actor,
-  wanted: z.output<typeof input>,
-  reader: StreamReader,
-): Promise<EventStream> {
-  const scope = authorise(actor, 'onUserEvents')
-  requireOrganisation(scope, wanted.orgId)
-  return openStream(deps, actor, scope, wanted, reader)
-}
-
-export const onUserEventsProcedure = procedure
-  .meta({
-    stream: {
-      path: '/api/v3/users/{userId}/events',
-      summary: "Follow the events of a user's rooms",
-      description: 'What happens in all rooms of one end user, as it happens.',
-    },
-    errors: ['NOT_FOUND'],
-    example: { input: { orgId: exampleEvent.orgId, userId: 'ABCD12345' }, output: exampleEvent },
-  })
-  .input(input)
-  .subscription(({ ctx, input }) => onUserEvents(ctx.deps, ctx.actor, input, ctx))
+export const onUserEvents = subscription({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'organisation',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'read',
+  input,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'GET',
+    tag: 'events',
+    path: '/api/v3/users/{userId}/events',
+    summary: "Follow the events of a user's rooms",
+    description: 'What happens in all rooms of one end user, as it happens.',
+  },
+  example: { input: { orgId: exampleEvent.orgId, userId: 'ABCD12345' }, output: exampleEvent },
+  async run(call, wanted) {
+    assertOrganisation(call.scope, wanted.orgId)
+    return openStream(call, wanted)
+  },
+})

@@ -2,7 +2,7 @@ import { findRoom, type RoomScope } from '@dowell-chat/db'
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
 import { boolean, id } from '../encoding/fields.ts'
-import type { Deps, StreamReader } from '../operation/context.ts'
+import type { Call, Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
 import { type EventStream, type RoomRef, toRoomRef } from './live/stream.ts'
 
@@ -48,13 +48,10 @@ interface Wanted {
   readonly lastEventId?: string | undefined
 }
 
-/** Opens a stream of what a caller wants, as far as the scope lets them see it. */
+/** Opens a stream of the wanted events that the caller may see. */
 export async function openStream(
-  deps: Deps,
-  actor: Actor,
-  scope: RoomScope,
+  { deps, actor, scope, address, payForReplay }: Call,
   wanted: Wanted,
-  { address, payForReplay }: StreamReader,
 ): Promise<EventStream> {
   const side = sideOf(actor, wanted.side)
   const { orgId, productName, roomIds } = wanted

@@ -1,11 +1,9 @@
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { requirePerson } from '../auth/person.ts'
+import { requireParticipant } from '../auth/participant.ts'
 import { boolean, name, time } from '../encoding/fields.ts'
-import type { Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
-import { procedure } from '../operation/trpc.ts'
-import { readableRoom } from '../rooms/policy.ts'
+import { mutation } from '../operation/operation.ts'
+import { getRoomOrThrow } from '../rooms/policy.ts'
 import { exampleRoom, roomId } from '../rooms/schema.ts'
 import { toRoomRef } from './live/stream.ts'
 
@@ -32,35 +30,37 @@ const output = z
  *
  * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names nobody; NOT_FOUND; ROOM_CLOSED
  */
-export async function setTyping(
-  deps: Deps,
-  actor: Actor,
-  { roomId, isTyping, userId, side }: z.output<typeof input>,
-): Promise<z.output<typeof output>> {
-  const room = await readableRoom(deps, actor, 'setTyping', roomId)
-  const person = requirePerson(actor, ['userId', userId], ['side', side])
-  if (room.is_active === 0) throw new AppError('ROOM_CLOSED')
-  const { typing } = deps.live
-  const expiresAt = isTyping ? typing.start(toRoomRef(room), person) : typing.stop(roomId, person)
-  return { expiresAt: new Date(expiresAt) }
-}
-
-export const setTypingProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'POST',
-      path: '/api/v3/rooms/{roomId}/typing',
-      tags: ['events'],
-      summary: 'Say that somebody is typing',
-      description:
-        'Tells the streams, and is kept nowhere. It lapses after 6 seconds: say it again every few seconds while it lasts; more often than every 2 seconds changes nothing for the listeners.',
-    },
-    output,
-    errors: ['NOT_FOUND', 'ROOM_CLOSED'],
-    example: {
-      input: { roomId: exampleRoom.id, isTyping: true, userId: exampleRoom.userId, side: false },
-      output: { expiresAt: '2023-08-29T05:10:27.000Z' },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => setTyping(ctx.deps, ctx.actor, input))
+export const setTyping = mutation({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'none',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'write',
+  input,
+  output,
+  errors: ['NOT_FOUND', 'ROOM_CLOSED'],
+  rest: {
+    method: 'POST',
+    path: '/api/v3/rooms/{roomId}/typing',
+    tag: 'events',
+    summary: 'Say that somebody is typing',
+    description:
+      'Tells the streams, and is kept nowhere. It lapses after 6 seconds: say it again every few seconds while it lasts; more often than every 2 seconds changes nothing for the listeners.',
+  },
+  example: {
+    input: { roomId: exampleRoom.id, isTyping: true, userId: exampleRoom.userId, side: false },
+    output: { expiresAt: '2023-08-29T05:10:27.000Z' },
+  },
+  async run({ deps, actor, scope }, { roomId, isTyping, userId, side }) {
+    const room = await getRoomOrThrow({ deps, scope }, roomId)
+    const person = requireParticipant(actor, ['userId', userId], ['side', side])
+    if (room.is_active === 0) throw new AppError('ROOM_CLOSED')
+    const { typing } = deps.live
+    const expiresAt = isTyping ? typing.start(toRoomRef(room), person) : typing.stop(roomId, person)
+    return { expiresAt: new Date(expiresAt) }
+  },
+})

@@ -1,13 +1,11 @@
 import { insertApiKey, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import type { Actor } from '../auth/actor.ts'
 import { formatApiKey, hashSecret } from '../auth/apiKeySecret.ts'
 import { name } from '../encoding/fields.ts'
 import { newId } from '../identifiers.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { assertOrganisation } from '../operation/access.ts'
+import { mutation } from '../operation/operation.ts'
 import { ApiKey, exampleApiKey, orgId, right, toApiKey } from './schema.ts'
 
 const input = z.strictObject({
@@ -24,56 +22,58 @@ const output = z
   .meta({ id: 'CreateApiKeyResult', additionalProperties: true })
 
 /** Makes an API key. Its secret is in the answer and nowhere else. @throws AppError FORBIDDEN, NOT_FOUND */
-export async function createApiKey(
-  deps: Deps,
-  actor: Actor,
-  { orgId, right, name }: z.output<typeof input>,
-): Promise<z.output<typeof output>> {
-  requireOrganisation(authorise(actor, 'createApiKey'), orgId)
-  const keyId = newId(deps)
-  const secret = deps.randomBytes(32)
-  const row = await deps.db.write(async (tx) => {
-    const now = deps.clock()
-    const row = await insertApiKey(tx, {
-      id: keyId,
-      position: await nextPosition(tx, 'last_key_position', { orgId, now }),
-      org_id: orgId,
-      secret_hash: hashSecret(secret),
-      access: right,
-      name,
-      created_at: now,
-      last_used_at: null,
-      revoked_at: null,
+export const createApiKey = mutation({
+  access: {
+    open: 'none',
+    adminKey: 'organisation',
+    supportKey: 'none',
+    readKey: 'none',
+    supportToken: 'none',
+    customerToken: 'none',
+  },
+  cost: 'issue',
+  input,
+  output,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'POST',
+    path: '/api/v3/api-keys',
+    tag: 'access',
+    summary: 'Make an API key',
+    description: 'Needs an admin key. The secret is shown this once.',
+    created: () => true,
+  },
+  example: {
+    input: { orgId: 'DOWELL12345', right: 'support', name: 'help desk' },
+    output: { apiKey: exampleApiKey, secret: 'dck_64ed7d9da57293efb539eb1b_…' },
+  },
+  async run({ deps, actor, scope }, { orgId, right, name }) {
+    assertOrganisation(scope, orgId)
+    const keyId = newId(deps)
+    const secret = deps.randomBytes(32)
+    const row = await deps.db.write(async (tx) => {
+      const now = deps.clock()
+      const row = await insertApiKey(tx, {
+        id: keyId,
+        position: await nextPosition(tx, 'last_key_position', { orgId, now }),
+        org_id: orgId,
+        secret_hash: hashSecret(secret),
+        access: right,
+        name,
+        created_at: now,
+        last_used_at: null,
+        revoked_at: null,
+      })
+      const details = { right, name }
+      await appendAuditEvent(deps, tx, {
+        actor,
+        orgId,
+        action: 'apiKey.created',
+        target: keyId,
+        details,
+      })
+      return row
     })
-    const details = { right, name }
-    await appendAuditEvent(deps, tx, {
-      actor,
-      orgId,
-      action: 'apiKey.created',
-      target: keyId,
-      details,
-    })
-    return row
-  })
-  return { apiKey: toApiKey(row), secret: formatApiKey(keyId, secret) }
-}
-
-export const createApiKeyProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'POST',
-      path: '/api/v3/api-keys',
-      tags: ['access'],
-      summary: 'Make an API key',
-      description: 'Needs an admin key. The secret is shown this once.',
-    },
-    output,
-    errors: ['NOT_FOUND'],
-    rest: { created: () => true },
-    example: {
-      input: { orgId: 'DOWELL12345', right: 'support', name: 'help desk' },
-      output: { apiKey: exampleApiKey, secret: 'dck_64ed7d9da57293efb539eb1b_…' },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => createApiKey(ctx.deps, ctx.actor, input))
+    return { apiKey: toApiKey(row), secret: formatApiKey(keyId, secret) }
+  },
+})

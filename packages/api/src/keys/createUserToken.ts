@@ -1,12 +1,10 @@
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import type { Actor } from '../auth/actor.ts'
 import { MAX_TOKEN_SECONDS } from '../auth/signingKeys.ts'
 import { signUserToken } from '../auth/userToken.ts'
 import { boolean, id, name, time } from '../encoding/fields.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { assertOrganisation } from '../operation/access.ts'
+import { mutation } from '../operation/operation.ts'
 import { orgId } from './schema.ts'
 
 const DEFAULT_SECONDS = 60 * 60
@@ -45,45 +43,47 @@ const output = z
  *
  * @throws AppError FORBIDDEN, NOT_FOUND
  */
-export async function createUserToken(
-  deps: Deps,
-  actor: Actor,
-  { orgId, userId, side, rooms, expiresIn }: z.output<typeof input>,
-): Promise<z.output<typeof output>> {
-  requireOrganisation(authorise(actor, 'createUserToken'), orgId)
-  const expiresAt = Math.floor(deps.clock() / 1000) + expiresIn
-  const keyId = actor.kind === 'key' ? actor.keyId : undefined
-  const token = await signUserToken(deps, { orgId, userId, side, rooms, keyId, expiresAt })
-  const details = { side, expiresIn, ...(rooms ? { rooms } : {}) }
-  await deps.db.write((tx) =>
-    appendAuditEvent(deps, tx, {
-      actor,
-      orgId,
-      action: 'userToken.created',
-      target: userId,
-      details,
-    }),
-  )
-  return { token, expiresAt: new Date(expiresAt * 1000) }
-}
-
-export const createUserTokenProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'POST',
-      path: '/api/v3/user-tokens',
-      tags: ['access'],
-      summary: 'Make a user token',
-      description:
-        'Needs an admin or support key. The token is for one person and short-lived: give it to their browser, never the key.',
-    },
-    output,
-    errors: ['NOT_FOUND'],
-    rest: { created: () => true },
-    example: {
-      input: { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false, expiresIn: 3600 },
-      output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T06:10:21.000Z' },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => createUserToken(ctx.deps, ctx.actor, input))
+export const createUserToken = mutation({
+  access: {
+    open: 'none',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'none',
+    supportToken: 'none',
+    customerToken: 'none',
+  },
+  cost: 'issue',
+  input,
+  output,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'POST',
+    path: '/api/v3/user-tokens',
+    tag: 'access',
+    summary: 'Make a user token',
+    description:
+      'Needs an admin or support key. The token is for one person and short-lived: give it to their browser, never the key.',
+    created: () => true,
+  },
+  example: {
+    input: { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false, expiresIn: 3600 },
+    output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T06:10:21.000Z' },
+  },
+  async run({ deps, actor, scope }, { orgId, userId, side, rooms, expiresIn }) {
+    assertOrganisation(scope, orgId)
+    const expiresAt = Math.floor(deps.clock() / 1000) + expiresIn
+    const keyId = actor.kind === 'key' ? actor.keyId : undefined
+    const token = await signUserToken(deps, { orgId, userId, side, rooms, keyId, expiresAt })
+    const details = { side, expiresIn, ...(rooms ? { rooms } : {}) }
+    await deps.db.write((tx) =>
+      appendAuditEvent(deps, tx, {
+        actor,
+        orgId,
+        action: 'userToken.created',
+        target: userId,
+        details,
+      }),
+    )
+    return { token, expiresAt: new Date(expiresAt * 1000) }
+  },
+})

@@ -1,12 +1,10 @@
 import { apiKeysNextTo, findApiKey } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
-import { positionPage } from '../encoding/positionPage.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
+import { listPage } from '../encoding/listPage.ts'
+import { DEFAULT_LIMIT, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
+import { assertOrganisation } from '../operation/access.ts'
 import { badField } from '../operation/errors.ts'
-import { procedure } from '../operation/trpc.ts'
+import { query } from '../operation/operation.ts'
 import { ApiKey, exampleApiKey, orgId, toApiKey } from './schema.ts'
 
 const input = z.strictObject({ orgId, ...pageInput })
@@ -14,49 +12,51 @@ const input = z.strictObject({ orgId, ...pageInput })
 const output = pageOf(ApiKey).meta({ id: 'ApiKeyPage', additionalProperties: true })
 
 /** An organisation's API keys, oldest first, revoked ones too. @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST */
-export async function listApiKeys(
-  deps: Deps,
-  actor: Actor,
-  { orgId, limit = DEFAULT_LIMIT, ...place }: z.output<typeof input>,
-): Promise<Page<ApiKey>> {
-  requireOrganisation(authorise(actor, 'listApiKeys'), orgId)
-  return positionPage(
-    {
-      tag: 'k',
-      next: (where) => apiKeysNextTo(deps.db.read, { ...where, orgId }),
-      async positionOf(keyId) {
-        const key = await findApiKey(deps.db.read, { orgId, keyId })
-        if (!key) throw badField('around', 'is not the id of a key in this list')
-        return key.position
+export const listApiKeys = query({
+  access: {
+    open: 'none',
+    adminKey: 'organisation',
+    supportKey: 'none',
+    readKey: 'none',
+    supportToken: 'none',
+    customerToken: 'none',
+  },
+  cost: 'read',
+  input,
+  output,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'GET',
+    path: '/api/v3/api-keys',
+    tag: 'access',
+    summary: "List an organisation's API keys",
+    description: 'Needs an admin key. Oldest first, revoked ones too, never with their secrets.',
+  },
+  example: {
+    input: { orgId: 'DOWELL12345', limit: 50 },
+    output: {
+      items: [exampleApiKey],
+      before: 'azow',
+      after: 'azox',
+      hasBefore: false,
+      hasAfter: false,
+    },
+  },
+  async run({ deps, scope }, { orgId, limit = DEFAULT_LIMIT, ...place }) {
+    assertOrganisation(scope, orgId)
+    return listPage(
+      {
+        tag: 'k',
+        next: (where) => apiKeysNextTo(deps.db.read, { ...where, orgId }),
+        async positionOf(keyId) {
+          const key = await findApiKey(deps.db.read, { orgId, keyId })
+          if (!key) throw badField('around', 'is not the id of a key in this list')
+          return key.position
+        },
+        toItem: toApiKey,
       },
-      toItem: toApiKey,
-    },
-    limit,
-    placeOf('k', place),
-  )
-}
-
-export const listApiKeysProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'GET',
-      path: '/api/v3/api-keys',
-      tags: ['access'],
-      summary: "List an organisation's API keys",
-      description: 'Needs an admin key. Oldest first, revoked ones too, never with their secrets.',
-    },
-    output,
-    errors: ['NOT_FOUND'],
-    example: {
-      input: { orgId: 'DOWELL12345', limit: 50 },
-      output: {
-        items: [exampleApiKey],
-        before: 'azow',
-        after: 'azox',
-        hasBefore: false,
-        hasAfter: false,
-      },
-    },
-  })
-  .input(input)
-  .query(({ ctx, input }) => listApiKeys(ctx.deps, ctx.actor, input))
+      limit,
+      placeOf('k', place),
+    )
+  },
+})

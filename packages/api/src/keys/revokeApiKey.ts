@@ -1,12 +1,9 @@
 import { findApiKey, revokeApiKeyRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import type { Actor } from '../auth/actor.ts'
 import { id } from '../encoding/fields.ts'
-import { authorise } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
-import { procedure } from '../operation/trpc.ts'
+import { mutation } from '../operation/operation.ts'
 import { ApiKey, exampleApiKey, toApiKey } from './schema.ts'
 
 const input = z.strictObject({
@@ -19,40 +16,42 @@ const input = z.strictObject({
  *
  * @throws AppError FORBIDDEN; NOT_FOUND, also for another organisation's key
  */
-export async function revokeApiKey(
-  deps: Deps,
-  actor: Actor,
-  { keyId }: z.output<typeof input>,
-): Promise<ApiKey> {
-  const { orgId } = authorise(actor, 'revokeApiKey')
-  return deps.db.write(async (tx) => {
-    const revoked = await revokeApiKeyRow(tx, { orgId, keyId, now: deps.clock() })
-    if (revoked) {
-      const event = { actor, orgId: revoked.org_id, target: keyId }
-      await appendAuditEvent(deps, tx, { ...event, action: 'apiKey.revoked' })
-      return toApiKey(revoked)
-    }
-    const before = await findApiKey(tx, { orgId, keyId })
-    if (!before) throw new AppError('NOT_FOUND', { message: 'There is no such API key' })
-    return toApiKey(before)
-  })
-}
-
-export const revokeApiKeyProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'DELETE',
-      path: '/api/v3/api-keys/{keyId}',
-      tags: ['access'],
-      summary: 'Revoke an API key',
-      description: 'Needs an admin key. The user tokens that the key asked for die with it.',
-    },
-    output: ApiKey,
-    errors: ['NOT_FOUND'],
-    example: {
-      input: { keyId: exampleApiKey.id },
-      output: { ...exampleApiKey, revokedAt: '2023-08-30T08:00:00.000Z' },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => revokeApiKey(ctx.deps, ctx.actor, input))
+export const revokeApiKey = mutation({
+  access: {
+    open: 'none',
+    adminKey: 'organisation',
+    supportKey: 'none',
+    readKey: 'none',
+    supportToken: 'none',
+    customerToken: 'none',
+  },
+  cost: 'write',
+  input,
+  output: ApiKey,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'DELETE',
+    path: '/api/v3/api-keys/{keyId}',
+    tag: 'access',
+    summary: 'Revoke an API key',
+    description: 'Needs an admin key. The user tokens that the key asked for die with it.',
+  },
+  example: {
+    input: { keyId: exampleApiKey.id },
+    output: { ...exampleApiKey, revokedAt: '2023-08-30T08:00:00.000Z' },
+  },
+  async run({ deps, actor, scope }, { keyId }) {
+    const { orgId } = scope
+    return deps.db.write(async (tx) => {
+      const revoked = await revokeApiKeyRow(tx, { orgId, keyId, now: deps.clock() })
+      if (revoked) {
+        const event = { actor, orgId: revoked.org_id, target: keyId }
+        await appendAuditEvent(deps, tx, { ...event, action: 'apiKey.revoked' })
+        return toApiKey(revoked)
+      }
+      const before = await findApiKey(tx, { orgId, keyId })
+      if (!before) throw new AppError('NOT_FOUND', { message: 'There is no such API key' })
+      return toApiKey(before)
+    })
+  },
+})

@@ -10,13 +10,11 @@ import {
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
 import { newId } from '../identifiers.ts'
-import { authorise } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
-import { procedure } from '../operation/trpc.ts'
+import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
-import { requireFittingText } from './policy.ts'
+import { assertMessageLength } from './policy.ts'
 import { exampleMessage, Message, messageInput, toMessage } from './schema.ts'
 
 const input = z.strictObject({ roomId, ...messageInput })
@@ -32,51 +30,8 @@ const output = z
   .meta({ id: 'CreateMessageResult', additionalProperties: true })
 type Output = z.output<typeof output>
 
-/**
- * Stores a message as the next of its room. The answer means that it is durable.
- *
- * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND, ROOM_CLOSED, IDEMPOTENCY_CONFLICT
- */
-export async function createMessage(deps: Deps, actor: Actor, input: Input): Promise<Output> {
-  const scope = authorise(actor, 'createMessage')
-  requireOwnVoice(actor, input)
-  requireFittingText(deps, input.messageData)
-  const answer = await deps.db.write(async (tx) => {
-    if (input.clientMessageId !== undefined) {
-      const earlier = await findEarlier(tx, scope, {
-        ...input,
-        clientMessageId: input.clientMessageId,
-      })
-      if (earlier) return { message: toMessage(earlier), replayed: true }
-    }
-    const now = deps.clock()
-    const where = { ...scope, roomId: input.roomId }
-    const row = await appendMessage(tx, where, {
-      id: newId(deps),
-      side: input.side ? 1 : 0,
-      author: input.author,
-      message_type: input.messageType,
-      message_data: input.messageData,
-      client_message_id: input.clientMessageId ?? null,
-      created_at: now,
-    })
-    if (!row) throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
-    appendEvent(tx, {
-      type: 'message.created',
-      org_id: row.org_id,
-      room_id: row.room_id,
-      message_seq: row.seq,
-      created_at: now,
-    })
-    return { message: toMessage(row), replayed: false }
-  })
-  const { roomId, author: userId, side } = input
-  deps.live.typing.stop(roomId, { userId, side })
-  return answer
-}
-
 /** A token speaks for one person on one side: not as the other side, nor as someone else, nor a customer as the system. */
-function requireOwnVoice(actor: Actor, { side, author, messageType }: Input): void {
+function assertSenderMatchesToken(actor: Actor, { side, author, messageType }: Input): void {
   if (actor.kind !== 'user') return
   const asSystem = !actor.side && messageType.toLowerCase() === 'system'
   const errors = {
@@ -105,35 +60,81 @@ async function findEarlier(
   return earlier
 }
 
-export const createMessageProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'POST',
-      path: '/api/v3/rooms/{roomId}/messages',
-      tags: ['messages'],
-      summary: 'Send a message',
-      description:
-        'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
+/**
+ * Stores a message as the next of its room. The answer means that it is durable.
+ *
+ * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND, ROOM_CLOSED, IDEMPOTENCY_CONFLICT
+ */
+export const createMessage = mutation({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'none',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'write',
+  input,
+  output,
+  errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
+  rest: {
+    method: 'POST',
+    path: '/api/v3/rooms/{roomId}/messages',
+    tag: 'messages',
+    summary: 'Send a message',
+    description:
+      'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
+    created: (answer: Output) => !answer.replayed,
+    repeated: {
+      message: { ...exampleMessage, clientMessageId: '0192f3a1-7c1e-4d3b' },
+      replayed: true,
     },
-    output,
-    errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
-    rest: {
-      created: (answer: Output) => !answer.replayed,
-      repeated: {
-        message: { ...exampleMessage, clientMessageId: '0192f3a1-7c1e-4d3b' },
-        replayed: true,
-      },
+  },
+  example: {
+    input: {
+      roomId: exampleMessage.roomId,
+      messageData: 'message',
+      side: true,
+      author: 'client',
+      messageType: 'text',
     },
-    example: {
-      input: {
-        roomId: exampleMessage.roomId,
-        messageData: 'message',
-        side: true,
-        author: 'client',
-        messageType: 'text',
-      },
-      output: { message: exampleMessage, replayed: false },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => createMessage(ctx.deps, ctx.actor, input))
+    output: { message: exampleMessage, replayed: false },
+  },
+  async run({ deps, actor, scope }, input) {
+    assertSenderMatchesToken(actor, input)
+    assertMessageLength(deps, input.messageData)
+    const answer = await deps.db.write(async (tx) => {
+      if (input.clientMessageId !== undefined) {
+        const earlier = await findEarlier(tx, scope, {
+          ...input,
+          clientMessageId: input.clientMessageId,
+        })
+        if (earlier) return { message: toMessage(earlier), replayed: true }
+      }
+      const now = deps.clock()
+      const where = { ...scope, roomId: input.roomId }
+      const row = await appendMessage(tx, where, {
+        id: newId(deps),
+        side: input.side ? 1 : 0,
+        author: input.author,
+        message_type: input.messageType,
+        message_data: input.messageData,
+        client_message_id: input.clientMessageId ?? null,
+        created_at: now,
+      })
+      if (!row) throw (await findRoom(tx, where)) ? new AppError('ROOM_CLOSED') : roomNotFound()
+      appendEvent(tx, {
+        type: 'message.created',
+        org_id: row.org_id,
+        room_id: row.room_id,
+        message_seq: row.seq,
+        created_at: now,
+      })
+      return { message: toMessage(row), replayed: false }
+    })
+    const { roomId, author: userId, side } = input
+    deps.live.typing.stop(roomId, { userId, side })
+    return answer
+  },
+})

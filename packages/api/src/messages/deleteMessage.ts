@@ -1,12 +1,9 @@
 import { clearMessage } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { authorise } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { mutation } from '../operation/operation.ts'
 import { roomId } from '../rooms/schema.ts'
-import { changeableMessage } from './policy.ts'
-import { recordChange } from './recordChange.ts'
+import { findEditableMessage } from './policy.ts'
+import { recordMessageChange } from './recordMessageChange.ts'
 import { exampleMessage, Message, messageId, toMessage } from './schema.ts'
 
 const input = z.strictObject({ roomId, messageId })
@@ -17,43 +14,44 @@ const input = z.strictObject({ roomId, messageId })
  *
  * @throws AppError FORBIDDEN, NOT_FOUND
  */
-export async function deleteMessage(
-  deps: Deps,
-  actor: Actor,
-  { roomId, messageId }: z.output<typeof input>,
-): Promise<Message> {
-  const scope = authorise(actor, 'deleteMessage')
-  return deps.db.write(async (tx) => {
-    const { message } = await changeableMessage(tx, actor, { ...scope, roomId, messageId })
-    if (message.is_active === 0) return toMessage(message)
-    const { org_id: orgId, seq } = message
-    const row = await clearMessage(tx, { orgId, roomId, seq, now: deps.clock() })
-    await recordChange(deps, tx, actor, 'message.deleted', row)
-    return toMessage(row)
-  })
-}
-
-export const deleteMessageProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'DELETE',
-      path: '/api/v3/rooms/{roomId}/messages/{messageId}',
-      tags: ['messages'],
-      summary: 'Delete a message',
-      description:
-        'Its text is gone for good; its place and `seq` stay, with `isActive` false. Possible in deleted rooms too. A user token deletes only what its own user wrote.',
+export const deleteMessage = mutation({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'none',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'write',
+  input,
+  output: Message,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'DELETE',
+    path: '/api/v3/rooms/{roomId}/messages/{messageId}',
+    tag: 'messages',
+    summary: 'Delete a message',
+    description:
+      'Its text is gone for good; its place and `seq` stay, with `isActive` false. Possible in deleted rooms too. A user token deletes only what its own user wrote.',
+  },
+  example: {
+    input: { roomId: exampleMessage.roomId, messageId: exampleMessage.id },
+    output: {
+      ...exampleMessage,
+      messageData: '',
+      isActive: false,
+      deletedAt: '2023-08-29T05:11:00.000Z',
     },
-    output: Message,
-    errors: ['NOT_FOUND'],
-    example: {
-      input: { roomId: exampleMessage.roomId, messageId: exampleMessage.id },
-      output: {
-        ...exampleMessage,
-        messageData: '',
-        isActive: false,
-        deletedAt: '2023-08-29T05:11:00.000Z',
-      },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => deleteMessage(ctx.deps, ctx.actor, input))
+  },
+  async run({ deps, actor, scope }, { roomId, messageId }) {
+    return deps.db.write(async (tx) => {
+      const { message } = await findEditableMessage(tx, actor, { ...scope, roomId, messageId })
+      if (message.is_active === 0) return toMessage(message)
+      const { org_id: orgId, seq } = message
+      const row = await clearMessage(tx, { orgId, roomId, seq, now: deps.clock() })
+      await recordMessageChange(deps, tx, actor, 'message.deleted', row)
+      return toMessage(row)
+    })
+  },
+})

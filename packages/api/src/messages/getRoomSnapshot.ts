@@ -8,8 +8,7 @@ import {
   unreadCounts,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { personOf } from '../auth/person.ts'
+import { resolveParticipant } from '../auth/participant.ts'
 import { reader, unreadOfReader } from '../encoding/fields.ts'
 import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
 import {
@@ -20,9 +19,7 @@ import {
   toLogPlace,
   toReadMarker,
 } from '../events/schema.ts'
-import { authorise } from '../operation/access.ts'
-import type { AtVersion, Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { query } from '../operation/operation.ts'
 import { roomNotFound, versionOf } from '../rooms/policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from '../rooms/schema.ts'
 import { exampleMessagePage, MessagePage, messagePage } from './page.ts'
@@ -43,38 +40,6 @@ const output = z
   })
   .meta({ id: 'RoomSnapshot', additionalProperties: true })
 
-/**
- * A room with its newest messages and read markers, deleted rooms too, and the place in the event log at which it looked
- * like this: a stream that begins there brings all that came after, and nothing else.
- *
- * @throws AppError NOT_FOUND; FORBIDDEN when a token names another reader; BAD_REQUEST for half of a reader
- */
-export async function getRoomSnapshot(
-  deps: Deps,
-  actor: Actor,
-  { roomId, limit = DEFAULT_LIMIT, readerId, readerSide }: z.output<typeof input>,
-  atVersion?: AtVersion,
-): Promise<z.output<typeof output>> {
-  const scope = authorise(actor, 'getRoomSnapshot')
-  const reader = personOf(actor, ['readerId', readerId], ['readerSide', readerSide])
-  return deps.db.snapshot(async (db) => {
-    const room = await findRoom(db, { ...scope, roomId })
-    if (!room) throw roomNotFound()
-    const { org_id: orgId } = room
-    const { head, epoch } = await eventLogBounds(db, { orgId })
-    // Whatever moves a marker, and so an unread count, appends an event.
-    atVersion?.(JSON.stringify([versionOf(room), head, epoch, reader]))
-    const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
-    return {
-      room: toRoom(room),
-      unread: unread?.get(roomId) ?? null,
-      messages: await messagePage(db, room, limit, { kind: 'newest' }),
-      markers: await markersOf(db, room),
-      ...toLogPlace({ orgId, position: head, epoch }),
-    }
-  })
-}
-
 /** The customer's first. */
 async function markersOf(db: Database['read'], room: RoomRow): Promise<ReadMarker[]> {
   const where = { orgId: room.org_id, roomId: room.id }
@@ -84,29 +49,64 @@ async function markersOf(db: Database['read'], room: RoomRow): Promise<ReadMarke
   return [...(customer ? [customer] : []), ...others.slice(0, MAX_MARKERS)].map(toReadMarker)
 }
 
-export const getRoomSnapshotProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'GET',
-      path: '/api/v3/rooms/{roomId}/snapshot',
-      tags: ['rooms'],
-      summary: 'Read a room as it is at one moment',
-      description:
-        'The room, its newest messages (about 1 MiB at most) and read markers, and the cursor for a stream that goes on from exactly there.',
+/**
+ * A room with its newest messages and read markers, deleted rooms too, and the place in the event log at which it looked
+ * like this: a stream that begins there brings all that came after, and nothing else.
+ *
+ * @throws AppError NOT_FOUND; FORBIDDEN when a token names another reader; BAD_REQUEST for half of a reader
+ */
+export const getRoomSnapshot = query({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'organisation',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'read',
+  input,
+  output,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'GET',
+    path: '/api/v3/rooms/{roomId}/snapshot',
+    tag: 'rooms',
+    summary: 'Read a room as it is at one moment',
+    description:
+      'The room, its newest messages (about 1 MiB at most) and read markers, and the cursor for a stream that goes on from exactly there.',
+  },
+  example: {
+    input: { roomId: exampleRoom.id, limit: 50 },
+    output: {
+      room: exampleRoom,
+      unread: null,
+      messages: exampleMessagePage,
+      markers: [exampleReadMarker],
+      position: exampleEvent.position,
+      cursor: exampleEvent.cursor,
     },
-    output,
-    errors: ['NOT_FOUND'],
-    example: {
-      input: { roomId: exampleRoom.id, limit: 50 },
-      output: {
-        room: exampleRoom,
-        unread: null,
-        messages: exampleMessagePage,
-        markers: [exampleReadMarker],
-        position: exampleEvent.position,
-        cursor: exampleEvent.cursor,
-      },
-    },
-  })
-  .input(input)
-  .query(({ ctx, input }) => getRoomSnapshot(ctx.deps, ctx.actor, input, ctx.atVersion))
+  },
+  async run(
+    { deps, actor, scope, atVersion },
+    { roomId, limit = DEFAULT_LIMIT, readerId, readerSide },
+  ) {
+    const reader = resolveParticipant(actor, ['readerId', readerId], ['readerSide', readerSide])
+    return deps.db.snapshot(async (db) => {
+      const room = await findRoom(db, { ...scope, roomId })
+      if (!room) throw roomNotFound()
+      const { org_id: orgId } = room
+      const { head, epoch } = await eventLogBounds(db, { orgId })
+      // Whatever moves a marker, and so an unread count, appends an event.
+      atVersion?.(JSON.stringify([versionOf(room), head, epoch, reader]))
+      const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
+      return {
+        room: toRoom(room),
+        unread: unread?.get(roomId) ?? null,
+        messages: await messagePage(db, room, limit, { kind: 'newest' }),
+        markers: await markersOf(db, room),
+        ...toLogPlace({ orgId, position: head, epoch }),
+      }
+    })
+  },
+})

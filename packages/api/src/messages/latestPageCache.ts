@@ -3,24 +3,24 @@ import { LRUCache } from 'lru-cache'
 import type { Page } from '../encoding/paging.ts'
 import type { Message } from './schema.ts'
 
-interface Kept {
+interface Entry {
   readonly version: number
   readonly updatedAt: number
   readonly page: Page<Message>
 }
 
 /**
- * The newest pages of rooms, which are read far more often than they change. A room's version grows with every change of
- * the room or its messages, so a page kept at the version that the room has now is what the database would answer, however
- * many servers write to it. A failover or a restore takes versions back, and then gives them again: the time of the last
- * change tells those apart. Whoever asks has just read the room, as far as it exists for them.
+ * Caches the latest page of each room, which is read far more often than it changes. Every change of a room or its
+ * messages raises the room's version, so a page of the current version is what the database would return, also with
+ * several instances. A failover or a restore may give out versions again: the time of the last change tells those apart.
+ * Callers have just read the room within their scope.
  *
- * A kept page is frozen: many callers get the same object, and what is made of it may be kept as long as it is.
+ * A cached page is frozen, since many callers share it.
  */
-export class NewestPages {
-  readonly #pages: LRUCache<string, Kept>
+export class LatestPageCache {
+  readonly #pages: LRUCache<string, Entry>
 
-  /** @param maxBytes what all pages may take, with what the surfaces make of them */
+  /** @param maxBytes of all pages, with their encodings */
   constructor(maxBytes: number) {
     this.#pages = new LRUCache({
       maxSize: maxBytes,
@@ -29,17 +29,17 @@ export class NewestPages {
     })
   }
 
-  find(room: RoomRow, limit: number, wire: string): Page<Message> | undefined {
-    const kept = this.#pages.get(`${room.id}:${limit}:${wire}`)
-    const isAsKept = kept?.version === room.version && kept.updatedAt === room.updated_at
-    return isAsKept ? kept.page : undefined
+  get(room: RoomRow, limit: number, wire: string): Page<Message> | undefined {
+    const entry = this.#pages.get(`${room.id}:${limit}:${wire}`)
+    const isCurrent = entry?.version === room.version && entry.updatedAt === room.updated_at
+    return isCurrent ? entry.page : undefined
   }
 
   /**
-   * @param room as it was read before the page: then the page is never older than the room's version
-   * @param wire for which it was read: pages of two wires may end elsewhere
+   * @param room as read before the page, so that the page is never older than the room's version
+   * @param wire pages of two wires may end at different messages
    */
-  keep(room: RoomRow, limit: number, wire: string, page: Page<Message>): Page<Message> {
+  set(room: RoomRow, limit: number, wire: string, page: Page<Message>): Page<Message> {
     Object.freeze(page.items)
     this.#pages.set(`${room.id}:${limit}:${wire}`, {
       version: room.version,
@@ -50,7 +50,7 @@ export class NewestPages {
   }
 }
 
-/** Bytes, at most, of the objects and of three texts made of them: a character takes up to three in each. */
+/** Bytes, at most, of the objects and of three encodings: a character takes up to three bytes in each. */
 function sizeOf({ items }: Page<Message>): number {
   return items.reduce(
     (sum, { messageData, author }) => sum + 2_000 + 12 * (messageData.length + author.length),

@@ -13,7 +13,7 @@ import { AppError, badField } from '../operation/errors.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 
 /** @throws AppError BAD_REQUEST for a text that is longer than the server is configured to take */
-export function requireFittingText({ limits }: Deps, messageData: string): void {
+export function assertMessageLength({ limits }: Deps, messageData: string): void {
   if (!isLongerThan(messageData, limits.messageMaxChars)) return
   throw badField('messageData', `must have at most ${limits.messageMaxChars} characters`)
 }
@@ -23,7 +23,7 @@ export function requireFittingText({ limits }: Deps, messageData: string): void 
  *
  * @throws AppError FORBIDDEN; NOT_FOUND
  */
-export async function changeableMessage(
+export async function findEditableMessage(
   tx: Tx,
   actor: Actor,
   where: RoomScope & { roomId: string; messageId: string },

@@ -1,10 +1,12 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
+import { appRouter } from '../operation/trpc.ts'
 import { type Paths, type Schemas, sortKeys } from './complete.ts'
 import { errorSchemas, headers } from './errors.ts'
+import { generateFrom } from './generate.ts'
 import { withNullableComponents, withNullTypes } from './nullable.ts'
-import { streamPaths, streamRouter } from './streams.ts'
-import { v2Paths, v2Router } from './v2.ts'
-import { v3Paths, v3Router } from './v3.ts'
+import { documentedStreams, streamPaths } from './streams.ts'
+import { documentedV2, v2Paths } from './v2.ts'
+import { v3Paths } from './v3.ts'
 
 export type OpenApiVersion = '3.1.0' | '3.0.3'
 
@@ -18,7 +20,7 @@ const description = `Support chat: an end user of some product opens a **room** 
 
 Every error body has a \`code\` for programs, a \`message\` for people and a \`requestId\` for the log.`
 
-/** The OpenAPI document of both REST surfaces, made from the procedures by trpc-to-openapi. */
+/** The OpenAPI document of both REST surfaces, generated from the procedures by trpc-to-openapi. */
 export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
   const options = {
     title: 'Dowell Chat',
@@ -35,13 +37,13 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       },
     },
   } as const
-  const v3 = generateOpenApiDocument(v3Router, options)
-  const streams = generateOpenApiDocument(streamRouter, options)
-  const v2 = generateOpenApiDocument(v2Router, options)
+  const v3 = generateOpenApiDocument(appRouter, options)
+  const streams = generateFrom(documentedStreams, options)
+  const v2 = generateFrom(documentedV2, options)
   const schemas = {
     ...v3.components?.schemas,
-    ...streams.components?.schemas,
-    ...v2.components?.schemas,
+    ...streams.schemas,
+    ...v2.schemas,
     ...errorSchemas,
   } as Schemas
 
@@ -62,9 +64,9 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     paths: {
       ...sortKeys({
         ...v3Paths(v3.paths as Paths, schemas),
-        ...streamPaths(streams.paths as Paths, schemas),
+        ...streamPaths(streams.paths, schemas),
       }),
-      ...v2Paths(v2.paths as Paths, schemas),
+      ...v2Paths(v2.paths, schemas),
     } as NonNullable<OpenAPIObject['paths']>,
     components: {
       securitySchemes: options.securitySchemes,

@@ -1,35 +1,27 @@
 import { exampleEvent, RestStreamEvent } from '../events/schema.ts'
-import { procedure, router } from '../operation/trpc.ts'
-import { streamRoutes } from '../v3/streams.ts'
+import { operationNamed, streamNames } from '../operation/operations.ts'
 import { explain, type Json, type Paths, requestIdHeader, type Schemas } from './complete.ts'
 import { errorResponses, wrongField } from './errors.ts'
+import type { Documented } from './generate.ts'
 
 const HOW =
   'The answer does not end by itself: server-sent events, each with one line of JSON as its data. An event with an `id` can be resumed from: after a cut, ask again with the last `id` as `Last-Event-ID`, as an EventSource does.'
 
-/** The streams as trpc-to-openapi can document them, which knows calls only: nothing ever calls these. */
-export const streamRouter = router(
-  Object.fromEntries(
-    streamRoutes.map(({ name, path, meta, input }) => [
-      name,
-      procedure
-        .meta({
-          ...meta,
-          openapi: {
-            method: 'GET',
-            path: path as `/${string}`,
-            tags: ['events'],
-            summary: meta.stream.summary,
-            description: `${meta.stream.description} ${HOW}`,
-            errorResponses: [],
-            protect: false,
-          },
-        })
-        .input(input)
-        .output(RestStreamEvent)
-        .query(() => ({ type: 'heartbeat' as const })),
-    ]),
-  ),
+const subscriptions = streamNames.map((name) => ({ name, operation: operationNamed(name) }))
+
+/** The event streams, as calls: trpc-to-openapi knows no streams. */
+export const documentedStreams: readonly Documented[] = subscriptions.map(
+  ({ name, operation: { input, rest } }) => ({
+    name,
+    kind: 'query',
+    method: rest.method,
+    path: rest.path,
+    tag: rest.tag,
+    summary: rest.summary,
+    description: `${rest.description} ${HOW}`,
+    input,
+    output: RestStreamEvent,
+  }),
 )
 
 const ownParameters: Json[] = [
@@ -48,12 +40,13 @@ const ownParameters: Json[] = [
   },
 ]
 
-/** The paths of the streams as they were generated, completed by what each subscription's meta says. */
+/** Completes the generated paths of the event streams. */
 export function streamPaths(paths: Paths, schemas: Schemas): Paths {
-  for (const { name, path, meta } of streamRoutes) {
-    const operation = paths[path]?.get
+  for (const { name, operation: definition } of subscriptions) {
+    const { errors, example, rest } = definition
+    const operation = paths[rest.path]?.get
     if (!operation) throw new Error(`${name} is missing from the generated document`)
-    explain(operation, { parameters: meta.example?.input ?? {}, body: {}, answer: exampleEvent })
+    explain(operation, { parameters: example.input, body: {}, answer: exampleEvent })
     const { 'application/json': event } = operation.responses[200]?.content ?? {}
     operation.parameters = [...(operation.parameters ?? []), ...ownParameters]
     operation.responses = {
@@ -63,7 +56,7 @@ export function streamPaths(paths: Paths, schemas: Schemas): Paths {
         content: { 'text/event-stream': event as Json },
       },
       ...errorResponses(operation, 'Error', {
-        errors: meta.errors,
+        errors,
         wrong: wrongField(operation, schemas),
       }),
     }

@@ -1,4 +1,3 @@
-import { type Meta, procedure, router } from '../operation/trpc.ts'
 import { type V2Method, type V2Operation, v2Operations } from '../v2/operations.ts'
 import { isRead } from '../v2/route.ts'
 import {
@@ -13,42 +12,25 @@ import {
   type Schemas,
 } from './complete.ts'
 import { errorResponses, wrongField } from './errors.ts'
+import type { Documented } from './generate.ts'
 
 /**
- * The documented operations as procedures, for trpc-to-openapi to read: one for each operation and method. Several of
- * them share a documented URL, which it does not allow, so each has a path of its own here, `<url>/<type>`.
+ * Each documented operation and method under a path of its own, `<url>/<type>`: several share a URL, which
+ * trpc-to-openapi does not allow.
  */
-export const v2Router = router(
-  Object.fromEntries(
-    v2Operations.flatMap((operation) =>
-      operation.methods.map((method) => [
-        `${operation.name}${method}`,
-        procedure
-          .meta(metaOf(operation, method))
-          .input(operation.input)
-          .output(operation.output)
-          [isRead(operation, method) ? 'query' : 'mutation'](({ ctx, input }) =>
-            operation.run(ctx, input as never),
-          ),
-      ]),
-    ),
-  ),
+export const documentedV2: readonly Documented[] = v2Operations.flatMap((operation) =>
+  operation.methods.map((method) => ({
+    name: `${operation.name}${method}`,
+    kind: isRead(operation, method) ? ('query' as const) : ('mutation' as const),
+    method,
+    path: innerPath(operation),
+    tag: 'v2',
+    summary: operation.summary,
+    description: operation.description,
+    input: operation.input,
+    output: operation.output,
+  })),
 )
-
-function metaOf(operation: V2Operation, method: V2Method): Meta {
-  const { summary, description } = operation
-  return {
-    openapi: {
-      method,
-      path: innerPath(operation),
-      tags: ['v2'],
-      summary,
-      errorResponses: [],
-      protect: false,
-      ...(description === undefined ? {} : { description }),
-    },
-  }
-}
 
 function innerPath(operation: V2Operation): `/${string}` {
   return `${operation.url}${operation.type === undefined ? '' : `/${operation.type}`}` as `/${string}`

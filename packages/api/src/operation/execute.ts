@@ -1,41 +1,47 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'
-import { isRead, type ProcedureName } from './access.ts'
-import { checkAnswer } from './answers.ts'
-import type { Context } from './context.ts'
+import { authorise } from './access.ts'
+import type { Context, Cost } from './context.ts'
 import { AppError } from './errors.ts'
+import type { Executable } from './operation.ts'
 import { fieldErrors } from './publicError.ts'
 
-/** A read that takes longer lets others have their turn of the event loop before its answer is written. */
-const LONG_MS = 3
+/** Quota points by cost. */
+const POINTS: Record<Cost, number> = { read: 1, write: 2, issue: 20 }
 
-/** What is called once and answers once: a procedure, or an operation of REST v2. */
-export interface Callable {
-  readonly name: ProcedureName
-  readonly input: z.ZodType
-  readonly output: z.ZodType
-  run(ctx: Context, input: never): Promise<unknown>
+/** The quota points that a call consumes. */
+export function pointsOf(cost: Cost): number {
+  return POINTS[cost]
 }
 
+/** A read that took longer yields to the event loop before its output is encoded. */
+const LONG_READ_MS = 3
+
 /**
- * Calls it as the middlewares of a procedure do, at a fifth of their cost: paid for before its input is looked at, and
- * its answer compared with its schema where `deps.checkAnswers` says so.
+ * Runs an operation. Every surface calls it: quota, input, access, run, output check, in this order.
  *
- * @param read the input as it was sent
- * @throws AppError TOO_MANY_REQUESTS, BAD_REQUEST, and what `read` and the callable throw
+ * @param readInput returns or resolves to the input as sent; called once the quota is consumed
+ * @throws AppError TOO_MANY_REQUESTS, BAD_REQUEST, FORBIDDEN, and what `readInput` and `run` throw
  */
-export async function call(
+export async function execute<Input extends z.ZodObject, Output>(
   ctx: Context,
-  { name, input, output, run }: Callable,
-  read: () => unknown,
-): Promise<unknown> {
-  await ctx.spend(name)
-  const checked = input.safeParse(read())
-  if (!checked.success) throw new AppError('BAD_REQUEST', { errors: fieldErrors(checked.error) })
-  const begun = performance.now()
-  const answer = await run(ctx, checked.data as never)
-  // A large answer took a while to read and takes as long to write: others have their turn between.
-  if (isRead(name) && performance.now() - begun > LONG_MS) await turn()
-  if (ctx.deps.checkAnswers) checkAnswer(output, answer)
-  return answer
+  operation: Executable<Input, Output>,
+  readInput: () => unknown,
+): Promise<Output> {
+  await ctx.spend(operation.cost)
+  const input = operation.input.safeParse(await readInput())
+  if (!input.success) throw new AppError('BAD_REQUEST', { errors: fieldErrors(input.error) })
+  const scope = authorise(ctx.actor, operation.access)
+  const startedAt = performance.now()
+  const output = await operation.run({ ...ctx, scope }, input.data)
+  if (operation.cost === 'read' && performance.now() - startedAt > LONG_READ_MS) await nextTurn()
+  if (ctx.deps.checkOutputs && operation.output) assertOutput(operation.output, output)
+  return output
+}
+
+/** @throws Error for an output that does not match its schema, or has keys that the schema does not name */
+function assertOutput(schema: z.ZodType, output: unknown): void {
+  if (isDeepStrictEqual(schema.parse(output), output)) return
+  throw new Error('the output has keys that its schema does not name')
 }

@@ -1,70 +1,97 @@
-import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
-import type { z } from 'zod'
-import { auditProcedures } from '../audit/index.ts'
-import { eventProcedures } from '../events/index.ts'
-import { keyProcedures } from '../keys/index.ts'
-import { messageProcedures } from '../messages/index.ts'
-import { organisationProcedures } from '../organisations/index.ts'
-import { roomProcedures } from '../rooms/index.ts'
-import { accessTable, type CallName, type Row } from './access.ts'
-import type { Context } from './context.ts'
-import type { Callable } from './execute.ts'
-import { callerFactory, type Meta, router } from './trpc.ts'
+import { listAuditEvents } from '../audit/listAuditEvents.ts'
+import { createStreamToken } from '../events/createStreamToken.ts'
+import { listEvents } from '../events/listEvents.ts'
+import { onInboxEvents } from '../events/onInboxEvents.ts'
+import { onRoomEvents } from '../events/onRoomEvents.ts'
+import { onUserEvents } from '../events/onUserEvents.ts'
+import { setTyping } from '../events/setTyping.ts'
+import { createApiKey } from '../keys/createApiKey.ts'
+import { createUserToken } from '../keys/createUserToken.ts'
+import { listApiKeys } from '../keys/listApiKeys.ts'
+import { revokeApiKey } from '../keys/revokeApiKey.ts'
+import { createMessage } from '../messages/createMessage.ts'
+import { deleteMessage } from '../messages/deleteMessage.ts'
+import { getMessages } from '../messages/getMessages.ts'
+import { getRoomSnapshot } from '../messages/getRoomSnapshot.ts'
+import { updateMessage } from '../messages/updateMessage.ts'
+import { getOrganisation } from '../organisations/getOrganisation.ts'
+import { updateOrganisation } from '../organisations/updateOrganisation.ts'
+import { markRead } from '../reading/markRead.ts'
+import { createRoom } from '../rooms/createRoom.ts'
+import { deleteRoom } from '../rooms/deleteRoom.ts'
+import { getRoomById } from '../rooms/getRoomById.ts'
+import { listRooms } from '../rooms/listRooms.ts'
+import { updateRoom } from '../rooms/updateRoom.ts'
+import type { Mutation, Operation, Query, Subscription } from './operation.ts'
 
-const procedures = {
-  ...roomProcedures,
-  ...messageProcedures,
-  ...eventProcedures,
-  ...keyProcedures,
-  ...organisationProcedures,
-  ...auditProcedures,
+/**
+ * Every operation by its name. The tRPC router, the routes of REST v3, the OpenAPI documents, docs/access.md and the
+ * generated tests are made of this list.
+ */
+export const operations = {
+  createRoom,
+  getRoomById,
+  deleteRoom,
+  updateRoom,
+  listRooms,
+  createMessage,
+  updateMessage,
+  deleteMessage,
+  getMessages,
+  getRoomSnapshot,
+  markRead,
+  listEvents,
+  onRoomEvents,
+  onInboxEvents,
+  onUserEvents,
+  createStreamToken,
+  setTyping,
+  createUserToken,
+  createApiKey,
+  listApiKeys,
+  revokeApiKey,
+  listAuditEvents,
+  getOrganisation,
+  updateOrganisation,
+} as const satisfies Record<string, unknown>
+
+type Operations = typeof operations
+
+export type OperationName = keyof Operations
+
+/** Operations that open an event stream. */
+export type StreamName = {
+  [Name in OperationName]: Operations[Name] extends { kind: 'subscription' } ? Name : never
+}[OperationName]
+
+/** Operations that answer once. */
+export type CallName = Exclude<OperationName, StreamName>
+
+export const operationNames = Object.keys(operations) as OperationName[]
+
+/** An operation of the list, without its own types. */
+export function operationNamed(name: OperationName): Operation {
+  return operations[name] as unknown as Operation
 }
 
-// A procedure that the table forgot does not compile.
-accessTable satisfies Record<keyof typeof procedures, Row>
+export const callNames = operationNames.filter((name): name is CallName => !isStreamName(name))
 
-/** Every operation, by its one flat name. REST is derived from it. */
-export const appRouter = router(procedures)
+export const streamNames = operationNames.filter(isStreamName)
 
-export type AppRouter = typeof appRouter
-
-/** Calls procedures without a wire, validated as on every wire. */
-export const createCaller = callerFactory(appRouter)
-
-/** What each procedure takes, by its name. */
-export type Inputs = inferRouterInputs<AppRouter>
-/** What each procedure answers, by its name. Times are real Dates. */
-export type Outputs = inferRouterOutputs<AppRouter>
-
-/** A procedure that answers once, as `call` takes it. */
-export interface CallableProcedure extends Callable {
-  readonly name: CallName
-  readonly type: 'query' | 'mutation'
-  readonly input: z.ZodObject
-  readonly meta: Meta
+function isStreamName(name: OperationName): name is StreamName {
+  return operations[name].kind === 'subscription'
 }
 
-/** What tRPC keeps of such a procedure. A resolver is given more than these two, and none of ours looks at it. */
-interface Definition {
-  readonly type: 'query' | 'mutation'
-  readonly meta: Meta & { readonly output: z.ZodType }
-  readonly inputs: readonly [z.ZodObject]
-  readonly resolver: (given: { ctx: Context; input: never }) => Promise<unknown>
+/** @returns undefined for a name of no operation that answers once */
+export function findCall(name: string): Query | Mutation | undefined {
+  if (!Object.hasOwn(operations, name)) return undefined
+  const operation = operationNamed(name as OperationName)
+  return operation.kind === 'subscription' ? undefined : operation
 }
 
-/** Every procedure but the subscriptions, by name. */
-export const callableProcedures: ReadonlyMap<string, CallableProcedure> = new Map(
-  Object.entries(appRouter._def.procedures).flatMap(([name, { _def }]) => {
-    if (_def.type === 'subscription') return []
-    const { type, meta, inputs, resolver } = _def as unknown as Definition
-    const callable: CallableProcedure = {
-      name: name as CallName,
-      type,
-      input: inputs[0],
-      output: meta.output,
-      meta,
-      run: (ctx, input) => resolver({ ctx, input }),
-    }
-    return [[name, callable]]
-  }),
-)
+/** @returns undefined for a name of no operation that opens a stream */
+export function findSubscription(name: string): Subscription | undefined {
+  if (!Object.hasOwn(operations, name)) return undefined
+  const operation = operationNamed(name as OperationName)
+  return operation.kind === 'subscription' ? operation : undefined
+}

@@ -1,95 +1,137 @@
 import { DatabaseError } from '@dowell-chat/db'
-import { initTRPC, TRPCError } from '@trpc/server'
+import {
+  type inferRouterInputs,
+  type inferRouterOutputs,
+  initTRPC,
+  TRPCError,
+  type TRPCMutationProcedure,
+  type TRPCQueryProcedure,
+  type TRPCSubscriptionProcedure,
+} from '@trpc/server'
 import type { OpenApiMeta } from 'trpc-to-openapi'
 import type { z } from 'zod'
 import { transformer } from '../encoding/json.ts'
 import { jsonBytes } from '../encoding/pageBytes.ts'
-import type { ProcedureName } from './access.ts'
-import { checkAnswer } from './answers.ts'
 import type { Context } from './context.ts'
-import { AppError, type ErrorCode, errorTable } from './errors.ts'
+import { AppError, errorTable } from './errors.ts'
+import { execute } from './execute.ts'
+import type { Mutation, Operation, Query, Subscription } from './operation.ts'
+import { operations } from './operations.ts'
 import { toPublicError } from './publicError.ts'
 import { currentRequestId } from './requestId.ts'
 
-/** What a procedure says of itself besides its schemas. */
-export type Meta = OpenApiMeta & {
-  /** What it answers. Types see to that; tests check it. See {@link procedure}. */
-  output?: z.ZodType
-  /** The failures that are this procedure's own; those that any call can meet are documented for all. */
-  errors?: ErrorCode[]
-  /** One call and its answer, as they look on this procedure's wire. */
-  example?: { input: Record<string, unknown>; output: unknown }
-  /** Of a subscription: where plain server-sent events bring the same. */
-  stream?: { path: string; summary: string; description: string }
-  rest?: {
-    /** Whether this answer made something new: then the status is 201. */
-    created?: (output: never) => boolean
-    /** What is answered, with 200, when nothing new was made: an example. */
-    repeated?: unknown
-  }
-}
-
 const t = initTRPC
   .context<Context>()
-  .meta<Meta>()
+  .meta<OpenApiMeta>()
   .create({
     transformer,
     errorFormatter({ shape, error, ctx }) {
-      const told = toPublicError(error)
+      const { code, status, message, errors } = toPublicError(error)
       return {
-        // The JSON-RPC number that tRPC's wire has for every error.
+        // tRPC's own JSON-RPC number.
         code: shape.code,
-        message: told.message,
+        message,
         data: {
-          code: told.code,
-          httpStatus: told.status,
+          code,
+          httpStatus: status,
           path: shape.data.path,
           requestId: ctx?.requestId ?? currentRequestId(),
-          ...(told.errors ? { errors: told.errors } : {}),
+          ...(errors ? { errors } : {}),
         },
       }
     },
   })
 
-/** One of our failures as tRPC's own; undefined for any other error. */
+/** One of our errors as tRPC's; undefined for any other error. */
 export function toTrpcError(error: unknown): TRPCError | undefined {
   if (!(error instanceof AppError || error instanceof DatabaseError)) return undefined
   const { code, message } = toPublicError(error)
   return new TRPCError({ code: errorTable[code].trpc, message, cause: error })
 }
 
-export const router = t.router
-export const callerFactory = t.createCallerFactory
+/** Hands the input on unread: `execute` reads it, once the quota is consumed. */
+const procedure = t.procedure
+  .use(({ getRawInput, next }) => next({ ctx: { readInput: getRawInput } }))
+  .use(({ next }) => next({ getRawInput: async () => undefined }))
 
-/** What tRPC's adapter will write, measured before it does. */
-function bytesOf(result: object): number {
-  return 'data' in result && result.data !== undefined ? jsonBytes(result.data) : 0
+type ProcedureContext = Context & { readonly readInput: () => Promise<unknown> }
+
+/** A schema for tRPC's types and for trpc-to-openapi. It lets every value pass, because `execute` validates. */
+function unchecked<Schema extends z.ZodType>(schema: Schema): Schema {
+  const pass = (value: unknown) => value
+  return Object.create(schema, {
+    parse: { value: pass },
+    parseAsync: { value: async (value: unknown) => value },
+  }) as Schema
 }
 
-/**
- * For every procedure, where tRPC calls it itself: each call is paid for before its input is looked at, whatever batch it
- * came by. tRPC answers with the status of its own codes, so our failures get the one that our table has for them. `call`
- * does the same without tRPC; one that is changed must be changed with the other.
- *
- * The answer is checked where `deps.checkAnswers` says so, and passed on as it is either way. tRPC's own `.output` would
- * copy it each time.
- */
-export const procedure = t.procedure.use(async ({ ctx, meta, path, type, next }) => {
-  async function run() {
-    await ctx.spend(path as ProcedureName)
-    return next()
-  }
-  const { reads } = ctx
-  let result: Awaited<ReturnType<typeof run>>
+async function resolve(ctx: ProcedureContext, operation: Operation): Promise<unknown> {
+  const { reads, charge } = ctx
+  const call = () => execute(ctx, operation, ctx.readInput)
   try {
-    if (type === 'query' && reads) {
-      result = await reads.run(run, ({ ok, ...rest }) => (ok ? bytesOf(rest) : 0))
-    } else result = await run()
-    if (result.ok && reads) await ctx.charge(bytesOf(result))
+    if (!reads || operation.kind === 'subscription') return await call()
+    const output = await (operation.kind === 'query' ? reads.run(call, jsonBytes) : call())
+    await charge(jsonBytes(output))
+    return output
   } catch (error) {
     throw toTrpcError(error) ?? error
   }
-  if (!result.ok && result.error.cause) throw toTrpcError(result.error.cause) ?? result.error
-  if (result.ok && ctx.deps.checkAnswers && meta?.output) checkAnswer(meta.output, result.data)
-  return result
-})
+}
+
+function toProcedure(operation: Operation) {
+  const { kind, input, output, rest } = operation
+  if (kind === 'subscription') {
+    return procedure
+      .input(unchecked(input))
+      .subscription(({ ctx }) => resolve(ctx, operation) as Promise<AsyncIterable<unknown>>)
+  }
+  const { method, path, tag, summary, description } = rest
+  // Our documents add errors and security themselves: trpc-to-openapi has one text a status for all operations.
+  const openapi = {
+    method,
+    path,
+    tags: [tag],
+    summary,
+    description,
+    errorResponses: [],
+    protect: false,
+  }
+  return procedure
+    .meta({ openapi })
+    .input(unchecked(input))
+    .output(output)
+    [kind](({ ctx }) => resolve(ctx, operation))
+}
+
+type ProcedureOf<Op> =
+  Op extends Query<infer Input, infer Output>
+    ? TRPCQueryProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
+    : Op extends Mutation<infer Input, infer Output>
+      ? TRPCMutationProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
+      : Op extends Subscription<infer Input, infer Stream>
+        ? TRPCSubscriptionProcedure<{ input: z.input<Input>; output: Stream; meta: OpenApiMeta }>
+        : never
+
+type Procedures = {
+  -readonly [Name in keyof typeof operations]: ProcedureOf<(typeof operations)[Name]>
+}
+
+/** The operations as tRPC procedures, under the same names. trpc-to-openapi's handler can serve it. */
+export const appRouter = t.router(
+  Object.fromEntries(
+    Object.entries(operations).map(([name, operation]) => [
+      name,
+      toProcedure(operation as unknown as Operation),
+    ]),
+  ) as unknown as Procedures,
+)
+
+export type AppRouter = typeof appRouter
+
+/** Calls operations in this process, checked like those of a client. */
+export const createCaller = t.createCallerFactory(appRouter)
+
+/** The input of each operation. */
+export type Inputs = inferRouterInputs<AppRouter>
+/** The output of each operation. Times are Dates. */
+export type Outputs = inferRouterOutputs<AppRouter>

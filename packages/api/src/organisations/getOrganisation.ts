@@ -1,38 +1,38 @@
 import { findOrganisationSettings } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { assertOrganisation } from '../operation/access.ts'
+import { query } from '../operation/operation.ts'
 import { exampleOrganisation, Organisation, orgId, readSettings, toOrganisation } from './schema.ts'
 
 const input = z.strictObject({ orgId })
 
 /** An organisation's settings; the defaults for one that never set anything. @throws AppError FORBIDDEN, NOT_FOUND */
-export async function getOrganisation(
-  deps: Deps,
-  actor: Actor,
-  { orgId }: z.output<typeof input>,
-): Promise<Organisation> {
-  requireOrganisation(authorise(actor, 'getOrganisation'), orgId)
-  return toOrganisation(
-    orgId,
-    readSettings(await findOrganisationSettings(deps.db.read, { orgId })),
-  )
-}
-
-export const getOrganisationProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'GET',
-      path: '/api/v3/organisations/{orgId}',
-      tags: ['access'],
-      summary: "Get an organisation's settings",
-      description: 'Needs an admin key.',
-    },
-    output: Organisation,
-    errors: ['NOT_FOUND'],
-    example: { input: { orgId: exampleOrganisation.id }, output: exampleOrganisation },
-  })
-  .input(input)
-  .query(({ ctx, input }) => getOrganisation(ctx.deps, ctx.actor, input))
+export const getOrganisation = query({
+  access: {
+    open: 'none',
+    adminKey: 'organisation',
+    supportKey: 'none',
+    readKey: 'none',
+    supportToken: 'none',
+    customerToken: 'none',
+  },
+  cost: 'read',
+  input,
+  output: Organisation,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'GET',
+    path: '/api/v3/organisations/{orgId}',
+    tag: 'access',
+    summary: "Get an organisation's settings",
+    description: 'Needs an admin key.',
+  },
+  example: { input: { orgId: exampleOrganisation.id }, output: exampleOrganisation },
+  async run({ deps, scope }, { orgId }) {
+    assertOrganisation(scope, orgId)
+    return toOrganisation(
+      orgId,
+      readSettings(await findOrganisationSettings(deps.db.read, { orgId })),
+    )
+  },
+})

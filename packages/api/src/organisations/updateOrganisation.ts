@@ -6,10 +6,8 @@ import {
 } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import type { Actor } from '../auth/actor.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { assertOrganisation } from '../operation/access.ts'
+import { mutation } from '../operation/operation.ts'
 import {
   exampleOrganisation,
   Organisation,
@@ -27,46 +25,48 @@ const input = z.strictObject({ orgId, ...Settings.partial().shape })
  *
  * @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST
  */
-export async function updateOrganisation(
-  deps: Deps,
-  actor: Actor,
-  { orgId, ...changes }: z.output<typeof input>,
-): Promise<Organisation> {
-  requireOrganisation(authorise(actor, 'updateOrganisation'), orgId)
-  return deps.db.write(async (tx) => {
-    await lockOrganisation(tx, { orgId, now: deps.clock() })
-    const stored = await findOrganisationSettings(tx, { orgId })
-    const before = readSettings(stored)
-    const changed = Object.entries(changes).filter(
-      ([key, value]) =>
-        value !== undefined && !isDeepStrictEqual(value, before[key as keyof Settings]),
-    )
-    if (changed.length === 0) return toOrganisation(orgId, before)
-    const details = Object.fromEntries(changed)
-    // What was never set is not stored, so that it follows the defaults; what only a newer version knows stays.
-    const settings = JSON.stringify({ ...JSON.parse(stored ?? '{}'), ...details })
-    await saveOrganisationSettings(tx, { orgId, settings })
-    const action = 'organisation.updated'
-    await appendAuditEvent(deps, tx, { actor, orgId, action, target: orgId, details })
-    return toOrganisation(orgId, { ...before, ...details })
-  })
-}
-
-export const updateOrganisationProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'PATCH',
-      path: '/api/v3/organisations/{orgId}',
-      tags: ['access'],
-      summary: "Change an organisation's settings",
-      description: 'Needs an admin key. What is left out stays as it is.',
-    },
-    output: Organisation,
-    errors: ['NOT_FOUND'],
-    example: {
-      input: { orgId: exampleOrganisation.id, products: exampleOrganisation.products },
-      output: exampleOrganisation,
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => updateOrganisation(ctx.deps, ctx.actor, input))
+export const updateOrganisation = mutation({
+  access: {
+    open: 'none',
+    adminKey: 'organisation',
+    supportKey: 'none',
+    readKey: 'none',
+    supportToken: 'none',
+    customerToken: 'none',
+  },
+  cost: 'write',
+  input,
+  output: Organisation,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'PATCH',
+    path: '/api/v3/organisations/{orgId}',
+    tag: 'access',
+    summary: "Change an organisation's settings",
+    description: 'Needs an admin key. What is left out stays as it is.',
+  },
+  example: {
+    input: { orgId: exampleOrganisation.id, products: exampleOrganisation.products },
+    output: exampleOrganisation,
+  },
+  async run({ deps, actor, scope }, { orgId, ...changes }) {
+    assertOrganisation(scope, orgId)
+    return deps.db.write(async (tx) => {
+      await lockOrganisation(tx, { orgId, now: deps.clock() })
+      const stored = await findOrganisationSettings(tx, { orgId })
+      const before = readSettings(stored)
+      const changed = Object.entries(changes).filter(
+        ([key, value]) =>
+          value !== undefined && !isDeepStrictEqual(value, before[key as keyof Settings]),
+      )
+      if (changed.length === 0) return toOrganisation(orgId, before)
+      const details = Object.fromEntries(changed)
+      // What was never set is not stored, so that it follows the defaults; what only a newer version knows stays.
+      const settings = JSON.stringify({ ...JSON.parse(stored ?? '{}'), ...details })
+      await saveOrganisationSettings(tx, { orgId, settings })
+      const action = 'organisation.updated'
+      await appendAuditEvent(deps, tx, { actor, orgId, action, target: orgId, details })
+      return toOrganisation(orgId, { ...before, ...details })
+    })
+  },
+})

@@ -6,13 +6,10 @@ import {
   unreadCounts,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { requirePerson } from '../auth/person.ts'
+import { requireParticipant } from '../auth/participant.ts'
 import { reader, unread } from '../encoding/fields.ts'
 import { exampleReadMarker, ReadMarker, toReadMarker } from '../events/schema.ts'
-import { authorise } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
-import { procedure } from '../operation/trpc.ts'
+import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
 
@@ -41,59 +38,60 @@ const output = z
  *
  * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names no reader; NOT_FOUND
  */
-export async function markRead(
-  deps: Deps,
-  actor: Actor,
-  { roomId, seq, readerId, readerSide }: z.output<typeof input>,
-): Promise<z.output<typeof output>> {
-  const scope = authorise(actor, 'markRead')
-  const reader = requirePerson(actor, ['readerId', readerId], ['readerSide', readerSide])
-  return deps.db.write(async (tx) => {
-    const room = await findRoomToTell(tx, { ...scope, roomId })
-    if (!room) throw roomNotFound()
-    const { org_id: orgId } = room
-    const now = deps.clock()
-    const where = { orgId, roomId, ...reader }
-    const moved = await moveReadMarker(tx, { ...where, seq: Math.min(seq, room.last_seq), now })
-    if (moved) {
-      appendEvent(tx, {
-        type: 'marker.moved',
-        org_id: orgId,
-        room_id: roomId,
-        marker_seq: moved.seq,
-        user_id: moved.user_id,
-        side: moved.side,
-        created_at: now,
-      })
-    }
-    const marker = moved ?? (await findReadMarker(tx, where))
-    if (!marker) throw new Error('a read marker neither moved nor is there')
-    const unread = await unreadCounts(tx, { orgId, roomIds: [roomId], ...reader })
-    return { marker: toReadMarker(marker), unread: unread.get(roomId) ?? 0 }
-  })
-}
-
-export const markReadProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'PUT',
-      path: '/api/v3/rooms/{roomId}/read-marker',
-      tags: ['messages'],
-      summary: 'Mark messages as read',
-      description:
-        'Up to and including one. A marker never goes back: an earlier message changes nothing, and the marker is answered as it is.',
+export const markRead = mutation({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'none',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'write',
+  input,
+  output,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'PUT',
+    path: '/api/v3/rooms/{roomId}/read-marker',
+    tag: 'messages',
+    summary: 'Mark messages as read',
+    description:
+      'Up to and including one. A marker never goes back: an earlier message changes nothing, and the marker is answered as it is.',
+  },
+  example: {
+    input: {
+      roomId: exampleReadMarker.roomId,
+      seq: exampleReadMarker.seq,
+      readerId: exampleReadMarker.userId,
+      readerSide: exampleReadMarker.side,
     },
-    output,
-    errors: ['NOT_FOUND'],
-    example: {
-      input: {
-        roomId: exampleReadMarker.roomId,
-        seq: exampleReadMarker.seq,
-        readerId: exampleReadMarker.userId,
-        readerSide: exampleReadMarker.side,
-      },
-      output: { marker: exampleReadMarker, unread: 0 },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => markRead(ctx.deps, ctx.actor, input))
+    output: { marker: exampleReadMarker, unread: 0 },
+  },
+  async run({ deps, actor, scope }, { roomId, seq, readerId, readerSide }) {
+    const reader = requireParticipant(actor, ['readerId', readerId], ['readerSide', readerSide])
+    return deps.db.write(async (tx) => {
+      const room = await findRoomToTell(tx, { ...scope, roomId })
+      if (!room) throw roomNotFound()
+      const { org_id: orgId } = room
+      const now = deps.clock()
+      const where = { orgId, roomId, ...reader }
+      const moved = await moveReadMarker(tx, { ...where, seq: Math.min(seq, room.last_seq), now })
+      if (moved) {
+        appendEvent(tx, {
+          type: 'marker.moved',
+          org_id: orgId,
+          room_id: roomId,
+          marker_seq: moved.seq,
+          user_id: moved.user_id,
+          side: moved.side,
+          created_at: now,
+        })
+      }
+      const marker = moved ?? (await findReadMarker(tx, where))
+      if (!marker) throw new Error('a read marker neither moved nor is there')
+      const unread = await unreadCounts(tx, { orgId, roomIds: [roomId], ...reader })
+      return { marker: toReadMarker(marker), unread: unread.get(roomId) ?? 0 }
+    })
+  },
+})

@@ -1,11 +1,9 @@
 import { appendEvent, findActiveRoom, insertRoom, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
 import { newEventId, newId, roomRoomId } from '../identifiers.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
+import { assertOrganisation } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
-import { procedure } from '../operation/trpc.ts'
+import { mutation } from '../operation/operation.ts'
 import { assertMayOpenRoom } from './policy.ts'
 import { exampleRoom, Room, roomIdentity, toRoom } from './schema.ts'
 
@@ -24,82 +22,81 @@ const output = z
  *
  * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS for a customer who reached a bound
  */
-export async function createRoom(
-  deps: Deps,
-  actor: Actor,
-  identity: z.output<typeof input>,
-): Promise<z.output<typeof output>> {
-  const scope = authorise(actor, 'createRoom')
-  requireOrganisation(scope, identity.orgId)
-  if (scope.userId !== undefined && scope.userId !== identity.userId) {
-    throw new AppError('FORBIDDEN', { errors: { userId: ['must be the user of the token'] } })
-  }
-  if (scope.roomIds) {
-    throw new AppError('FORBIDDEN', { message: 'The token is limited to some rooms' })
-  }
-  const { db } = deps
-  const found = await findActiveRoom(db.read, identity)
-  if (found) return { room: toRoom(found), created: false }
-  const isCustomer = scope.userId !== undefined
-  // A refusal locks nothing.
-  if (isCustomer) await assertMayOpenRoom(deps, db.read, identity)
-  return db.write(async (tx) => {
-    const meanwhile = await findActiveRoom(tx, identity)
-    if (meanwhile) return { room: toRoom(meanwhile), created: false }
-    const now = deps.clock()
-    const position = await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now })
-    // The organisation's row is locked by now, so nobody opens a room between the count and the commit.
-    if (isCustomer) await assertMayOpenRoom(deps, tx, identity)
-    const row = await insertRoom(tx, {
-      id: newId(deps),
-      org_id: identity.orgId,
-      position,
-      event_id: newEventId(deps),
-      user_id: identity.userId,
-      portfolio_name: identity.portfolioName,
-      product_name: identity.productName,
-      room_room_id: roomRoomId(identity.productName, identity.userId),
-      is_active: 1,
-      last_seq: 0,
-      last_message: null,
-      created_at: now,
-      updated_at: now,
+export const createRoom = mutation({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'none',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'write',
+  input,
+  output,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'POST',
+    path: '/api/v3/rooms',
+    tag: 'rooms',
+    summary: 'Find or open a room',
+    description:
+      'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat. A customer may open rooms only for the products that the organisation lists (403), and only so many (429).',
+    created: (answer: z.output<typeof output>) => answer.created,
+    repeated: { room: exampleRoom, created: false },
+  },
+  example: {
+    input: {
+      userId: 'ABCD12345',
+      orgId: 'DOWELL12345',
+      portfolioName: 'umair',
+      productName: 'WIFIQRCODE',
+    },
+    output: { room: exampleRoom, created: true },
+  },
+  async run({ deps, scope }, identity) {
+    assertOrganisation(scope, identity.orgId)
+    if (scope.userId !== undefined && scope.userId !== identity.userId) {
+      throw new AppError('FORBIDDEN', { errors: { userId: ['must be the user of the token'] } })
+    }
+    if (scope.roomIds) {
+      throw new AppError('FORBIDDEN', { message: 'The token is limited to some rooms' })
+    }
+    const { db } = deps
+    const found = await findActiveRoom(db.read, identity)
+    if (found) return { room: toRoom(found), created: false }
+    const isCustomer = scope.userId !== undefined
+    // A refusal locks nothing.
+    if (isCustomer) await assertMayOpenRoom(deps, db.read, identity)
+    return db.write(async (tx) => {
+      const meanwhile = await findActiveRoom(tx, identity)
+      if (meanwhile) return { room: toRoom(meanwhile), created: false }
+      const now = deps.clock()
+      const position = await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now })
+      // The organisation's row is locked by now, so nobody opens a room between the count and the commit.
+      if (isCustomer) await assertMayOpenRoom(deps, tx, identity)
+      const row = await insertRoom(tx, {
+        id: newId(deps),
+        org_id: identity.orgId,
+        position,
+        event_id: newEventId(deps),
+        user_id: identity.userId,
+        portfolio_name: identity.portfolioName,
+        product_name: identity.productName,
+        room_room_id: roomRoomId(identity.productName, identity.userId),
+        is_active: 1,
+        last_seq: 0,
+        last_message: null,
+        created_at: now,
+        updated_at: now,
+      })
+      appendEvent(tx, {
+        type: 'room.created',
+        org_id: row.org_id,
+        room_id: row.id,
+        created_at: now,
+      })
+      return { room: toRoom(row), created: true }
     })
-    appendEvent(tx, {
-      type: 'room.created',
-      org_id: row.org_id,
-      room_id: row.id,
-      created_at: now,
-    })
-    return { room: toRoom(row), created: true }
-  })
-}
-
-export const createRoomProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'POST',
-      path: '/api/v3/rooms',
-      tags: ['rooms'],
-      summary: 'Find or open a room',
-      description:
-        'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat. A customer may open rooms only for the products that the organisation lists (403), and only so many (429).',
-    },
-    output,
-    errors: ['NOT_FOUND'],
-    rest: {
-      created: (answer: z.output<typeof output>) => answer.created,
-      repeated: { room: exampleRoom, created: false },
-    },
-    example: {
-      input: {
-        userId: 'ABCD12345',
-        orgId: 'DOWELL12345',
-        portfolioName: 'umair',
-        productName: 'WIFIQRCODE',
-      },
-      output: { room: exampleRoom, created: true },
-    },
-  })
-  .input(input)
-  .mutation(({ ctx, input }) => createRoom(ctx.deps, ctx.actor, input))
+  },
+})

@@ -1,14 +1,13 @@
 import { roomsNextTo, unreadCounts } from '@dowell-chat/db'
 import { z } from 'zod'
-import type { Actor } from '../auth/actor.ts'
-import { type Person, personOf } from '../auth/person.ts'
+import { type Participant, resolveParticipant } from '../auth/participant.ts'
 import { reader } from '../encoding/fields.ts'
+import { listPage } from '../encoding/listPage.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
-import { positionPage } from '../encoding/positionPage.ts'
-import { authorise, requireOrganisation } from '../operation/access.ts'
+import { assertOrganisation } from '../operation/access.ts'
 import type { Deps } from '../operation/context.ts'
 import { badField } from '../operation/errors.ts'
-import { procedure } from '../operation/trpc.ts'
+import { query } from '../operation/operation.ts'
 import {
   exampleRoom,
   listing,
@@ -23,59 +22,11 @@ const input = z.strictObject({ ...listing, ...roomFilter, ...reader, ...pageInpu
 
 const output = pageOf(RoomListItem).meta({ id: 'RoomPage', additionalProperties: true })
 
-/**
- * An organisation's rooms in the order in which they were opened, deleted ones too; for a customer only their own.
- * Without a cursor: the newest page.
- *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor, or for
- *   half of a reader
- */
-export async function listRooms(
-  deps: Deps,
-  actor: Actor,
-  {
-    limit = DEFAULT_LIMIT,
-    before,
-    after,
-    around,
-    readerId,
-    readerSide,
-    ...wanted
-  }: z.output<typeof input>,
-): Promise<Page<RoomListItem>> {
-  const scope = authorise(actor, 'listRooms')
-  requireOrganisation(scope, wanted.orgId)
-  const reader = personOf(actor, ['readerId', readerId], ['readerSide', readerSide])
-  const { userId = wanted.userId } = scope
-  // A customer who asks for another's rooms finds none.
-  const roomIds = userId === (wanted.userId ?? userId) ? scope.roomIds : []
-  const listed = { ...wanted, userId, roomIds }
-  const { read } = deps.db
-  const page = await positionPage(
-    {
-      tag: 'r',
-      next: (where) => roomsNextTo(read, { ...listed, ...where }),
-      async positionOf(roomId) {
-        const only = roomIds?.includes(roomId) === false ? [] : [roomId]
-        const anywhere = { direction: 'after', boundary: 0, limit: 1 } as const
-        const [room] = await roomsNextTo(read, { ...listed, roomIds: only, ...anywhere })
-        if (!room) throw badField('around', 'is not the id of a room in this list')
-        return room.position
-      },
-      toItem: toRoom,
-      bytesAtMost: roomBytesAtMost,
-    },
-    limit,
-    placeOf('r', { before, after, around }),
-  )
-  return withUnread(deps, wanted.orgId, reader, page)
-}
-
 /** Says of each room of a page what a reader has not read: one statement for all of them. */
 async function withUnread(
   deps: Deps,
   orgId: string,
-  reader: Person | undefined,
+  reader: Participant | undefined,
   page: Page<Room>,
 ): Promise<Page<RoomListItem>> {
   const roomIds = page.items.map(({ id }) => id)
@@ -84,28 +35,72 @@ async function withUnread(
   return { ...page, items }
 }
 
-export const listRoomsProcedure = procedure
-  .meta({
-    openapi: {
-      method: 'GET',
-      path: '/api/v3/rooms',
-      tags: ['rooms'],
-      summary: "List an organisation's rooms",
-      description:
-        'In the order in which they were opened, a page at a time; without a cursor the newest page. Deleted rooms stay listed.',
+/**
+ * An organisation's rooms in the order in which they were opened, deleted ones too; for a customer only their own.
+ * Without a cursor: the newest page.
+ *
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor, or for
+ *   half of a reader
+ */
+export const listRooms = query({
+  access: {
+    open: 'any',
+    adminKey: 'organisation',
+    supportKey: 'organisation',
+    readKey: 'organisation',
+    supportToken: 'organisation',
+    customerToken: 'own',
+  },
+  cost: 'read',
+  input,
+  output,
+  errors: ['NOT_FOUND'],
+  rest: {
+    method: 'GET',
+    path: '/api/v3/rooms',
+    tag: 'rooms',
+    summary: "List an organisation's rooms",
+    description:
+      'In the order in which they were opened, a page at a time; without a cursor the newest page. Deleted rooms stay listed.',
+  },
+  example: {
+    input: { orgId: 'DOWELL12345', productName: 'WIFIQRCODE', limit: 50 },
+    output: {
+      items: [{ ...exampleRoom, unread: null }],
+      before: 'cjow',
+      after: 'cjox',
+      hasBefore: false,
+      hasAfter: false,
     },
-    output,
-    errors: ['NOT_FOUND'],
-    example: {
-      input: { orgId: 'DOWELL12345', productName: 'WIFIQRCODE', limit: 50 },
-      output: {
-        items: [{ ...exampleRoom, unread: null }],
-        before: 'cjow',
-        after: 'cjox',
-        hasBefore: false,
-        hasAfter: false,
+  },
+  async run(
+    { deps, actor, scope },
+    { limit = DEFAULT_LIMIT, before, after, around, readerId, readerSide, ...wanted },
+  ) {
+    assertOrganisation(scope, wanted.orgId)
+    const reader = resolveParticipant(actor, ['readerId', readerId], ['readerSide', readerSide])
+    const { userId = wanted.userId } = scope
+    // A customer who asks for another's rooms finds none.
+    const roomIds = userId === (wanted.userId ?? userId) ? scope.roomIds : []
+    const listed = { ...wanted, userId, roomIds }
+    const { read } = deps.db
+    const page = await listPage(
+      {
+        tag: 'r',
+        next: (where) => roomsNextTo(read, { ...listed, ...where }),
+        async positionOf(roomId) {
+          const only = roomIds?.includes(roomId) === false ? [] : [roomId]
+          const anywhere = { direction: 'after', boundary: 0, limit: 1 } as const
+          const [room] = await roomsNextTo(read, { ...listed, roomIds: only, ...anywhere })
+          if (!room) throw badField('around', 'is not the id of a room in this list')
+          return room.position
+        },
+        toItem: toRoom,
+        bytesAtMost: roomBytesAtMost,
       },
-    },
-  })
-  .input(input)
-  .query(({ ctx, input }) => listRooms(ctx.deps, ctx.actor, input))
+      limit,
+      placeOf('r', { before, after, around }),
+    )
+    return withUnread(deps, wanted.orgId, reader, page)
+  },
+})

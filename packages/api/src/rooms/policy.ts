@@ -6,9 +6,7 @@ import {
   type RoomRow,
   type Tx,
 } from '@dowell-chat/db'
-import type { Actor } from '../auth/actor.ts'
-import { authorise, type ProcedureName } from '../operation/access.ts'
-import type { Deps } from '../operation/context.ts'
+import type { Call, Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
 import { readSettings } from '../organisations/schema.ts'
 
@@ -21,13 +19,10 @@ export function roomNotFound(): AppError {
  *
  * @throws AppError FORBIDDEN; NOT_FOUND, in the same words for another organisation's room and for none
  */
-export async function readableRoom(
-  deps: Deps,
-  actor: Actor,
-  procedure: ProcedureName,
+export async function getRoomOrThrow(
+  { deps, scope }: Pick<Call, 'deps' | 'scope'>,
   roomId: string,
 ): Promise<RoomRow> {
-  const scope = authorise(actor, procedure)
   const room = await findRoom(deps.db.read, { ...scope, roomId })
   if (!room) throw roomNotFound()
   return room

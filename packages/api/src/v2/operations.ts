@@ -1,11 +1,13 @@
 import { z } from 'zod'
+import { encodeOnce } from '../encoding/encodeOnce.ts'
 import { type Page, pageInput } from '../encoding/paging.ts'
 import { createMessage } from '../messages/createMessage.ts'
-import { getMessagesOfRoom } from '../messages/getMessages.ts'
+import { readMessagePage } from '../messages/getMessages.ts'
 import { Message, messageInput } from '../messages/schema.ts'
-import type { ProcedureName } from '../operation/access.ts'
-import type { Context } from '../operation/context.ts'
+import type { Call } from '../operation/context.ts'
 import { AppError, type ErrorCode } from '../operation/errors.ts'
+import type { Executable } from '../operation/operation.ts'
+import { type OperationName, operationNamed } from '../operation/operations.ts'
 import { createRoom } from '../rooms/createRoom.ts'
 import { deleteRoom, isActive } from '../rooms/deleteRoom.ts'
 import { getRoomById } from '../rooms/getRoomById.ts'
@@ -25,35 +27,34 @@ import {
 
 export type V2Method = 'GET' | 'POST' | 'DELETE'
 
-/** One operation of the documented API: where it is called, and how its names map to ours. */
-export interface V2Operation {
-  /** The procedure's name everywhere else. */
-  readonly name: ProcedureName
+/** A documented operation: its own wire over one of ours, with the same access and cost. */
+export interface V2Operation extends Executable {
+  /** The name of the operation that it serves. */
+  readonly name: OperationName
   /** The documented URL, without its trailing slash. */
   readonly url: string
-  /** What chooses this operation where several share one URL. */
+  /** Selects this operation where several share a URL. */
   readonly type?: string
   readonly methods: readonly V2Method[]
   readonly summary: string
   readonly description?: string
-  readonly input: z.ZodObject
   readonly output: z.ZodType
-  readonly errors?: ErrorCode[]
+  readonly errors?: readonly ErrorCode[]
   readonly example: { input: Record<string, unknown>; output: unknown }
-  run(ctx: Context, input: never): Promise<unknown>
 }
 
-function operation<Input extends z.ZodObject, Answer>(
-  definition: Omit<V2Operation, 'input' | 'output' | 'run'> & {
+function v2<Input extends z.ZodObject, Output>(
+  definition: Omit<V2Operation, 'access' | 'cost' | 'errors' | 'input' | 'output' | 'run'> & {
     input: Input
-    output: z.ZodType<Answer>
-    run(ctx: Context, input: z.output<Input>): Promise<Answer>
+    output: z.ZodType<Output>
+    run(call: Call, input: z.output<Input>): Promise<Output>
   },
 ): V2Operation {
-  return definition
+  const { access, cost, errors } = operationNamed(definition.name)
+  return { access, cost, ...(errors ? { errors } : {}), ...definition } as V2Operation
 }
 
-/** What a caller gets who names no limit; a page may have as many. */
+/** Items of a page, by default and at most. */
 const V2_LIMIT = 1000
 
 const limitText = `must be a whole number from 1 to ${V2_LIMIT}`
@@ -81,29 +82,24 @@ const MessagesV2 = z
   })
   .meta({ id: 'GetMessagesV2Result', additionalProperties: true })
 
-/** What was made of pages that are frozen: as long as a page is kept, so is this. */
-const madeOf = new WeakMap<Page<Message>, z.output<typeof MessagesV2>>()
-
 /** @param room as it was when the page was read */
 function toMessagesV2(
   page: Page<Message>,
   room: RoomV2,
   limit: number,
 ): z.output<typeof MessagesV2> {
-  const known = madeOf.get(page)
-  if (known) return known
-  const made = {
-    success: true,
-    message: DETAILS,
-    response: page.items.map((message) => toMessageV2(message, room)),
-    paging: toPaging(page, limit),
-  } as const
-  if (Object.isFrozen(page)) madeOf.set(page, Object.freeze(made))
-  return made
+  return encodeOnce(page, 'v2', () =>
+    Object.freeze({
+      success: true as const,
+      message: DETAILS,
+      response: page.items.map((message) => toMessageV2(message, room)),
+      paging: toPaging(page, limit),
+    }),
+  )
 }
 
 export const v2Operations: readonly V2Operation[] = [
-  operation({
+  v2({
     name: 'createRoom',
     url: '/api/v2/room-control',
     methods: ['POST'],
@@ -124,7 +120,6 @@ export const v2Operations: readonly V2Operation[] = [
         response: RoomV2,
       })
       .meta({ id: 'CreateRoomV2Result', additionalProperties: true }),
-    errors: ['NOT_FOUND'],
     example: {
       input: {
         user_id: 'ABCD12345',
@@ -139,8 +134,8 @@ export const v2Operations: readonly V2Operation[] = [
         response: exampleRoomV2,
       },
     },
-    async run({ deps, actor }, input) {
-      const { room, created } = await createRoom(deps, actor, {
+    async run(call, input) {
+      const { room, created } = await createRoom.run(call, {
         userId: input.user_id,
         orgId: input.org_id,
         portfolioName: input.portfolio_name,
@@ -155,7 +150,7 @@ export const v2Operations: readonly V2Operation[] = [
     },
   }),
 
-  operation({
+  v2({
     name: 'createMessage',
     url: '/api/v2/room-service',
     type: 'create_message',
@@ -182,7 +177,6 @@ export const v2Operations: readonly V2Operation[] = [
           }),
       })
       .meta({ id: 'CreateMessageV2Result', additionalProperties: true }),
-    errors: ['NOT_FOUND', 'ROOM_CLOSED', 'IDEMPOTENCY_CONFLICT'],
     example: {
       input: {
         type: 'create_message',
@@ -198,8 +192,8 @@ export const v2Operations: readonly V2Operation[] = [
         response: { isSuccess: true, inserted_id: exampleMessageV2._id, seq: 1 },
       },
     },
-    async run({ deps, actor }, input) {
-      const { message } = await createMessage(deps, actor, {
+    async run(call, input) {
+      const { message } = await createMessage.run(call, {
         roomId: input.room_id,
         messageData: input.message_data,
         side: input.side,
@@ -215,7 +209,7 @@ export const v2Operations: readonly V2Operation[] = [
     },
   }),
 
-  operation({
+  v2({
     name: 'getMessages',
     url: '/api/v2/room-service',
     type: 'get_messages',
@@ -224,7 +218,6 @@ export const v2Operations: readonly V2Operation[] = [
     description: `Oldest first. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}, and about 1 MiB at most: \`paging\` says whether there are more.`,
     input: z.object({ room_id: roomId, ...paging }),
     output: MessagesV2,
-    errors: ['NOT_FOUND'],
     example: {
       input: { type: 'get_messages', room_id: exampleRoomId },
       output: {
@@ -240,15 +233,14 @@ export const v2Operations: readonly V2Operation[] = [
         },
       },
     },
-    async run({ deps, actor, atVersion }, { room_id, limit = V2_LIMIT, ...place }) {
+    async run(call, { room_id, limit = V2_LIMIT, ...place }) {
       const wanted = { roomId: room_id, limit, ...place }
-      const options = { atVersion, frameOf: messageFrameV2 }
-      const { page, room } = await getMessagesOfRoom(deps, actor, wanted, options)
+      const { page, room } = await readMessagePage(call, wanted, messageFrameV2)
       return toMessagesV2(page, toRoomV2(toRoom(room)), limit)
     },
   }),
 
-  operation({
+  v2({
     name: 'getRoomById',
     url: '/api/v2/room-service',
     type: 'get_room_by_id',
@@ -258,18 +250,17 @@ export const v2Operations: readonly V2Operation[] = [
     output: z
       .object({ success, message: z.literal(DETAILS), response: z.array(RoomV2) })
       .meta({ id: 'GetRoomByIdV2Result', additionalProperties: true }),
-    errors: ['NOT_FOUND'],
     example: {
       input: { type: 'get_room_by_id', room_id: exampleRoomV2._id },
       output: { success: true, message: DETAILS, response: [exampleRoomV2] },
     },
-    async run({ deps, actor, atVersion }, input) {
-      const room = await getRoomById(deps, actor, { roomId: input.room_id }, atVersion)
+    async run(call, input) {
+      const room = await getRoomById.run(call, { roomId: input.room_id })
       return { success: true, message: DETAILS, response: [toRoomV2(room)] }
     },
   }),
 
-  operation({
+  v2({
     name: 'deleteRoom',
     url: '/api/v2/room-service',
     type: 'delete_room',
@@ -284,7 +275,6 @@ export const v2Operations: readonly V2Operation[] = [
         response: z.object({ isSuccess: success }).meta({ additionalProperties: true }),
       })
       .meta({ id: 'DeleteRoomV2Result', additionalProperties: true }),
-    errors: ['NOT_FOUND', 'ROOM_ALREADY_ACTIVE'],
     example: {
       input: { type: 'delete_room', room_id: '64edd973bb5e27de179c721c', is_active: false },
       output: {
@@ -293,8 +283,8 @@ export const v2Operations: readonly V2Operation[] = [
         response: { isSuccess: true },
       },
     },
-    async run({ deps, actor }, input) {
-      const room = await deleteRoom(deps, actor, {
+    async run(call, input) {
+      const room = await deleteRoom.run(call, {
         roomId: input.room_id,
         isActive: input.is_active,
       })
@@ -306,7 +296,7 @@ export const v2Operations: readonly V2Operation[] = [
     },
   }),
 
-  operation({
+  v2({
     name: 'listRooms',
     url: '/api/v2/room-list',
     methods: ['GET'],
@@ -320,7 +310,6 @@ export const v2Operations: readonly V2Operation[] = [
     output: z
       .object({ rooms: z.array(RoomV2), paging: Paging })
       .meta({ id: 'ListRoomsV2Result', additionalProperties: true }),
-    errors: ['NOT_FOUND'],
     example: {
       input: { org_id: 'DOWELL12345', product_name: 'WORKFLOWAI' },
       output: {
@@ -334,9 +323,9 @@ export const v2Operations: readonly V2Operation[] = [
         },
       },
     },
-    async run({ deps, actor }, { org_id, product_name, limit = V2_LIMIT, ...place }) {
+    async run(call, { org_id, product_name, limit = V2_LIMIT, ...place }) {
       const where = { orgId: org_id, productName: product_name, limit, ...place }
-      const page = await listRooms(deps, actor, where)
+      const page = await listRooms.run(call, where)
       return { rooms: page.items.map(toRoomV2), paging: toPaging(page, limit) }
     },
   }),

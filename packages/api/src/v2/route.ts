@@ -1,11 +1,23 @@
-import type { Fields } from '../encoding/coerce.ts'
+import { createCoercer, type Fields } from '../encoding/coerce.ts'
 import { AppError } from '../operation/errors.ts'
 import { type V2Method, type V2Operation, v2Operations } from './operations.ts'
 
-/** Where a request to a documented URL leads: to an operation, or nowhere with this method. */
-type V2Route =
-  | { readonly operation: V2Operation; readonly reads: boolean }
-  | { readonly allowed: readonly string[] }
+/** The operation of a request, or the methods that are allowed instead. */
+type V2Match = V2Route | { readonly allowed: readonly string[] }
+
+/** An operation at its documented URL. */
+export interface V2Route {
+  readonly name: string
+  readonly operation: V2Operation
+  /** Whether this method only reads. */
+  readonly isRead: boolean
+  /** Turns fields that were sent as text into the values that the input's schema wants. */
+  readonly coerce: (fields: Fields) => Fields
+}
+
+const coercers = new Map(
+  v2Operations.map((operation) => [operation, createCoercer(operation.input)]),
+)
 
 const byUrl = Map.groupBy(v2Operations, (operation) => operation.url)
 
@@ -16,7 +28,7 @@ const methodsByUrl = new Map(
   ]),
 )
 
-/** The methods that a documented URL has, whatever `type` says. @returns undefined when it is none of them */
+/** The methods of a documented URL, for every `type`. @returns undefined for another path */
 export function methodsAt(path: string): readonly string[] | undefined {
   return methodsByUrl.get(path.replace(/\/$/, ''))
 }
@@ -26,7 +38,7 @@ export function methodsAt(path: string): readonly string[] | undefined {
  *
  * @throws AppError INVALID_REQUEST_TYPE
  */
-export function routeV2(method: string, path: string, fields: Fields): V2Route {
+export function routeV2(method: string, path: string, fields: Fields): V2Match {
   const asked = (method === 'HEAD' ? 'GET' : method) as V2Method
   const operation = choose(byUrl.get(path.replace(/\/$/, '')) ?? [], asked, fields)
   if (!operation.methods.includes(asked)) return { allowed: operation.methods }
@@ -35,7 +47,8 @@ export function routeV2(method: string, path: string, fields: Fields): V2Route {
   if (method === 'HEAD' && !reads) {
     return { allowed: operation.methods.filter((one) => one !== 'GET') }
   }
-  return { operation, reads }
+  const coerce = coercers.get(operation) as V2Route['coerce']
+  return { name: operation.name, operation, isRead: reads, coerce }
 }
 
 /** One documented GET changes something. */

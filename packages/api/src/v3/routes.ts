@@ -1,61 +1,46 @@
-import { type Fields, textReader } from '../encoding/coerce.ts'
-import type { CallName } from '../operation/access.ts'
-import type { Context } from '../operation/context.ts'
-import { call } from '../operation/execute.ts'
-import { callableProcedures } from '../operation/operations.ts'
+import { createCoercer, type Fields } from '../encoding/coerce.ts'
+import type { Operation } from '../operation/operation.ts'
+import { type OperationName, operationNamed, operationNames } from '../operation/operations.ts'
 
-/** REST by resource: a procedure of the app's router that has a path. */
-export interface V3Operation {
-  readonly name: CallName
-  readonly method: string
-  /** With its parameters as `{name}`. */
-  readonly path: string
-  /** Calls the procedure with what was sent, text or values. */
-  call(ctx: Context, fields: Fields): Promise<unknown>
-  /** Whether this answer made something new: then the status is 201. */
-  created(output: unknown): boolean
+/** An operation at its URL of REST v3. */
+export interface V3Route {
+  readonly name: OperationName
+  readonly operation: Operation
+  /** Turns fields that were sent as text into the values that the input's schema wants. */
+  readonly coerce: (fields: Fields) => Fields
 }
 
-export const v3Operations: readonly V3Operation[] = [...callableProcedures.values()]
-  .flatMap((procedure) => {
-    const { name, input, meta } = procedure
-    const { openapi, rest } = meta
-    if (!openapi) return []
-    const inBody = openapi.method !== 'GET' && openapi.method !== 'DELETE'
-    const read = textReader(input, inBody)
-    const operation: V3Operation = {
-      name,
-      method: openapi.method,
-      path: openapi.path,
-      call: (ctx, fields) => call(ctx, procedure, () => read(fields)),
-      created: (output) => rest?.created?.(output as never) ?? false,
-    }
-    return [operation]
-  })
-  // The first path that fits wins, so a path without parameters comes before those that would swallow it.
-  .sort((a, b) => parametersIn(a.path).length - parametersIn(b.path).length)
+const routes: readonly V3Route[] = operationNames.map((name) => {
+  const operation = operationNamed(name)
+  const { method } = operation.rest
+  const isBody = method !== 'GET' && method !== 'DELETE'
+  return { name, operation, coerce: createCoercer(operation.input, isBody) }
+})
 
-function parametersIn(path: string): string[] {
-  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as string)
+const places = [...Map.groupBy(routes, ({ operation }) => operation.rest.path)]
+  // The first match wins, so a path without parameters precedes those that would swallow it.
+  .sort(([a], [b]) => parameterCount(a) - parameterCount(b))
+  .map(([path, routes]) => ({
+    pattern: new RegExp(`^${path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')}/?$`),
+    routes: new Map<string, V3Route>(routes.map((route) => [route.operation.rest.method, route])),
+  }))
+
+function parameterCount(path: string): number {
+  return path.split('{').length - 1
 }
 
-const places = [...Map.groupBy(v3Operations, ({ path }) => path)].map(([path, operations]) => ({
-  pattern: new RegExp(`^${path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')}/?$`),
-  operations: new Map(operations.map((operation) => [operation.method, operation])),
-}))
-
-/** A path of REST v3 that a URL names. */
 export interface V3Match {
   /** By method. */
-  readonly operations: ReadonlyMap<string, V3Operation>
-  /** The path's parameters, as they were sent. */
+  readonly routes: ReadonlyMap<string, V3Route>
+  /** The parameters of the path, still percent-encoded. */
   readonly parameters: Readonly<Record<string, string>>
 }
 
+/** The routes at a path. @returns undefined when there are none */
 export function matchV3(path: string): V3Match | undefined {
-  for (const { pattern, operations } of places) {
+  for (const { pattern, routes } of places) {
     const found = pattern.exec(path)
-    if (found) return { operations, parameters: found.groups ?? {} }
+    if (found) return { routes, parameters: found.groups ?? {} }
   }
   return undefined
 }

@@ -1,11 +1,11 @@
 import type { Peers } from '@dowell-chat/db'
-import type { Person } from '../../auth/person.ts'
+import type { Participant } from '../../auth/participant.ts'
 import type { EphemeralEvent } from '../schema.ts'
 import type { RoomRef } from './stream.ts'
 
 interface Entry {
   readonly room: RoomRef
-  readonly person: Person
+  readonly person: Participant
   isTyping: boolean
   /** When the listeners were last told that they type, in milliseconds since the Unix epoch. */
   toldAt: number
@@ -25,7 +25,7 @@ const TOPIC = 'typing'
 
 interface Told {
   readonly room: RoomRef
-  readonly person: Person
+  readonly person: Participant
   readonly isTyping: boolean
 }
 
@@ -56,14 +56,14 @@ export class Typing {
   }
 
   /** @returns when they count as silent again unless they start anew, in milliseconds since the Unix epoch */
-  start(room: RoomRef, person: Person): number {
+  start(room: RoomRef, person: Participant): number {
     if (this.#begin(room, person)) this.#say({ room, person, isTyping: true })
     const isTyping = this.#people.get(keyOf(room.id, person))?.isTyping
     return this.#clock() + (isTyping ? SILENCE : 0)
   }
 
   /** They count as silent from now on; says nothing of somebody who did already. @returns now */
-  stop(roomId: string, person: Person): number {
+  stop(roomId: string, person: Participant): number {
     const room = this.#end(roomId, person)
     if (room) this.#say({ room, person, isTyping: false })
     return this.#clock()
@@ -76,7 +76,7 @@ export class Typing {
   }
 
   /** @returns whether it was told */
-  #begin(room: RoomRef, person: Person): boolean {
+  #begin(room: RoomRef, person: Participant): boolean {
     const now = this.#clock()
     const key = keyOf(room.id, person)
     const known = this.#people.get(key)
@@ -98,7 +98,7 @@ export class Typing {
   }
 
   /** @returns the room, if it was told */
-  #end(roomId: string, person: Person): RoomRef | undefined {
+  #end(roomId: string, person: Participant): RoomRef | undefined {
     const now = this.#clock()
     const key = keyOf(roomId, person)
     const entry = this.#people.get(key)
@@ -128,6 +128,6 @@ function leftOf({ toldAt }: Entry, now: number): number {
   return now < toldAt ? 0 : Math.max(0, toldAt + INTERVAL - now)
 }
 
-function keyOf(roomId: string, { userId, side }: Person): string {
+function keyOf(roomId: string, { userId, side }: Participant): string {
   return `${roomId} ${side} ${userId}`
 }

@@ -7,7 +7,7 @@ import type { Actor } from './actor.ts'
  *
  * @param isOpen whether callers need no credential
  */
-export function createCredentialCheck(
+export function createRevocationCheck(
   db: Database,
   isOpen: () => Promise<boolean>,
 ): (actor: Actor) => Promise<boolean> {

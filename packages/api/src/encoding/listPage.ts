@@ -14,7 +14,7 @@ export interface PositionList<Row extends { position: number }, Item> {
 }
 
 /** The page of a list at a place: up to `limit` items, and up to {@link PAGE_BYTES}. */
-export async function positionPage<Row extends { position: number }, Item>(
+export async function listPage<Row extends { position: number }, Item>(
   list: PositionList<Row, Item>,
   limit: number,
   place: Place,

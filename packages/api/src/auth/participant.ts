@@ -2,7 +2,7 @@ import { AppError, badField } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
 
 /** Somebody on one of the two sides of a room. */
-export interface Person {
+export interface Participant {
   readonly userId: string
   /** False: the customer. True: one of the support team. */
   readonly side: boolean
@@ -17,11 +17,11 @@ type Field<T> = readonly [name: string, value: T | undefined]
  * @returns undefined when nobody is named
  * @throws AppError FORBIDDEN when a token names another; BAD_REQUEST when only one of the two is given
  */
-export function personOf(
+export function resolveParticipant(
   actor: Actor,
   [idField, userId]: Field<string>,
   [sideField, side]: Field<boolean>,
-): Person | undefined {
+): Participant | undefined {
   if (actor.kind === 'user') {
     const isOther = userId !== undefined && userId !== actor.userId
     const isOtherSide = side !== undefined && side !== actor.side
@@ -39,8 +39,12 @@ export function personOf(
 }
 
 /** The same where there must be one. @throws AppError BAD_REQUEST also when nobody is named */
-export function requirePerson(actor: Actor, id: Field<string>, side: Field<boolean>): Person {
-  const person = personOf(actor, id, side)
+export function requireParticipant(
+  actor: Actor,
+  id: Field<string>,
+  side: Field<boolean>,
+): Participant {
+  const person = resolveParticipant(actor, id, side)
   if (person) return person
   const text = ['is required of a caller without a user token']
   throw new AppError('BAD_REQUEST', { errors: { [id[0]]: text, [side[0]]: text } })

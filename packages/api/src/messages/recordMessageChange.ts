@@ -4,7 +4,7 @@ import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../operation/context.ts'
 
 /** Notes that a message was edited or deleted, in the transaction that does it. */
-export async function recordChange(
+export async function recordMessageChange(
   deps: Deps,
   tx: Tx,
   actor: Actor,

@@ -6,26 +6,26 @@ import type { Actor } from '../src/auth/actor.ts'
 import { createMessage } from '../src/messages/createMessage.ts'
 import { deleteMessage } from '../src/messages/deleteMessage.ts'
 import { getMessages } from '../src/messages/getMessages.ts'
-import { NewestPages } from '../src/messages/latestPageCache.ts'
+import { LatestPageCache } from '../src/messages/latestPageCache.ts'
 import { updateMessage } from '../src/messages/updateMessage.ts'
 import type { Context } from '../src/operation/context.ts'
+import { execute } from '../src/operation/execute.ts'
 import { createRoom } from '../src/rooms/createRoom.ts'
 import { deleteRoom } from '../src/rooms/deleteRoom.ts'
 import { updateRoom } from '../src/rooms/updateRoom.ts'
-import { callV2 } from '../src/v2/call.ts'
 import { type V2Operation, v2Operations } from '../src/v2/operations.ts'
-import { createContext, createDeps } from './support.ts'
+import { createContext, createDeps, run } from './support.ts'
 
 const ORG = 'DOWELL12345'
 
 function serverOn(db: Database, maxBytes: number): Context {
-  return createContext({ ...createDeps(db), newestPages: new NewestPages(maxBytes) })
+  return createContext({ ...createDeps(db), latestPages: new LatestPageCache(maxBytes) })
 }
 
 async function roomsIn({ deps, actor }: Context, users: readonly string[]): Promise<string[]> {
   const opened = await Promise.all(
     users.map((userId) =>
-      createRoom(deps, actor, { orgId: ORG, userId, portfolioName: 'p', productName: 'q' }),
+      run(deps, actor, createRoom, { orgId: ORG, userId, portfolioName: 'p', productName: 'q' }),
     ),
   )
   return opened.map(({ room }) => room.id)
@@ -36,8 +36,8 @@ const messagesV2 = v2Operations.find(({ name }) => name === 'getMessages') as V2
 /** A room's newest page on every surface, as this caller gets it; how it is refused otherwise. */
 async function readAs(server: Context, actor: Actor, roomId: string, limit: number) {
   const ctx = { ...server, actor }
-  const plain = getMessages(ctx.deps, actor, { roomId, limit })
-  const v2 = callV2(ctx, messagesV2, { room_id: roomId, limit })
+  const plain = run(ctx.deps, actor, getMessages, { roomId, limit })
+  const v2 = execute(ctx, messagesV2, () => ({ room_id: roomId, limit }))
   const [ours, documented] = await Promise.allSettled([plain, v2])
   return [ours, documented].map((one) =>
     one.status === 'fulfilled' ? structuredClone(one.value) : one.reason.code,
@@ -98,25 +98,25 @@ describe('a kept page', () => {
                   if (one.kind === 'read') {
                     await readAs(server, callers[one.caller] as Actor, roomId, one.limit)
                   } else if (one.kind === 'delete') {
-                    await deleteRoom(deps, actor, { roomId, isActive: one.isActive })
+                    await run(deps, actor, deleteRoom, { roomId, isActive: one.isActive })
                   } else if (one.kind === 'describe') {
-                    await updateRoom(deps, actor, { roomId, subject: one.text })
+                    await run(deps, actor, updateRoom, { roomId, subject: one.text })
                   } else if (one.kind === 'edit' || one.kind === 'remove') {
-                    const { items } = await getMessages(bare.deps, actor, { roomId })
+                    const { items } = await run(bare.deps, actor, getMessages, { roomId })
                     const messageId = items[one.which]?.id
                     if (messageId === undefined) return
                     const message = { roomId, messageId }
                     const change =
                       one.kind === 'remove'
-                        ? deleteMessage(deps, actor, message)
-                        : updateMessage(deps, actor, { ...message, messageData: one.text })
+                        ? run(deps, actor, deleteMessage, message)
+                        : run(deps, actor, updateMessage, { ...message, messageData: one.text })
                     await change.catch((error: unknown) =>
                       expect(['ROOM_CLOSED', 'MESSAGE_DELETED']).toContain(
                         (error as { code?: string }).code,
                       ),
                     )
                   } else {
-                    await createMessage(deps, actor, {
+                    await run(deps, actor, createMessage, {
                       ...{ roomId, messageData: one.text, side: true, author: 'a' },
                       messageType: 'text',
                     }).catch((error: unknown) =>
@@ -152,12 +152,12 @@ describe('a kept page', () => {
     let acknowledged = 0
     const write = async (text: string) => {
       const message = { roomId, messageData: text, side: true, author: 'a', messageType: 'text' }
-      const { message: stored } = await createMessage(deps, actor, message)
+      const { message: stored } = await run(deps, actor, createMessage, message)
       acknowledged = Math.max(acknowledged, stored.seq)
     }
     const read = async () => {
       const before = acknowledged
-      const { items } = await getMessages(deps, actor, { roomId })
+      const { items } = await run(deps, actor, getMessages, { roomId })
       expect(items.at(-1)?.seq ?? 0).toBeGreaterThanOrEqual(before)
     }
     for (let i = 0; i < 50; i++) {
@@ -170,12 +170,12 @@ describe('a kept page', () => {
     await using db = await createTestDb()
     const { deps, actor } = serverOn(db, 1_000_000)
     const [roomId = ''] = await roomsIn(createContext(deps), ['a'])
-    const page = await getMessages(deps, actor, { roomId })
-    expect(await getMessages(deps, actor, { roomId })).toBe(page)
+    const page = await run(deps, actor, getMessages, { roomId })
+    expect(await run(deps, actor, getMessages, { roomId })).toBe(page)
     expect(Object.isFrozen(page) && Object.isFrozen(page.items)).toBe(true)
-    expect(await getMessages(deps, actor, { roomId, limit: 1 })).not.toBe(page)
-    await deleteRoom(deps, actor, { roomId })
-    expect(await getMessages(deps, actor, { roomId })).not.toBe(page)
+    expect(await run(deps, actor, getMessages, { roomId, limit: 1 })).not.toBe(page)
+    await run(deps, actor, deleteRoom, { roomId })
+    expect(await run(deps, actor, getMessages, { roomId })).not.toBe(page)
   })
 
   test('is not taken for the page of a version that a failover lost and that was given again', async () => {
@@ -188,10 +188,10 @@ describe('a kept page', () => {
     const write = (messageData: string) => {
       now += 1_000
       const from = { side: true, author: 'a', messageType: 'text' }
-      return createMessage(deps, actor, { roomId, messageData, ...from })
+      return run(deps, actor, createMessage, { roomId, messageData, ...from })
     }
     const read = async () =>
-      (await getMessages(deps, actor, { roomId })).items.map(({ messageData }) => messageData)
+      (await run(deps, actor, getMessages, { roomId })).items.map(({ messageData }) => messageData)
     await write('kept')
     const before = await db.read.selectFrom('rooms').selectAll().executeTakeFirstOrThrow()
     await write('lost')
@@ -212,8 +212,8 @@ describe('a kept page', () => {
       Array.from({ length: 100 }, (_, i) => `${i}`),
     )
     const [roomId = ''] = rooms
-    const page = await getMessages(deps, actor, { roomId })
-    for (const other of rooms.slice(1)) await getMessages(deps, actor, { roomId: other })
-    expect(await getMessages(deps, actor, { roomId })).not.toBe(page)
+    const page = await run(deps, actor, getMessages, { roomId })
+    for (const other of rooms.slice(1)) await run(deps, actor, getMessages, { roomId: other })
+    expect(await run(deps, actor, getMessages, { roomId })).not.toBe(page)
   })
 })

@@ -2,12 +2,14 @@ import { createTestDb } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { textReader } from '../src/encoding/coerce.ts'
+import { createCoercer } from '../src/encoding/coerce.ts'
 import { createOpenApiDocument } from '../src/openapi/document.ts'
-import { createCaller } from '../src/operation/operations.ts'
+import { execute } from '../src/operation/execute.ts'
+import { type CallName, operationNamed } from '../src/operation/operations.ts'
+import { createCaller } from '../src/operation/trpc.ts'
 import { createRoom } from '../src/rooms/createRoom.ts'
-import { type V3Operation, v3Operations } from '../src/v3/routes.ts'
-import { createContext, createDeps } from './support.ts'
+
+import { createContext, createDeps, run } from './support.ts'
 
 /** Text in any casing, with room around it. */
 const dressed = (word: string) =>
@@ -20,7 +22,7 @@ const no = ['false', '0', 'no', 'off', 'f', 'n']
 
 /** How REST reads an input. */
 function reading(schema: z.ZodObject) {
-  const read = textReader(schema)
+  const read = createCoercer(schema)
   return {
     parse: (fields: Record<string, unknown>) => schema.parse(read(fields)),
     safeParse: (fields: Record<string, unknown>) => schema.safeParse(read(fields)),
@@ -115,24 +117,25 @@ test('optional and standard values stay what they are', () => {
 test('what is sent is not changed, and inherited keys are none', () => {
   const given = z.strictObject({ flag: z.boolean().optional(), count: z.int().optional() })
   const sent = Object.freeze({ flag: 'yes', count: '3' })
-  expect(textReader(given)(sent)).toEqual({ flag: true, count: 3 })
+  expect(createCoercer(given)(sent)).toEqual({ flag: true, count: 3 })
   expect(sent).toEqual({ flag: 'yes', count: '3' })
-  expect(textReader(given)(Object.create({ flag: 'yes' }))).toEqual({})
+  expect(createCoercer(given)(Object.create({ flag: 'yes' }))).toEqual({})
   expect(given.safeParse({ flag: 'true' }).success).toBe(false)
 })
 
 test('tRPC takes no text for a value, whatever REST and the documents did before', async () => {
   await using db = await createTestDb()
   const context = createContext(createDeps(db))
-  const { room } = await createRoom(context.deps, context.actor, {
+  const { room } = await run(context.deps, context.actor, createRoom, {
     orgId: 'DOWELL12345',
     userId: 'ABCD12345',
     portfolioName: 'umair',
     productName: 'WIFIQRCODE',
   })
-  const rest = (name: V3Operation['name'], fields: Record<string, unknown>) => {
-    const operation = v3Operations.find((operation) => operation.name === name) as V3Operation
-    return operation.call(context, { roomId: room.id, ...fields })
+  const rest = (name: CallName, fields: Record<string, unknown>) => {
+    const operation = operationNamed(name)
+    const coerce = createCoercer(operation.input)
+    return execute(context, operation, () => coerce({ roomId: room.id, ...fields }))
   }
   createOpenApiDocument('3.1.0')
   // By meaning: "false" deletes, "yes" restores.

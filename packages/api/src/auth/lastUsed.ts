@@ -1,13 +1,13 @@
 import { type ApiKeyRow, type Database, recordApiKeyUse } from '@dowell-chat/db'
 
 /** Notes when keys are used, and writes it down now and then: a read must not cost a write. */
-export interface KeyUse {
+export interface LastUsedTracker {
   note(key: Pick<ApiKeyRow, 'id' | 'org_id'>): void
   /** Writes down what was noted since the last time. */
   flush(): Promise<void>
 }
 
-export function createKeyUse(db: Database, clock: () => number): KeyUse {
+export function createLastUsedTracker(db: Database, clock: () => number): LastUsedTracker {
   let noted = new Map<string, { orgId: string; keyId: string; now: number }>()
   return {
     note(key) {

@@ -1,5 +1,0 @@
-import { listAuditEventsProcedure } from './listAuditEvents.ts'
-
-export const auditProcedures = {
-  listAuditEvents: listAuditEventsProcedure,
-}
