@@ -7,7 +7,7 @@ import type { Event } from '../src/events/schema.ts'
 import type { Deps } from '../src/operation/context.ts'
 import { AppError } from '../src/operation/errors.ts'
 import { createCaller, type Outputs } from '../src/operation/trpc.ts'
-import { createDeps, pause, run } from './support.ts'
+import { createContext, createDeps, pause, run } from './support.ts'
 
 type Snapshot = Outputs['getRoomSnapshot']
 
