@@ -1,19 +1,24 @@
 import { Buffer } from 'node:buffer'
-import type { Deps } from './operation/context.ts'
 
-type Source = Pick<Deps, 'clock' | 'randomBytes'>
+/** What ids are made of. */
+export interface IdSource {
+  /** Milliseconds since the Unix epoch. */
+  readonly clock: () => number
+  /** Cryptographically secure random bytes. */
+  readonly randomBytes: (length: number) => Uint8Array
+}
 
 /**
  * 24 lower-case hex characters: 4 bytes of Unix time, then 8 random bytes. Random and not a counter, so that no id lets
  * anyone guess another.
  */
-export function newId({ clock, randomBytes }: Source): string {
+export function newId({ clock, randomBytes }: IdSource): string {
   const seconds = Math.floor(clock() / 1000) % 2 ** 32
   return seconds.toString(16).padStart(8, '0') + Buffer.from(randomBytes(8)).toString('hex')
 }
 
 /** `FB101`, zeros, Unix seconds, `#` and seven digits: 30 characters, like FB10100000001693018738#5535526. */
-export function newEventId({ clock, randomBytes }: Source): string {
+export function newEventId({ clock, randomBytes }: IdSource): string {
   const seconds = Math.floor(clock() / 1000).toString()
   const random = Buffer.from(randomBytes(6)).readUIntBE(0, 6) % 10_000_000
   return `FB101${seconds.padStart(17, '0')}#${random.toString().padStart(7, '0')}`

@@ -8,13 +8,10 @@ import {
   type SigningKeyRow,
   type Tx,
 } from '@dowell-chat/db'
-import { newId } from '../identifiers.ts'
-import type { Deps } from '../operation/context.ts'
+import { type IdSource, newId } from '../identifiers.ts'
 
 /** Seconds that a user token lives at most, and so how long a replaced signing key must still verify. */
 export const MAX_TOKEN_SECONDS = 24 * 60 * 60
-
-type Source = Pick<Deps, 'clock' | 'randomBytes'>
 
 export interface SigningKey {
   readonly id: string
@@ -40,7 +37,7 @@ export function fixedSigningKeys(keys: readonly [SigningKey, ...SigningKey[]]): 
  * Keys in the database. Read anew each time, so that a rotation counts at once. The first is made when a token is to be
  * signed, and not because somebody came with a token that nobody signed.
  */
-export function storedSigningKeys(deps: Omit<Deps, 'signingKeys'>): SigningKeys {
+export function storedSigningKeys(deps: IdSource & { readonly db: Database }): SigningKeys {
   let known: readonly SigningKey[] = []
 
   /** The same object each time, as long as the key verifies. */
@@ -63,7 +60,7 @@ export function storedSigningKeys(deps: Omit<Deps, 'signingKeys'>): SigningKeys 
 }
 
 /** Another call may have made it meanwhile. */
-async function firstKey(deps: Source, tx: Tx): Promise<SigningKeyRow> {
+async function firstKey(deps: IdSource, tx: Tx): Promise<SigningKeyRow> {
   const [newest] = await listSigningKeysToChange(tx)
   if (newest) return newest
   const key = newKey(deps)
@@ -83,7 +80,9 @@ function unexpired(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[]
  * Puts a new key in front. Tokens signed with the others live on until they expire; keys that can have no unexpired token
  * any more are removed.
  */
-export async function rotateSigningKeys(deps: Source & { db: Database }): Promise<string> {
+export async function rotateSigningKeys(
+  deps: IdSource & { readonly db: Database },
+): Promise<string> {
   return deps.db.write(async (tx) => {
     const rows = await listSigningKeysToChange(tx)
     const made = newKey(deps)
@@ -108,7 +107,7 @@ function isSame(one: SigningKey, other: SigningKey): boolean {
   return one.id === other.id && Buffer.compare(one.secret, other.secret) === 0
 }
 
-function newKey(deps: Source): SigningKeyRow {
+function newKey(deps: IdSource): SigningKeyRow {
   return {
     id: newId(deps),
     secret: Buffer.from(deps.randomBytes(32)).toString('base64url'),

@@ -47,9 +47,6 @@ export class Unchanged extends Error {
   override readonly name = 'Unchanged'
 }
 
-/** Consumes quota for replayed events, and resolves when the caller may have more. @param bytes of JSON */
-export type PayForReplay = (bytes: number) => Promise<void>
-
 /** One request: the caller, and what the caller may still spend. */
 export interface Context {
   readonly deps: Deps
@@ -62,8 +59,8 @@ export interface Context {
   readonly spend: (cost: Cost) => Promise<void>
   /** Consumes quota for the bytes of an output. Never refuses: the output exists already. */
   readonly charge: (bytes: number) => Promise<void>
-  /** The same for an event stream. It delays an expensive replay and never refuses it. */
-  readonly payForReplay: PayForReplay
+  /** The same for the replayed events of a stream. It delays an expensive replay and never refuses it. */
+  readonly payForReplay: (bytes: number) => Promise<void>
   /** Set when the request may carry several reads. */
   readonly reads?: ReadBudget | undefined
   /** Set for a conditional read. */

@@ -8,13 +8,13 @@ import {
 } from '@dowell-chat/db'
 import type { Actor } from '../../auth/actor.ts'
 import { PAGE_BYTES } from '../../encoding/pageBytes.ts'
-import type { PayForReplay } from '../../operation/context.ts'
 import { AppError } from '../../operation/errors.ts'
 import { type EndReason, type EphemeralEvent, type StreamEvent, toEvent } from '../schema.ts'
 import { SharedPresence } from './sharedPresence.ts'
 import {
   EventStream,
   type LogHistory,
+  type PayForReplay,
   type RoomRef,
   type StreamFilter,
   type StreamLimits,

@@ -10,7 +10,6 @@ import {
 } from '@dowell-chat/db'
 import { type TrackedEnvelope, tracked } from '@trpc/server'
 import { jsonBytes, PAGE_BYTES } from '../../encoding/pageBytes.ts'
-import type { PayForReplay } from '../../operation/context.ts'
 import { decodeEventCursor, isOfEpoch } from '../cursor.ts'
 import {
   type EndReason,
@@ -72,6 +71,9 @@ export interface Tail extends TailMark {
   join(stream: EventStream): void
   leave(stream: EventStream): void
 }
+
+/** Consumes quota for replayed events, and resolves when the reader may have more. @param bytes of JSON */
+export type PayForReplay = (bytes: number) => Promise<void>
 
 export interface StreamLimits {
   /** Events, and characters of their messages, that may wait for a reader before it has to read the table again. */
