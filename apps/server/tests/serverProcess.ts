@@ -55,8 +55,16 @@ export function run(
 }
 
 /** A server on a free port, ready for requests: `await using server = await startServer({ DATABASE_URL })`. */
-export async function startServer(env: Record<string, string>): Promise<ServerProcess> {
-  const { child, ended } = run({ PORT: '0', LOG_LEVEL: 'silent', ...env })
+export function startServer(env: Record<string, string>): Promise<ServerProcess> {
+  return startServerFrom('src/main.ts', env)
+}
+
+/** The same of another program, which must print its URL as the server does. */
+export async function startServerFrom(
+  program: string,
+  env: Record<string, string>,
+): Promise<ServerProcess> {
+  const { child, ended } = spawnHere([program], { PORT: '0', LOG_LEVEL: 'silent', ...env })
   const kill = (signal: NodeJS.Signals) => {
     child.kill(signal)
     return ended
