@@ -553,36 +553,38 @@ function accessDocument(): string {
   const table = [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)]
   return `# Who may do what
 
-Every procedure, on every surface (tRPC, REST v2, REST v3), asks this one table. It is written from
-\`packages/api/src/auth/access.ts\`; a test compares the two, and \`npm test -- access -u\` renews this page.
+This table has the access rights for every operation, on every API (tRPC, REST v2, REST v3). It is generated from
+\`packages/api/src/auth/access.ts\`. A test compares both, and \`npm test -- access -u\` updates this page.
 
 ${table.join('\n')}
 
 The columns are the kinds of callers:
 
-- **open mode**: a caller without a credential, while no API key exists and only from the server's own machine; or
-  anyone at all when the server runs with \`AUTH=open\`. A proxy on that machine can pass for it, so keys and tokens are
-  out of reach.
-- **admin key**, **support key**, **read key**: a server of the organisation's, with an API key of that right.
-- **support token**, **customer token**: one person, with a user token that was made with an API key. A support token
-  writes as the support team and a customer token as the customer, each under its own user's name only.
+- **open mode**: a caller without a credential on the server's own machine, while no API key exists. With \`AUTH=open\`:
+  every caller without a credential. A proxy on that machine can look like such a caller, so this column has no rights to
+  keys and tokens.
+- **admin key**, **support key**, **read key**: a server of the organisation, with an API key that has this right.
+- **support token**, **customer token**: one person, with a user token. A support token writes as the support team, a
+  customer token as the customer. Each writes only under the name of its own user.
 
 The operator at the command line (\`npm run cli\`) may do everything, in every organisation.
 
-The cells say which rows exist for the caller:
+The cells say which rows the caller can see and change:
 
-- **every organisation**: all of them.
-- **its organisation**: those of the key's or token's organisation. Every other row is not found (404).
-- **own rooms**: the rooms of the token's own user. Every other room is not found (404), and a room can be opened for
-  nobody else (403).
-- **no**: the caller may not call this at all (403), whatever row it asks for.
+- **every organisation**: all rows.
+- **its organisation**: the rows of the organisation of the key or token. For every other row the response is 404.
+- **own rooms**: the rooms of the token's own user. For every other room the response is 404. Opening a room for another
+  user gets 403.
+- **no**: the caller may not use this operation. The response is 403 for any row.
 
-Of messages, a token edits and deletes only what its own user wrote on its own side; anybody else's is refused (403).
+A token can edit and delete only the messages that its own user wrote on its own side. For other messages the
+response is 403.
 
-A token that is limited to some rooms has less: every other room is not found, none is listed, and it opens none (403).
-A caller without a credential, or with one that is malformed, expired, wrongly signed or revoked, is told so first (401).
+You can limit a token to some rooms. Then every other room gets 404, lists have only these rooms, and the response to
+opening a room is 403. Without a valid credential the response is 401: if it is missing, malformed, expired, wrongly
+signed or revoked.
 
-**points** are what a call takes from the caller's budget of a minute: see \`RATE_LIMIT_ACTOR\` and
+**points** is the cost of a call. It is taken from the caller's budget of a minute: see \`RATE_LIMIT_ACTOR\` and
 \`RATE_LIMIT_ADDRESS\` in \`npm start -- --help\`.
 `
 }
