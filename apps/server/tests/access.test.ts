@@ -585,7 +585,7 @@ The roles:
 
 The operator at the command line (\`npm run cli\`) may do everything, in every organisation.
 
-The cells say which rows exist for the caller:
+The cells say which rows the caller can see and change:
 
 - **every organisation**: all rows.
 - **its organisation**: the rows of the key's or token's organisation. Other rows are not found (404).
