@@ -25,7 +25,8 @@ const typecheck = ['tsc', '-p', '.']
 /** The steps of each command, in order. The last one gets the arguments and the signals. */
 const commands = {
   start: [['node', 'apps/server/src/main.ts']],
-  dev: [['tsx', 'watch', '--clear-screen=false', 'apps/server/src/main.ts']],
+  // tsx watch would start behind pnpm's wrapper, which keeps signals to itself.
+  dev: [['node', '--watch', 'apps/server/src/main.ts']],
   cli: [['node', 'apps/server/src/cli.ts']],
   bench: [['node', 'bench/main.ts']],
   test: [['vitest', 'run']],
