@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { killAtEnd } from '../../../packages/db/tests/watchdog.ts'
 import { describeSettings, readConfig } from '../src/config.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -109,6 +110,7 @@ test('that command, with those settings, starts a server that the health check f
     },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
+  killAtEnd(server)
   const ended = new Promise((resolve) => server.on('close', resolve))
   try {
     const port = await new Promise<string>((resolve, reject) => {
