@@ -39,7 +39,7 @@ const commands = {
   // Writes every generated file.
   build: [
     ['tsx', 'scripts/openapi.ts', 'write'],
-    ['vitest', 'run', '--project=sqlite', 'apps/server/tests/access.test.ts', '--update'],
+    ['vitest', 'run', '--project=sqlite', 'access.test.ts', '-t', 'docs/access.md', '--update'],
   ],
 }
 
