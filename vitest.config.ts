@@ -57,15 +57,18 @@ const once = {
   postgres: ['packages/db/tests/postgres/**', 'apps/server/tests/postgres/**'],
 }
 
+/** Tests that take long: `npm run test:full` and CI run them, `npm test` does not. */
+const long = process.env.TEST_FULL ? [] : ['**/*.full.test.ts']
+
 const sqlite = {
   name: 'sqlite',
-  exclude: once.postgres,
+  exclude: [...once.postgres, ...long],
   provide: { testTarget: { dialect: 'sqlite' as const } },
 }
 
 const postgres = {
   name: 'postgres',
-  exclude: once.sqlite,
+  exclude: [...once.sqlite, ...long],
   globalSetup: 'packages/db/tests/postgresSetup.ts',
 }
 

@@ -1,45 +1,114 @@
 // Runs on whatever Node (18 or newer) the machine has: installs the project, its own Node 24 among it, and then runs
 // the command asked for with that. Nothing here may use what the project installs.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+// Without the hash, which corepack reads and npx does not.
+const packageManager = JSON.parse(read('package.json')).packageManager.split('+')[0]
 const windows = process.platform === 'win32'
 
-/** What each command runs, in order. The last one gets the arguments and the signals. */
+const lint = [
+  ['biome', 'ci', '--error-on-warnings', '.'],
+  ['depcruise', 'packages', 'apps', 'examples', 'bench', 'scripts'],
+]
+const typecheck = ['tsc', '-p', '.']
+
+/** The steps of each command, in order. The last one gets the arguments and the signals. */
 const commands = {
   start: [['node', 'apps/server/src/main.ts']],
+  // tsx watch would start behind pnpm's wrapper, which keeps signals to itself.
+  dev: [['node', '--watch', 'apps/server/src/main.ts']],
   cli: [['node', 'apps/server/src/cli.ts']],
   bench: [['node', 'bench/main.ts']],
   test: [['vitest', 'run']],
+  // Adds the tests that vitest.config.ts leaves out of `npm test`.
+  'test:full': [['vitest', 'run']],
+  lint,
+  typecheck: [typecheck],
   // What CI adds to the tests.
-  check: [
-    ['biome', 'ci', '--error-on-warnings', '.'],
-    ['depcruise', 'packages', 'apps', 'examples', 'bench', 'scripts'],
-    ['tsc', '-p', '.'],
-    ['tsx', 'scripts/openapi.ts', 'check'],
+  check: [...lint, typecheck, ['tsx', 'scripts/openapi.ts', 'check']],
+  // Writes every generated file.
+  build: [
+    ['tsx', 'scripts/openapi.ts', 'write'],
+    ['vitest', 'run', '--project=sqlite', 'access.test.ts', '-t', 'docs/access.md', '--update'],
   ],
 }
 
+/** The environment that a command adds. */
+const environments = { 'test:full': { TEST_FULL: '1' } }
+
+function read(path) {
+  return readFileSync(join(root, path), 'utf8')
+}
+
+/** Identifies the last complete install. It is absent while one runs, so an interrupted install is repeated. */
+const stamp = join(root, 'node_modules', '.cache', 'install')
+
+/** A hash of everything that decides what an install produces, and of the lockfile that was installed. */
+function installState() {
+  const workspace = read('pnpm-workspace.yaml')
+  const [, list = ''] = /^packages:\n((?: +- .*\n)*)/m.exec(workspace) ?? []
+  const folders = [...list.matchAll(/- (\S+)/g)].flatMap(([, folder]) =>
+    folder.endsWith('/*')
+      ? readdirSync(join(root, folder.slice(0, -2))).map((name) => folder.replace('*', name))
+      : [folder],
+  )
+  const manifests = ['', ...folders]
+    .map((folder) => join(folder, 'package.json'))
+    .filter((path) => existsSync(join(root, path)))
+  const files = ['pnpm-workspace.yaml', 'pnpm-lock.yaml', ...manifests.sort()]
+  // pnpm's copy of the lockfile that node_modules was made from; an install by hand changes it.
+  const installed = 'node_modules/.pnpm/lock.yaml'
+  const hash = createHash('sha256')
+  // Binaries of another system, such as in a folder that a container shares, do not run.
+  hash.update(JSON.stringify([process.platform, process.arch]))
+  for (const path of [...files, installed]) {
+    hash.update(JSON.stringify([path, existsSync(join(root, path)) ? read(path) : null]))
+  }
+  return hash.digest('hex')
+}
+
+function isInstalled() {
+  return existsSync(stamp) && readFileSync(stamp, 'utf8') === installState()
+}
+
+/** Installs the packages unless node_modules is up to date; then the registry is not asked. */
 function install() {
+  if (isInstalled()) return
   if (!existsSync(join(root, 'node_modules'))) {
     process.stderr.write('Installing what the project needs; this may take a minute.\n')
   }
+  rmSync(stamp, { force: true })
   const result = spawnSync('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], {
     cwd: root,
     encoding: 'utf8',
-    // What is for development too: with NODE_ENV=production pnpm would leave out, or remove, the project's own Node.
+    // With NODE_ENV=production pnpm would leave out or remove devDependencies, the project's own Node among them.
     env: { ...process.env, NODE_ENV: '' },
     shell: windows,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  if (result.status === 0) return
-  process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`)
-  process.stderr.write(`Installing failed${result.error ? `: ${result.error.message}` : ''}.\n`)
-  process.exit(1)
+  if (result.status !== 0) {
+    process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`)
+    process.stderr.write(`Installing failed${result.error ? `: ${result.error.message}` : ''}.\n`)
+    process.exit(1)
+  }
+  mkdirSync(dirname(stamp), { recursive: true })
+  // By rename, so that a start at the same time reads no half of it.
+  const written = `${stamp}.${process.pid}`
+  writeFileSync(written, installState())
+  renameSync(written, stamp)
 }
 
 /**
@@ -90,7 +159,7 @@ for (const [index, [command, ...own]] of steps.entries()) {
     last ? [...own, ...args] : own,
     {
       cwd: root,
-      env: { NODE_COMPILE_CACHE: compiled, ...process.env, [pathKey]: path },
+      env: { NODE_COMPILE_CACHE: compiled, ...process.env, ...environments[name], [pathKey]: path },
       shell: windows && command !== 'node',
       stdio: 'inherit',
     },

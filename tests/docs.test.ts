@@ -200,7 +200,7 @@ describe('the names and versions in the documents', () => {
     expect(named.filter((name) => !(name in scripts))).toEqual([])
 
     const managers = new Set(all.match(/pnpm@[\d.]*\d/g))
-    expect([...managers].filter((manager) => manager !== packageManager)).toEqual([])
+    expect([...managers].filter((manager) => manager !== packageManager.split('+')[0])).toEqual([])
 
     expect(engines.node).toBe('>=18')
     expect(readme).toContain('Node 18 or newer')

@@ -1,10 +1,12 @@
 import { execFile, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { killAtEnd } from '../../../packages/db/tests/watchdog.ts'
 import { describeSettings, readConfig } from '../src/config.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -61,11 +63,27 @@ test('the settings are settings, and both instances have the same', () => {
 
 test('the image is made of what the project says it needs, and runs what npm start runs', () => {
   const { packageManager } = JSON.parse(read('package.json')) as { packageManager: string }
-  expect(dockerfile).toContain(`npx --yes ${packageManager} install --frozen-lockfile`)
+  const [withoutHash] = packageManager.split('+')
+  expect(dockerfile).toContain(`npx --yes ${withoutHash} install --frozen-lockfile`)
   const { nodeVersion } = parse(read('pnpm-workspace.yaml')) as { nodeVersion: string }
   expect(dockerfile).toContain(`FROM node:${nodeVersion.split('.')[0]}-`)
   const started = /start: \[\[(.*)\]\]/.exec(read('scripts/bootstrap.mjs'))?.[1]
   expect(command.map((word) => `'${word}'`).join(', ')).toBe(started)
+})
+
+test('the default database of the image is in a volume that its user may write', () => {
+  const lines = dockerfile.split('\n')
+  const url = /^ENV DATABASE_URL=(.*)$/m.exec(dockerfile)?.[1] ?? ''
+  const { DATABASE_URL } = readConfig({ DATABASE_URL: url })
+  const folder = dirname(DATABASE_URL.replace(/^sqlite:/, ''))
+  expect(folder).toMatch(/^\/\w/)
+  expect(lines).toContain(`VOLUME ${folder}`)
+  const user = /^USER (\w+)$/m.exec(dockerfile)?.[1]
+  const owned = `RUN mkdir ${folder} && chown ${user}:${user} ${folder}`
+  expect(lines).toContain(owned)
+  // Changes of the folder after VOLUME would be lost, and USER may not make it.
+  expect(lines.indexOf(owned)).toBeLessThan(lines.indexOf(`VOLUME ${folder}`))
+  expect(lines.indexOf(owned)).toBeLessThan(lines.indexOf(`USER ${user}`))
 })
 
 test('the container says that others reach it, so that nobody is let in without a key', () => {
@@ -92,6 +110,7 @@ test('that command, with those settings, starts a server that the health check f
     },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
+  killAtEnd(server)
   const ended = new Promise((resolve) => server.on('close', resolve))
   try {
     const port = await new Promise<string>((resolve, reject) => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import { killAtEnd } from '../../../packages/db/tests/watchdog.ts'
 
 const server = fileURLToPath(new URL('..', import.meta.url))
 
@@ -34,6 +35,7 @@ export function spawnHere(
     cwd: server,
     env: { PATH: process.env.PATH ?? '', NODE_COMPILE_CACHE: compiled, ...env },
   })
+  killAtEnd(child)
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (part) => {

