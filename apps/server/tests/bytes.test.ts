@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { bytesOf } from '../src/http/bytes.ts'
+import { bytesOf } from '../src/http/core/utf8.ts'
 
 test('are those of UTF-8, whatever JSON says', () => {
   const text = fc.oneof(

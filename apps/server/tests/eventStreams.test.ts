@@ -4,8 +4,8 @@ import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventStream, StreamEvent } from '@dowell-chat/api'
 import { expect, test } from 'vitest'
-import { createEventStreams, type EventWire } from '../src/http/eventStreams.ts'
-import type { Outgoing } from '../src/http/exchange.ts'
+import type { Outgoing } from '../src/http/core/request.ts'
+import { createEventStreams, type EventWire } from '../src/http/streams/eventStreams.ts'
 
 /** As much as one write takes without asking for a pause. */
 const wire: EventWire = { opening: '', heartbeat: '', encoder: () => () => 'x'.repeat(15_000) }

@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createPeerGroup } from '../../../packages/api/tests/peerGroup.ts'
 import { readConfig } from '../src/config.ts'
-import type { Outgoing } from '../src/http/exchange.ts'
-import { createLimits } from '../src/http/limits.ts'
+import { createLimits } from '../src/http/caller/quota.ts'
+import type { Outgoing } from '../src/http/core/request.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

@@ -14,7 +14,7 @@ import {
   transformer,
 } from '@dowell-chat/api'
 import { getTRPCErrorFromUnknown, getTRPCErrorShape, TRPCError } from '@trpc/server'
-import { bytesOf } from './bytes.ts'
+import { bytesOf } from '../core/utf8.ts'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50

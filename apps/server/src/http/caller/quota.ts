@@ -1,8 +1,8 @@
 import { AppError } from '@dowell-chat/api'
 import type { Peers } from '@dowell-chat/db'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
-import type { Config } from '../config.ts'
-import { type Outgoing, tellBudget } from './exchange.ts'
+import type { Config } from '../../config.ts'
+import { type Outgoing, tellBudget } from '../core/request.ts'
 
 /** Seconds over which a budget is counted. */
 const WINDOW = 60

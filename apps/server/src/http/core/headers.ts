@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import cors from 'cors'
 import helmet from 'helmet'
-import type { Proxies } from './address.ts'
-import { handOver, type Incoming, type Outgoing } from './exchange.ts'
-import type { OpenMode } from './openMode.ts'
+import type { Proxies } from '../caller/address.ts'
+import type { OpenMode } from '../caller/openMode.ts'
+import { handOver, type Incoming, type Outgoing } from './request.ts'
 
 /** An API answers with data and never with a page: nothing of it may be run or framed. */
 const harden = helmet({

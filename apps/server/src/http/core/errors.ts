@@ -7,7 +7,7 @@ import {
   type PublicError,
   toPublicError,
 } from '@dowell-chat/api'
-import { answer, handOver, type Outgoing, sendHead } from './exchange.ts'
+import { answer, handOver, type Outgoing, sendHead } from './request.ts'
 
 /** How a surface words a failure. REST v2 has its documented envelope, tRPC its own wire. */
 export type Dress = (error: PublicError, requestId: string) => Record<string, unknown>

@@ -2,8 +2,8 @@ import type { Buffer } from 'node:buffer'
 import { hash } from 'node:crypto'
 import { type AtVersion, toJson, Unchanged } from '@dowell-chat/api'
 import { LRUCache } from 'lru-cache'
-import { bytesOf } from './bytes.ts'
-import { answer, type Incoming, type Outgoing, sendHead } from './exchange.ts'
+import { answer, type Incoming, type Outgoing, sendHead } from '../core/request.ts'
+import { bytesOf } from '../core/utf8.ts'
 
 /** An answer as it is sent. */
 interface Written {

@@ -5,8 +5,8 @@ import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
 import type { Logger } from 'pino'
 import { sendError } from './errors.ts'
-import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
 import { hardeningHeaders } from './headers.ts'
+import { type Incoming, type Outgoing, valuesOf } from './request.ts'
 
 /** How long a client may take, in milliseconds. */
 export const standardPatience = {

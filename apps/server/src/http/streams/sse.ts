@@ -1,10 +1,10 @@
 import { matchStream, type StreamEvent } from '@dowell-chat/api'
-import { hasBody } from './body.ts'
-import { methodNotAllowed, nothingHere } from './errors.ts'
+import type { ContextOf } from '../caller/identity.ts'
+import { hasBody } from '../core/body.ts'
+import { methodNotAllowed, nothingHere } from '../core/errors.ts'
+import type { Surface } from '../core/request.ts'
+import { bodyNotTaken, decodeParameters, fieldsFrom, partsOf } from '../rest/rest.ts'
 import type { EventStreams, EventWire } from './eventStreams.ts'
-import type { Surface } from './exchange.ts'
-import type { ContextOf } from './identity.ts'
-import { bodyNotTaken, decodeParameters, fieldsFrom, partsOf } from './rest.ts'
 
 export interface SseOptions {
   readonly contextOf: ContextOf

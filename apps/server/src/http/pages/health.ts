@@ -1,7 +1,7 @@
 import type { Database } from '@dowell-chat/db'
 import express, { type Router } from 'express'
 import type { Logger } from 'pino'
-import { onlyMethods } from './pages.ts'
+import { onlyMethods } from './staticRoutes.ts'
 
 /**
  * `/healthz`: the process answers. `/readyz`: it may be sent requests, because the database answers and it is not on

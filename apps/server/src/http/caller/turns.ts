@@ -1,6 +1,6 @@
 import { AppError } from '@dowell-chat/api'
 import pLimit, { type LimitFunction } from 'p-limit'
-import type { Outgoing } from './exchange.ts'
+import type { Outgoing } from '../core/request.ts'
 
 /** Requests of one customer that are served at once: what they take in memory is bounded by that. */
 const AT_ONCE = 8

@@ -9,10 +9,10 @@ import {
   type Deps,
   isRead,
 } from '@dowell-chat/api'
+import { type Incoming, type Outgoing, valuesOf } from '../core/request.ts'
 import { networkOf, type Proxies } from './address.ts'
-import { type Incoming, type Outgoing, valuesOf } from './exchange.ts'
-import { BODY_FACTOR, type Caller, type Limits, pointsOf } from './limits.ts'
 import type { OpenMode } from './openMode.ts'
+import { BODY_FACTOR, type Caller, type Limits, pointsOf } from './quota.ts'
 import { createTurns, delay, PAUSE_PER_POINT_MS } from './turns.ts'
 
 /** What a surface knows of a request, more than the procedures need. */

@@ -1,6 +1,6 @@
 import type { EventStream, StreamEvent } from '@dowell-chat/api'
-import { noteFailure } from './errors.ts'
-import { handOver, type Outgoing } from './exchange.ts'
+import { noteFailure } from '../core/errors.ts'
+import { handOver, type Outgoing } from '../core/request.ts'
 
 /** How events look to one kind of reader. */
 export interface EventWire {

@@ -1,7 +1,7 @@
 import { createOpenApiDocument } from '@dowell-chat/api'
 import express, { type Router } from 'express'
 import { absolutePath } from 'swagger-ui-dist'
-import { onlyMethods } from './pages.ts'
+import { onlyMethods } from './staticRoutes.ts'
 
 const PAGE = `<!doctype html>
 <html lang="en">

@@ -10,11 +10,11 @@ import {
   routeV2,
   toJson,
 } from '@dowell-chat/api'
-import { createBodyReader, fieldsOf } from './body.ts'
-import { methodNotAllowed, nothingHere } from './errors.ts'
-import { answer, type Incoming, type Outgoing, type Surface } from './exchange.ts'
-import type { ContextOf } from './identity.ts'
-import { createReadAnswers } from './reads.ts'
+import type { ContextOf } from '../caller/identity.ts'
+import { createBodyReader, fieldsOf } from '../core/body.ts'
+import { methodNotAllowed, nothingHere } from '../core/errors.ts'
+import { answer, type Incoming, type Outgoing, type Surface } from '../core/request.ts'
+import { createReadAnswers } from './conditionalGet.ts'
 
 export interface RestOptions {
   readonly contextOf: ContextOf

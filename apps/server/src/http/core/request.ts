@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { bytesOf } from './bytes.ts'
 import type { Dress } from './errors.ts'
+import { bytesOf } from './utf8.ts'
 
 export type Incoming = IncomingMessage
 

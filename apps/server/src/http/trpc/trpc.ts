@@ -12,13 +12,13 @@ import {
 } from '@dowell-chat/api'
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http'
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
-import { createJsonTextReader } from './body.ts'
-import { type Dress, methodNotAllowed, noteFailure } from './errors.ts'
-import { answer, handOver, type Incoming, type Outgoing, type Surface } from './exchange.ts'
-import type { ContextOf } from './identity.ts'
-import { decodeUnreserved } from './rest.ts'
-import type { Subscribe } from './subscriptions.ts'
-import { callsOf, MAX_BATCH_SIZE, makeCalls } from './trpcCalls.ts'
+import type { ContextOf } from '../caller/identity.ts'
+import { createJsonTextReader } from '../core/body.ts'
+import { type Dress, methodNotAllowed, noteFailure } from '../core/errors.ts'
+import { answer, handOver, type Incoming, type Outgoing, type Surface } from '../core/request.ts'
+import { decodeUnreserved } from '../rest/rest.ts'
+import type { Subscribe } from '../streams/subscriptions.ts'
+import { callsOf, MAX_BATCH_SIZE, makeCalls } from './calls.ts'
 
 export interface TrpcOptions {
   readonly contextOf: ContextOf

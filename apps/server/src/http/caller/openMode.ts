@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { type Actor, AppError } from '@dowell-chat/api'
 import { anyApiKeyExists, type Database } from '@dowell-chat/db'
-import type { Config } from '../config.ts'
+import type { Config } from '../../config.ts'
 import { isLocalHost, isLoopback } from './address.ts'
 
 /** Who needs no credential. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { plain } from './errors.ts'
-import type { Incoming, Outgoing } from './exchange.ts'
+import type { Incoming, Outgoing } from './request.ts'
 
 /** What looks like an API key or a token, or the beginning of one, should someone put theirs into a path. */
 const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/g

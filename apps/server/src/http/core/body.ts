@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { AppError, type Fields } from '@dowell-chat/api'
 import express, { type RequestHandler } from 'express'
 import multer, { MulterError } from 'multer'
-import type { Incoming, Outgoing } from './exchange.ts'
+import type { Incoming, Outgoing } from './request.ts'
 
 /** Reads a request's body into fields; undefined when the request has none. */
 export type BodyReader = (req: Incoming, res: Outgoing) => Promise<Fields | undefined>

@@ -1,6 +1,6 @@
 import express, { type ErrorRequestHandler, type RequestHandler, type Router } from 'express'
-import { methodNotAllowed, nothingHere, sendError } from './errors.ts'
-import { type Exchange, handOver, type Surface } from './exchange.ts'
+import { methodNotAllowed, nothingHere, sendError } from '../core/errors.ts'
+import { type Exchange, handOver, type Surface } from '../core/request.ts'
 
 declare global {
   namespace Express {

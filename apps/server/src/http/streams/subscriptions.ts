@@ -7,12 +7,12 @@ import {
   streamNames,
   toPublicError,
 } from '@dowell-chat/api'
-import { fieldsOf } from './body.ts'
-import { noteFailure } from './errors.ts'
+import type { ContextOf } from '../caller/identity.ts'
+import { fieldsOf } from '../core/body.ts'
+import { noteFailure } from '../core/errors.ts'
+import { handOver, type Incoming, type Outgoing } from '../core/request.ts'
+import { onTrpcWire } from '../trpc/trpc.ts'
 import { type EventStreams, type EventWire, eventStreamHeaders } from './eventStreams.ts'
-import { handOver, type Incoming, type Outgoing } from './exchange.ts'
-import type { ContextOf } from './identity.ts'
-import { onTrpcWire } from './trpc.ts'
 
 export interface SubscriptionOptions {
   readonly contextOf: ContextOf
