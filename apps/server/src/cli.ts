@@ -3,8 +3,8 @@ import { createCaller, type Deps, rights, rotateSigningKeys, toPublicError } fro
 import { type CopyProgress, copyDatabase, DatabaseError } from '@dowell-chat/db'
 import cliProgress from 'cli-progress'
 import pino from 'pino'
-import { createDeps } from './app.ts'
 import { ConfigError, readConfig } from './config.ts'
+import { createDeps } from './deps.ts'
 
 const HELP = `Dowell Chat, at the command line. Works on the database that DATABASE_URL names, whether or not the server runs.
 

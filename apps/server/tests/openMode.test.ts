@@ -400,7 +400,7 @@ describe('any name and any address', () => {
     }
     const req = { httpVersion: '1.1', headers, socket: { remoteAddress: address } }
     return createOpenMode(readConfig(env), db)
-      .admit(req as IncomingMessage)
+      .assertAnonymousAllowed(req as IncomingMessage)
       .then(
         () => 200,
         (error) => (error.code === 'UNAUTHORIZED' ? 401 : error.code === 'FORBIDDEN' ? 403 : 500),

@@ -3,15 +3,15 @@ import { isIP, isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import proxyaddr from 'proxy-addr'
 
-/** What the headers of proxies say of a request, as far as those proxies are trusted. */
+/** Reads the headers of trusted proxies. */
 export interface Proxies {
   /** The caller's address. */
   callerOf(req: IncomingMessage): string | undefined
-  /** Whether the caller came over TLS, which ends at a proxy. */
+  /** Whether the caller used TLS, which ends at a proxy. */
   isSecure(req: IncomingMessage): boolean
 }
 
-/** @param trusted addresses, subnets, or names of ranges that express knows, too */
+/** @param trusted addresses, subnets, or names of ranges as express has them */
 export function createProxies(trusted: readonly string[]): Proxies {
   const trust = proxyaddr.compile([...trusted])
   return {
@@ -24,7 +24,7 @@ export function createProxies(trusted: readonly string[]): Proxies {
   }
 }
 
-/** Whether an address is of this machine's own loopback, an IPv4 one also as IPv6 writes it (`::ffff:7f00:1`). */
+/** Whether an address is a loopback address, also one mapped to IPv6 (`::ffff:7f00:1`). */
 export function isLoopback(address: string | undefined): boolean {
   return parse(address)?.range() === 'loopback'
 }
@@ -39,12 +39,12 @@ export function isLocalHost(hostname: string): boolean {
 }
 
 /**
- * Whom a budget by address belongs to, whatever way the address is written. Of an IPv6 address the first 64 bits: one
- * customer has all the rest. What is no address shares one budget: a stranger may have made it up.
+ * Normalises an address to its rate-limit key. An IPv6 address is cut to its first 64 bits: one customer has all the rest.
+ * All invalid addresses share one key, since callers can make them up.
  */
 export function networkOf(address: string | undefined): string {
   if (address !== undefined && isIPv4(address)) return address
-  // Some proxies forward the caller's port as well.
+  // Some proxies add the caller's port.
   const parsed = parse(address?.replace(/^(?:\[(.+)\]|([\d.]+))(?::\d+)?$/, '$1$2'))
   if (parsed instanceof ipaddr.IPv6) {
     const network = parsed.parts.slice(0, 4).map((part) => part.toString(16))
@@ -53,7 +53,7 @@ export function networkOf(address: string | undefined): string {
   return parsed?.toString() ?? 'unknown'
 }
 
-/** Only whole addresses: ipaddr.js alone would take `127.1` and `0x7f000001`, too. */
+/** ipaddr.js alone would accept `127.1` and `0x7f000001`, too. */
 function parse(address = ''): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
   return isIP(address) > 0 && ipaddr.isValid(address) ? ipaddr.process(address) : undefined
 }

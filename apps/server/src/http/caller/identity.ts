@@ -9,66 +9,68 @@ import {
   type Deps,
   isRead,
 } from '@dowell-chat/api'
-import { type Incoming, type Outgoing, valuesOf } from '../core/request.ts'
+import type { ByteMeter } from '../core/body.ts'
+import { type HttpRequest, valuesOf } from '../core/request.ts'
 import { networkOf, type Proxies } from './address.ts'
 import type { OpenMode } from './openMode.ts'
-import { BODY_FACTOR, type Caller, type Limits, pointsOf } from './quota.ts'
+import { BODY_FACTOR, type Caller, pointsOf, type Quotas } from './quota.ts'
 import { createTurns, delay, PAUSE_PER_POINT_MS } from './turns.ts'
 
-/** What a surface knows of a request, more than the procedures need. */
+/** The context of a call, and what a transport needs besides. */
 export interface RequestContext extends Context {
   /**
-   * Reads what a call needs. What cannot become a call costs as much as the cheapest one, so that nobody sends it without
-   * end.
+   * Reads the input of a call, and charges the bytes that the meter counts. A failure costs as much as the cheapest call:
+   * malformed requests are limited, too.
    */
-  readonly reading: <T>(read: () => Promise<T>) => Promise<T>
+  readonly readRequest: <T>(read: (meter: ByteMeter) => Promise<T>) => Promise<T>
 }
 
 /**
- * Finds out who is calling and makes what the procedures know of the request. The one place for every surface.
+ * Authenticates a request and creates its context, for every transport.
  *
- * @param stream of an event stream, with the token that its URL may have in place of an Authorization header
+ * @param stream of an event stream, with the token that its URL may have instead of an Authorization header
+ * @throws AppError UNAUTHORIZED, FORBIDDEN or TOO_MANY_REQUESTS
  */
-export type ContextOf = (
-  req: Incoming,
-  res: Outgoing,
+export type CreateContext = (
+  request: HttpRequest,
   stream?: { readonly token: string | undefined },
 ) => Promise<RequestContext>
 
-export function createContextOf(
+export function createContextFactory(
   deps: Deps,
-  limits: Limits,
+  quotas: Quotas,
   openMode: OpenMode,
   proxies: Proxies,
-): ContextOf {
-  async function credited(req: Incoming, streamToken: string | undefined): Promise<Actor> {
-    // Node's `headers` keeps the first of several and drops the rest without a word; together they are no credential.
-    const given = valuesOf(req, 'authorization')
-    if (given.length > 0 && streamToken !== undefined) {
+): CreateContext {
+  async function actorFromCredentials(
+    { raw }: HttpRequest,
+    streamToken: string | undefined,
+  ): Promise<Actor> {
+    // Node's `headers` silently keeps the first of several. Joined they are no valid credential.
+    const sent = valuesOf(raw, 'authorization')
+    if (sent.length > 0 && streamToken !== undefined) {
       throw new AppError('UNAUTHORIZED', {
         message: 'Send an Authorization header or a stream token, not both',
       })
     }
     if (streamToken !== undefined) return authenticateStream(deps, streamToken)
-    if (given.length > 0) return authenticate(deps, given.join(', '))
+    if (sent.length > 0) return authenticate(deps, sent.join(', '))
     return { kind: 'open', via: 'http' }
   }
 
-  async function identify(
-    req: Incoming,
-    res: Outgoing,
+  async function authenticateRequest(
+    request: HttpRequest,
     address: string,
     streamToken: string | undefined,
   ): Promise<Actor> {
     try {
-      const actor = await credited(req, streamToken)
-      if (actor.kind === 'open') await openMode.admit(req)
-      else await openMode.admitHolder(actor)
+      const actor = await actorFromCredentials(request, streamToken)
+      if (actor.kind === 'open') await openMode.assertAnonymousAllowed(request.raw)
+      else await openMode.assertTokenAllowed(actor)
       return actor
     } catch (error) {
       if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
-        res.setHeader('WWW-Authenticate', 'Bearer realm="dowell-chat"')
-        await limits.failed(res, address)
+        await quotas.recordAuthFailure(request.quota, address)
       }
       throw error
     }
@@ -76,9 +78,10 @@ export function createContextOf(
 
   const turns = createTurns()
 
-  return async (req, res, stream) => {
-    const address = networkOf(proxies.callerOf(req))
-    const actor = await identify(req, res, address, stream?.token)
+  return async (request, stream) => {
+    const { quota } = request
+    const address = networkOf(proxies.callerOf(request.raw))
+    const actor = await authenticateRequest(request, address, stream?.token)
     const caller: Caller = {
       key: actor.kind === 'open' ? address : actorKey(actor),
       address,
@@ -86,56 +89,55 @@ export function createContextOf(
     }
     const takesTurns = caller.isCustomer && !stream
     if (takesTurns) {
-      await turns.enter(caller.key, res)
-      refuseAbandoned(res)
+      await turns.enter(caller.key, request)
+      assertNotAbandoned(request)
     }
     let charged = 0
     let working: Promise<void> | undefined
     const chargePoints = async (points: number) => {
       charged += points
-      if (points > 0) await limits.charge(res, caller, points)
+      if (points > 0) await quotas.charge(quota, caller, points)
     }
     const charge = (bytes: number) => chargePoints(pointsOf(bytes))
     const spend = async (points: number, isRead: boolean) => {
-      // Once for all calls of a batch, and after the body was read: a slow upload holds nothing up.
+      // Once for all calls of a batch, and after the body was read: a slow upload blocks no other call.
       if (takesTurns) {
         const size = isRead || charged > 0 ? 'perhaps large' : 'small'
-        working ??= turns.work(caller.key, size, res, () => charged)
+        working ??= turns.work(caller.key, size, request, () => charged)
       }
       await working
-      if (working) refuseAbandoned(res)
-      await limits.spend(res, caller, points)
+      if (working) assertNotAbandoned(request)
+      await quotas.consume(quota, caller, points)
     }
     return {
       deps,
       actor,
       address,
-      requestId: res.locals.id,
+      requestId: request.id,
       spend: (procedure) => spend(costOf(procedure), isRead(procedure)),
       charge,
       async payForReplay(bytes) {
         await charge(bytes)
         if (caller.isCustomer) await delay(pointsOf(bytes) * PAUSE_PER_POINT_MS)
-        await delay(await limits.overdrawnFor(caller))
+        await delay(await quotas.overdrawnMs(caller))
       },
-      async reading(read) {
+      async readRequest(read) {
+        const meter: ByteMeter = { bytes: 0 }
         try {
-          return await read()
+          return await read(meter)
         } catch (error) {
-          // No turn: the answer may have to wait for the rest of a slow upload.
-          await limits.spend(res, caller, 1)
+          // No turn: the reply may have to wait for the rest of a slow upload.
+          await quotas.consume(quota, caller, 1)
           throw error
         } finally {
-          await chargePoints(BODY_FACTOR * pointsOf(res.locals.received ?? 0))
+          await chargePoints(BODY_FACTOR * pointsOf(meter.bytes))
         }
       },
     }
   }
 }
 
-/** Whoever has left while waiting need not be served. @throws AppError BAD_REQUEST */
-function refuseAbandoned(res: Outgoing): void {
-  if (res.closed || res.destroyed) {
-    throw new AppError('BAD_REQUEST', { message: 'The client has left' })
-  }
+/** Ends the work for a client that left while its request waited. @throws AppError BAD_REQUEST */
+function assertNotAbandoned(request: HttpRequest): void {
+  if (request.isAbandoned()) throw new AppError('BAD_REQUEST', { message: 'The client has left' })
 }

@@ -4,25 +4,21 @@ import { anyApiKeyExists, type Database } from '@dowell-chat/db'
 import type { Config } from '../../config.ts'
 import { isLocalHost, isLoopback } from './address.ts'
 
-/** Who needs no credential. */
+/** Decides which callers need no credential. */
 export interface OpenMode {
-  /** Whether any caller may come without a credential at all. */
+  /** Whether callers may come without a credential at all. */
   isOn(): Promise<boolean>
+  /** Checks a caller without a credential. @throws AppError UNAUTHORIZED or FORBIDDEN, with the way out */
+  assertAnonymousAllowed(req: IncomingMessage): Promise<void>
   /**
-   * Lets a caller without a credential pass.
-   *
-   * @throws AppError UNAUTHORIZED or FORBIDDEN, saying what to do
-   */
-  admit(req: IncomingMessage): Promise<void>
-  /**
-   * Lets a caller with a valid credential pass. A token that was made without a key ends with open mode: no key can revoke it.
+   * Checks a caller with a valid credential. A token made without a key ends with open mode: no key can revoke it.
    *
    * @throws AppError UNAUTHORIZED
    */
-  admitHolder(actor: Actor): Promise<void>
+  assertTokenAllowed(actor: Actor): Promise<void>
   /** Whether pages of this origin may call. */
   allowsOrigin(origin: string): Promise<boolean>
-  /** What an operator should know at the start, line by line; undefined when callers need a key and there is one. */
+  /** Warns the operator at the start, line by line; undefined when callers need a key and there is one. */
   notice(): Promise<string | undefined>
 }
 
@@ -30,18 +26,18 @@ const KEYS_CREATE = 'keys create --org <organisation> --right admin'
 const MAKE_KEY = `npm run cli -- ${KEYS_CREATE}`
 
 /**
- * Open mode lets a developer start without any configuration: while no API key exists, callers on this machine need
- * none. A web page that such a caller visits must not gain by it, so there the Host must be a name of this machine (no
- * DNS rebinding) and no other site's page may have made the request (no cross-site requests).
+ * Open mode lets a developer start without configuration: while no API key exists, callers on this machine need none. Web
+ * pages must not use this: the Host must be a name of this machine (against DNS rebinding), and pages of other sites are
+ * refused (against cross-site requests).
  *
- * A proxy on this machine may look just like a caller on this machine. So keys and tokens are out of reach in open mode
- * (see the access table), and a setting that says that others reach the server ends it.
+ * A proxy on this machine can look like a caller on this machine. So open mode gives no access to keys and tokens (see the
+ * access table), and settings for a public server end it.
  */
 export function createOpenMode(config: Config, db: Database): OpenMode {
   const isOpenToAll = config.AUTH === 'open'
   const publicSigns = publicSignsOf(config)
   const listed = config.CORS_ORIGINS
-  // Keys are never deleted, so a yes is for ever and need not be asked again.
+  // Keys are never deleted, so a yes stays true.
   let keysExist = false
 
   async function hasKeys(): Promise<boolean> {
@@ -55,9 +51,9 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
 
   return {
     isOn,
-    async admit(req) {
+    async assertAnonymousAllowed(req) {
       if (isOpenToAll) {
-        // The pages of the server itself are none of another origin.
+        // The server's own pages are of the same origin.
         const mayCall = (origin: string) =>
           listed.includes(origin) || origin.endsWith(`://${req.headers.host}`)
         const areAllListed = listed.length === 0 || listed.includes('*')
@@ -90,7 +86,7 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
         })
       }
     },
-    async admitHolder(actor) {
+    async assertTokenAllowed(actor) {
       if (actor.kind !== 'user' || actor.keyId !== undefined || (await isOn())) return
       throw new AppError('UNAUTHORIZED', {
         message: 'The token was made in open mode, which is over',
@@ -118,7 +114,7 @@ Make a key, or set AUTH=open to let everyone do everything:
   }
 }
 
-/** The settings that say that not only callers on this machine reach the server; empty when there are none. */
+/** Lists the settings which show that other machines reach the server; empty when there are none. */
 function publicSignsOf({ HOST, TRUST_PROXY, CORS_ORIGINS, NODE_ENV }: Config): string {
   const signs = [
     !isLocalHost(HOST) && 'HOST is not a loopback address',
@@ -130,22 +126,22 @@ function publicSignsOf({ HOST, TRUST_PROXY, CORS_ORIGINS, NODE_ENV }: Config): s
 }
 
 /**
- * Whether the caller itself seems to be on this machine. A proxy on this machine is not the caller. One that says nothing of
- * itself cannot be told from a caller, so this closes a door where it can, and no key or token depends on it.
+ * Whether the caller, and not a proxy, is on this machine. A proxy that adds no header goes unnoticed, so no access to keys
+ * or tokens depends on this.
  */
 function isFromThisMachine({ socket, httpVersion, headers }: IncomingMessage): boolean {
-  // Nobody but a proxy still speaks HTTP/1.0: nginx did, unless it was told otherwise, until 1.29.7.
+  // Only proxies still speak HTTP/1.0: by default nginx did until 1.29.7.
   if (httpVersion === '1.0' || !isLoopback(socket.remoteAddress)) return false
   return !Object.keys(headers).some((name) => FORWARDING.test(name))
 }
 
-/** Names of headers by which proxies say that there is somebody behind them. */
+/** Names of headers that proxies add. */
 const FORWARDING =
   /forwarded|client-?ip|real-ip|connecting-ip|remote-(?:ip|addr)|user-ip|external-address|original-host|^via$/
 
 /**
- * Whether a page that may not call made the request. Browsers send no Origin with a GET that a link or an image makes, and
- * v2 has a GET that writes: such a request says `Sec-Fetch-Site`.
+ * Whether a page that may not call made the request. Links and images send a GET without an Origin header, and v2 has a GET
+ * that writes: `Sec-Fetch-Site` gives those away.
  */
 function isFromForeignPage(
   { headers }: IncomingMessage,
@@ -160,7 +156,7 @@ function isLocalOrigin(origin: string): boolean {
   return isLocalHost(nameOf(host))
 }
 
-/** The name in `name:port`; empty for anything that has more or is no such thing. */
+/** The name in `name:port`; empty for anything else. */
 function nameOf(host: string | undefined): string {
   const url = `http://${host}`
   return /^[\w.:[\]-]+$/.test(host ?? '') && URL.canParse(url) ? new URL(url).hostname : ''

@@ -2,161 +2,172 @@ import { AppError } from '@dowell-chat/api'
 import type { Peers } from '@dowell-chat/db'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Config } from '../../config.ts'
-import { type Outgoing, tellBudget } from '../core/request.ts'
+import type { QuotaHeaders } from '../core/quotaHeaders.ts'
 
-/** Seconds over which a budget is counted. */
-const WINDOW = 60
+/** The window over which points are counted. */
+const WINDOW_SECONDS = 60
 
-/** Whose budgets a request spends. */
+/** Whose quotas a request uses. */
 export interface Caller {
-  /** Tells one caller from every other. */
+  /** Unique to this caller. */
   readonly key: string
-  /** Where it calls from, as `networkOf` writes it. */
+  /** As `networkOf` writes it. */
   readonly address: string
-  /** Whether it is a customer, whose budget is smaller. */
+  /** A customer has a smaller quota. */
   readonly isCustomer: boolean
 }
 
-export interface Limits {
-  /**
-   * Takes points from the budgets of a caller and of its address, and says in the response what is left.
-   *
-   * @throws AppError TOO_MANY_REQUESTS
-   */
-  spend(res: Outgoing, caller: Caller, points: number): Promise<void>
-  /** The same for what was done already: never refuses, and what goes beyond the budget is refused to later calls. */
-  charge(res: Outgoing, caller: Caller, points: number): Promise<void>
-  /** Milliseconds until a caller's own budget is whole again; 0 while it is not spent. */
-  overdrawnFor(caller: Caller): Promise<number>
-  /** Counts a failed authentication. @throws AppError TOO_MANY_REQUESTS when there were too many */
-  failed(res: Outgoing, address: string): Promise<void>
+/** Each call also sets the headers that say what is left. */
+export interface Quotas {
+  /** Takes points from the quotas of a caller and of its address. @throws AppError TOO_MANY_REQUESTS */
+  consume(headers: QuotaHeaders, caller: Caller, points: number): Promise<void>
+  /** Takes points for work that is done: never refuses, and a deficit is refused to later calls. */
+  charge(headers: QuotaHeaders, caller: Caller, points: number): Promise<void>
+  /** @throws AppError TOO_MANY_REQUESTS after too many failures from one address */
+  recordAuthFailure(headers: QuotaHeaders, address: string): Promise<void>
+  /** Milliseconds until an overdrawn caller has its whole quota again; 0 for one that is not overdrawn. */
+  overdrawnMs(caller: Caller): Promise<number>
 }
 
 type Name = 'actor' | 'customer' | 'address' | 'failures'
 
-/** What was taken from one budget on one instance. */
-type Spent = readonly [name: Name, key: string, points: number]
+/** Points taken from one quota on one instance. */
+type Spend = readonly [name: Name, key: string, points: number]
 
 const TOPIC = 'limits'
 
-/** The part of a budget that may be spent before the other instances are told, and what they may wait for less, in ms. */
-const SHARE = 0.02
-const INTERVAL = 1_000
+/** Spends are broadcast at once when they reach this part of a quota, and otherwise within the interval. */
+const BROADCAST_SHARE = 0.02
+const BROADCAST_INTERVAL_MS = 1_000
 
 /**
- * Budgets in memory, by rate-limiter-flexible: a window begins with a caller's first call and lasts a minute. Instances on
- * one database tell each other what was spent, soon but not at once: to ask the database at each call costs more than most
- * calls. A caller who goes to several instances may so spend a little more than the budget.
+ * Quotas in memory, by rate-limiter-flexible: a window begins with a caller's first call. Instances on one database
+ * broadcast what was spent, soon but not at once: asking the database at each call costs more than most calls. So a caller
+ * of several instances may exceed a quota a little.
  */
-export function createLimits(config: Config, peers?: Peers): Limits {
-  const budgets: Record<Name, number> = {
+export function createQuotas(config: Config, peers?: Peers): Quotas {
+  const limits: Record<Name, number> = {
     actor: config.RATE_LIMIT_ACTOR,
-    customer: customerBudget(config),
+    customer: customerLimit(config),
     address: config.RATE_LIMIT_ADDRESS,
     failures: config.RATE_LIMIT_FAILURES,
   }
   const limiters = new Map(
-    Object.entries(budgets)
+    Object.entries(limits)
       .filter(([, points]) => points > 0)
       .map(([name, points]) => [
         name,
-        new RateLimiterMemory({ keyPrefix: name, points, duration: WINDOW }),
+        new RateLimiterMemory({ keyPrefix: name, points, duration: WINDOW_SECONDS }),
       ]),
   )
 
-  /** Not told yet. */
-  let spent = new Map<string, Spent>()
-  let telling: NodeJS.Timeout | undefined
+  /** Not broadcast yet. */
+  let pending = new Map<string, Spend>()
+  let nextBroadcast: NodeJS.Timeout | undefined
 
-  function tell(): void {
-    clearTimeout(telling)
-    telling = undefined
-    peers?.send(TOPIC, [...spent.values()])
-    spent = new Map()
+  function broadcast(): void {
+    clearTimeout(nextBroadcast)
+    nextBroadcast = undefined
+    peers?.send(TOPIC, [...pending.values()])
+    pending = new Map()
   }
 
-  function note(name: Name, key: string, points: number): void {
+  function recordSpend(name: Name, key: string, points: number): void {
     if (!peers) return
     const id = `${name} ${key}`
-    const sum = points + (spent.get(id)?.[2] ?? 0)
-    spent.set(id, [name, key, sum])
-    if (sum >= SHARE * budgets[name]) tell()
-    else telling ??= setTimeout(tell, INTERVAL).unref()
+    const sum = points + (pending.get(id)?.[2] ?? 0)
+    pending.set(id, [name, key, sum])
+    if (sum >= BROADCAST_SHARE * limits[name]) broadcast()
+    else nextBroadcast ??= setTimeout(broadcast, BROADCAST_INTERVAL_MS).unref()
   }
 
-  peers?.on(TOPIC, (told) => {
-    for (const [name, key, points] of told as Spent[]) void limiters.get(name)?.penalty(key, points)
+  peers?.on(TOPIC, (spends) => {
+    for (const [name, key, points] of spends as Spend[]) {
+      void limiters.get(name)?.penalty(key, points)
+    }
   })
 
-  function tellLeft(res: Outgoing, name: Name, result: RateLimiterRes): number {
-    const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000))
-    // A caller has one budget of its own, whatever kind of caller it is.
-    tellBudget(res, name === 'customer' ? 'actor' : name, {
-      policy: `q=${budgets[name]};w=${WINDOW}`,
-      state: `r=${result.remainingPoints};t=${seconds}`,
+  /** @returns the seconds until the window ends */
+  function setHeaders(headers: QuotaHeaders, name: Name, result: RateLimiterRes): number {
+    const resetSeconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000))
+    // A caller has one quota of its own: its name does not depend on the kind of caller.
+    headers.set(name === 'customer' ? 'actor' : name, {
+      limit: limits[name],
+      windowSeconds: WINDOW_SECONDS,
+      remaining: result.remainingPoints,
+      resetSeconds,
     })
-    return seconds
+    return resetSeconds
   }
 
-  async function take(res: Outgoing, name: Name, key: string, points: number): Promise<void> {
+  async function consumeOne(
+    headers: QuotaHeaders,
+    name: Name,
+    key: string,
+    points: number,
+  ): Promise<void> {
     const limiter = limiters.get(name)
     if (!limiter) return
-    const result = await limiter.consume(key, points).catch((refused: unknown) => {
-      if (refused instanceof RateLimiterRes) return refused
-      throw refused
+    const result = await limiter.consume(key, points).catch((refusal: unknown) => {
+      if (refusal instanceof RateLimiterRes) return refusal
+      throw refusal
     })
-    const seconds = tellLeft(res, name, result)
-    if (result.consumedPoints > budgets[name]) {
-      throw new AppError('TOO_MANY_REQUESTS', { retryAfter: seconds })
-    }
-    // Of what was refused the others need not hear: they refuse it as well.
-    note(name, key, points)
+    const retryAfter = setHeaders(headers, name, result)
+    if (result.consumedPoints > limits[name])
+      throw new AppError('TOO_MANY_REQUESTS', { retryAfter })
+    // Refused points are not broadcast: the other instances refuse the caller as well.
+    recordSpend(name, key, points)
   }
 
-  async function add(res: Outgoing, name: Name, key: string, points: number): Promise<void> {
+  async function chargeOne(
+    headers: QuotaHeaders,
+    name: Name,
+    key: string,
+    points: number,
+  ): Promise<void> {
     const limiter = limiters.get(name)
     if (!limiter) return
-    tellLeft(res, name, await limiter.penalty(key, points))
-    note(name, key, points)
+    setHeaders(headers, name, await limiter.penalty(key, points))
+    recordSpend(name, key, points)
   }
 
-  const ownBudget = ({ isCustomer }: Caller) => (isCustomer ? 'customer' : 'actor')
+  const ownQuota = ({ isCustomer }: Caller) => (isCustomer ? 'customer' : 'actor')
 
   return {
-    async spend(res, caller, points) {
-      // The caller first: one who has used up their own budget must not use up their neighbours' as well.
-      await take(res, ownBudget(caller), caller.key, points)
-      await take(res, 'address', caller.address, points)
+    async consume(headers, caller, points) {
+      // The caller's first: a caller without points must not use up those of its neighbours.
+      await consumeOne(headers, ownQuota(caller), caller.key, points)
+      await consumeOne(headers, 'address', caller.address, points)
     },
-    async charge(res, caller, points) {
-      await add(res, ownBudget(caller), caller.key, points)
-      await add(res, 'address', caller.address, points)
+    async charge(headers, caller, points) {
+      await chargeOne(headers, ownQuota(caller), caller.key, points)
+      await chargeOne(headers, 'address', caller.address, points)
     },
-    async overdrawnFor(caller) {
-      const name = ownBudget(caller)
+    recordAuthFailure: (headers, address) => consumeOne(headers, 'failures', address, 1),
+    async overdrawnMs(caller) {
+      const name = ownQuota(caller)
       const state = await limiters.get(name)?.get(caller.key)
-      return state && state.consumedPoints > budgets[name] ? state.msBeforeNext : 0
+      return state && state.consumedPoints > limits[name] ? state.msBeforeNext : 0
     },
-    failed: (res, address) => take(res, 'failures', address, 1),
   }
 }
 
-/** A customer has never more than a key or a member of the support team. */
-function customerBudget({ RATE_LIMIT_ACTOR, RATE_LIMIT_CUSTOMER }: Config): number {
+/** A customer never has more than a key or a member of the support team. */
+function customerLimit({ RATE_LIMIT_ACTOR, RATE_LIMIT_CUSTOMER }: Config): number {
   if (RATE_LIMIT_ACTOR === 0) return RATE_LIMIT_CUSTOMER
   return RATE_LIMIT_CUSTOMER === 0
     ? RATE_LIMIT_ACTOR
     : Math.min(RATE_LIMIT_ACTOR, RATE_LIMIT_CUSTOMER)
 }
 
-/** Bytes that a request and its answer may have for the price of the call alone, and bytes for one point more. */
+/** Bytes that the price of a call includes, and bytes for each further point. */
 const FREE_BYTES = 32 * 1024
 const BYTES_PER_POINT = 16 * 1024
 
-/** How much dearer the bytes of a body are than those of an answer: to parse JSON takes longer than to write it. */
+/** A byte of a body costs this much more than one of an answer: parsing JSON takes longer than writing it. */
 export const BODY_FACTOR = 3
 
-/** What the bytes of an answer cost. To read, write and send 16 KiB takes about as long as the cheapest call. */
+/** The points for the bytes of an answer. Reading, writing and sending 16 KiB takes about as long as the cheapest call. */
 export function pointsOf(bytes: number): number {
   return bytes <= FREE_BYTES ? 0 : Math.ceil((bytes - FREE_BYTES) / BYTES_PER_POINT)
 }

@@ -1,38 +1,43 @@
 import { AppError } from '@dowell-chat/api'
 import pLimit, { type LimitFunction } from 'p-limit'
-import type { Outgoing } from '../core/request.ts'
+import type { HttpRequest } from '../core/request.ts'
 
-/** Requests of one customer that are served at once: what they take in memory is bounded by that. */
-const AT_ONCE = 8
+/** Requests of one customer that are served at once. It bounds the memory that they use. */
+const MAX_ENTERED = 8
 
-/** Requests of one customer that may wait until others of theirs are sent. */
+/** Requests of one customer that may wait for others of theirs. */
 const MAX_WAITING = 100
 
 /**
- * How long the next call of a customer that may be large waits for each point that the bytes of the one before cost, in
- * milliseconds. A point is less than half a millisecond of a core: large calls of one customer take a thirtieth of it.
+ * The pause after a possibly large call of a customer, for each point that its bytes cost. A point is less than half a
+ * millisecond of a core, so large calls of one customer take a thirtieth of it.
  */
 export const PAUSE_PER_POINT_MS = 14
 
-/** Lets the requests of one customer take turns, so that they leave the event loop and the memory to everybody else. */
+/** Queues the requests of each customer, so that one customer blocks neither the event loop nor much memory. */
 export interface Turns {
   /**
-   * Waits until fewer than {@link AT_ONCE} requests of this customer are served. This one counts until its answer was
-   * handed to the system.
+   * Resolves when fewer than {@link MAX_ENTERED} requests of this customer are served. The request counts until its reply
+   * was handed to the system.
    *
-   * @throws AppError TOO_MANY_REQUESTS when too many wait already
+   * @throws AppError TOO_MANY_REQUESTS when too many are waiting
    */
-  enter(customer: string, res: Outgoing): Promise<void>
+  enter(customer: string, request: Pick<HttpRequest, 'whenSent'>): Promise<void>
   /**
-   * Waits until no call of this customer and this size is at work. This one is until its answer is made, and then for a
-   * pause. A message is sent while a large page is read.
+   * Resolves when no other call of this customer and this size runs. The call runs until its reply is made, and for a pause
+   * after that. A small write does not wait for a large read.
    *
-   * @param points what the bytes of the request and its answer have cost; asked when the answer is made
+   * @param points what the bytes of request and reply cost; read when the reply is made
    */
-  work(customer: string, size: CallSize, res: Outgoing, points: () => number): Promise<void>
+  work(
+    customer: string,
+    size: CallSize,
+    request: Pick<HttpRequest, 'served'>,
+    points: () => number,
+  ): Promise<void>
 }
 
-/** A read may be large, and so may what has a large body. */
+/** A read may be large, and so may a call with a large body. */
 export type CallSize = 'small' | 'perhaps large'
 
 interface Customer {
@@ -47,7 +52,7 @@ export function createTurns(): Turns {
     let customer = customers.get(key)
     if (!customer) {
       customer = {
-        entered: pLimit(AT_ONCE),
+        entered: pLimit(MAX_ENTERED),
         working: { small: pLimit(1), 'perhaps large': pLimit(1) },
       }
       customers.set(key, customer)
@@ -55,7 +60,7 @@ export function createTurns(): Turns {
     return customer
   }
 
-  /** Resolves when `queue` begins a turn, which lasts as long as `until` says. */
+  /** Resolves when `queue` starts a turn, which ends with `until`. */
   function begin(key: string, queue: LimitFunction, until: () => Promise<void>): Promise<void> {
     return new Promise((begun) => {
       void queue(() => {
@@ -71,7 +76,7 @@ export function createTurns(): Turns {
   }
 
   return {
-    async enter(key, res) {
+    async enter(key, request) {
       const { entered } = find(key)
       if (entered.pendingCount >= MAX_WAITING) {
         throw new AppError('TOO_MANY_REQUESTS', {
@@ -79,29 +84,19 @@ export function createTurns(): Turns {
           retryAfter: 1,
         })
       }
-      await begin(key, entered, () => sent(res))
+      await begin(key, entered, () => request.whenSent())
     },
-    async work(key, size, res, points) {
+    async work(key, size, request, points) {
       await begin(key, find(key).working[size], async () => {
-        // Not by the response's own events: those of a pipelined request wait for the one before, and a client may leave.
-        await res.locals.served
+        // The response's events would not do: they wait for pipelined replies, and come early when the client leaves.
+        await request.served
         await delay(points() * PAUSE_PER_POINT_MS)
       })
     },
   }
 }
 
-/** Resolves after so many milliseconds. Keeps no process alive. */
+/** Resolves after a delay, which keeps no process alive. */
 export async function delay(ms: number): Promise<void> {
   if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms).unref())
-}
-
-/** Resolves when the request was served and its answer handed to the system, or the client has left. */
-async function sent(res: Outgoing): Promise<void> {
-  await res.locals.served
-  if (res.writableFinished || res.closed) return
-  await new Promise<void>((resolve) => {
-    res.once('finish', resolve)
-    res.once('close', resolve)
-  })
 }

@@ -1,14 +1,19 @@
 import { isUtf8 } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
 import { AppError, type Fields } from '@dowell-chat/api'
 import express, { type RequestHandler } from 'express'
 import multer, { MulterError } from 'multer'
-import type { Incoming, Outgoing } from './request.ts'
 
-/** Reads a request's body into fields; undefined when the request has none. */
-export type BodyReader = (req: Incoming, res: Outgoing) => Promise<Fields | undefined>
+/** The bytes of a body that were received so far, after decompression. */
+export interface ByteMeter {
+  bytes: number
+}
 
-/** A body as the parsers leave it. */
-type Parsed = Incoming & { body: never }
+/** Reads a request's body; undefined when the request has none. */
+export type BodyReader<Body> = (req: IncomingMessage, meter: ByteMeter) => Promise<Body | undefined>
+
+/** A request as the parsers leave it. */
+type Parsed = IncomingMessage & { body: never }
 
 const JSON_TYPE = 'application/json'
 const FORM_TYPE = 'application/x-www-form-urlencoded'
@@ -18,12 +23,12 @@ const MULTIPART_TYPE = 'multipart/form-data'
 const MAX_FIELDS = 100
 
 /**
- * Reads JSON bodies and, where forms are welcome, urlencoded and multipart ones.
+ * Reads JSON bodies and, with `forms`, urlencoded and multipart ones, into fields.
  *
- * @param limit bytes; a larger body is refused with 413 before it is held in memory
+ * @param limit bytes; a larger body is refused before it is held in memory
  * @throws AppError PARSE_ERROR, UNSUPPORTED_MEDIA_TYPE or PAYLOAD_TOO_LARGE
  */
-export function createBodyReader(limit: number, options: { forms: boolean }): BodyReader {
+export function createBodyReader(limit: number, options: { forms: boolean }): BodyReader<Fields> {
   const readText = createTextReader(limit)
   const multipart = promised(
     multer({
@@ -31,18 +36,18 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
     }).none(),
   )
 
-  return async (req, res) => {
+  return async (req, meter) => {
     if (!hasBody(req)) return undefined
     const type = mediaTypeOf(req)
     if (type === JSON_TYPE) {
-      const text = await readText(req, res)
+      const text = await readText(req, meter)
       return text === '' ? undefined : objectOf(text)
     }
-    if (options.forms && type === FORM_TYPE) return fieldsOf(await readText(req, res))
+    if (options.forms && type === FORM_TYPE) return fieldsOf(await readText(req, meter))
     if (options.forms && type === MULTIPART_TYPE) {
-      refuseLong(req, limit)
-      const watched = watch(req, res, limit)
-      const read = multipart(req, res).catch((error) => {
+      assertDeclaredLength(req, limit)
+      const watched = watch(req, meter, limit)
+      const read = multipart(req).catch((error) => {
         throw fromMultipart(error)
       })
       await Promise.race([read, watched.tooLong])
@@ -53,27 +58,25 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
   }
 }
 
-/** Reads a body as it was sent, for tRPC, which parses it itself. @throws the same */
-export function createJsonTextReader(
-  limit: number,
-): (req: Incoming, res: Outgoing) => Promise<string | undefined> {
+/** Reads a JSON body without parsing it. @throws as {@link createBodyReader} */
+export function createJsonTextReader(limit: number): BodyReader<string> {
   const readText = createTextReader(limit)
-  return async (req, res) => {
+  return async (req, meter) => {
     if (!hasBody(req)) return undefined
     if (mediaTypeOf(req) !== JSON_TYPE) throw unsupportedType([JSON_TYPE])
-    return readText(req, res)
+    return readText(req, meter)
   }
 }
 
 /**
- * `a=1&b=2` as fields. Of a key that was given twice the last one counts.
+ * Parses `a=1&b=2`. The last value of a repeated key counts.
  *
- * @throws AppError PARSE_ERROR when what is percent-encoded is not UTF-8
+ * @throws AppError PARSE_ERROR when percent-encoded bytes are not UTF-8
  */
 export function fieldsOf(pairs: string): Record<string, string> {
   if (pairs === '') return {}
   try {
-    // A percent sign that encodes nothing stands for itself, as browsers have it.
+    // As in browsers, a percent sign that encodes nothing is a percent sign.
     decodeURIComponent(pairs.replace(/%(?![0-9a-f]{2})/gi, ''))
   } catch {
     throw new AppError('PARSE_ERROR', { message: 'What is percent-encoded must be UTF-8' })
@@ -81,45 +84,45 @@ export function fieldsOf(pairs: string): Record<string, string> {
   return Object.fromEntries(new URLSearchParams(pairs))
 }
 
-function createTextReader(limit: number): (req: Incoming, res: Outgoing) => Promise<string> {
+function createTextReader(
+  limit: number,
+): (req: IncomingMessage, meter: ByteMeter) => Promise<string> {
   const inflate = promised(express.raw({ limit, type: () => true }))
-  return async (req, res) => {
-    refuseLong(req, limit)
+  return async (req, meter) => {
+    assertDeclaredLength(req, limit)
     const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(req.headers['content-type'] ?? '')?.[1]
     if (charset !== undefined && !/^utf-?8$/i.test(charset)) {
       throw new AppError('UNSUPPORTED_MEDIA_TYPE', { message: UTF8 })
     }
     const { 'content-encoding': encoding = 'identity' } = req.headers
     let bytes: Buffer
-    if (encoding.toLowerCase() === 'identity') bytes = await readBytes(req, res, limit)
+    if (encoding.toLowerCase() === 'identity') bytes = await readBytes(req, meter, limit)
     else {
-      await inflate(req, res)
+      await inflate(req)
       bytes = (req as Parsed).body
-      res.locals.received = bytes.length
+      meter.bytes = bytes.length
     }
-    // Otherwise every broken byte would be stored as U+FFFD without a word.
+    // Decoding would silently replace each invalid byte by U+FFFD.
     if (!isUtf8(bytes)) throw new AppError('PARSE_ERROR', { message: UTF8 })
     const text = bytes.toString()
-    // What some editors and libraries begin UTF-8 with is none of the text (RFC 8259, 8.1).
+    // A byte order mark is not part of the text (RFC 8259, 8.1).
     return text.startsWith('\u{feff}') ? text.slice(1) : text
   }
 }
 
-/** @throws AppError PAYLOAD_TOO_LARGE as soon as it is; BAD_REQUEST when the caller left in the middle */
-function readBytes(req: Incoming, { locals }: Outgoing, limit: number): Promise<Buffer> {
+/** @throws AppError PAYLOAD_TOO_LARGE, or BAD_REQUEST when the client left before the end */
+function readBytes(req: IncomingMessage, meter: ByteMeter, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
-    let length = 0
-    const take = (chunk: Buffer) => {
-      length += chunk.length
-      locals.received = length
-      if (length <= limit) chunks.push(chunk)
+    const onData = (chunk: Buffer) => {
+      meter.bytes += chunk.length
+      if (meter.bytes <= limit) chunks.push(chunk)
       else {
-        req.off('data', take)
+        req.off('data', onData)
         reject(new AppError('PAYLOAD_TOO_LARGE'))
       }
     }
-    req.on('data', take)
+    req.on('data', onData)
     req.on('end', () =>
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)),
     )
@@ -131,53 +134,48 @@ function readBytes(req: Incoming, { locals }: Outgoing, limit: number): Promise<
 
 const UTF8 = 'The body must be UTF-8'
 
-/**
- * Looks at a body while multer reads it, which takes broken bytes for U+FFFD and limits each field but not all of them
- * together.
- */
+/** Checks a body while multer reads it: multer replaces invalid bytes by U+FFFD, and limits each field but not their sum. */
 function watch(
-  req: Incoming,
-  { locals }: Outgoing,
+  req: IncomingMessage,
+  meter: ByteMeter,
   limit: number,
 ): { isUtf8(): boolean; tooLong: Promise<never> } {
   const decoder = new TextDecoder('utf-8', { fatal: true })
-  let good = true
-  let length = 0
+  let isValid = true
   const tooLong = new Promise<never>((_, reject) => {
     req.on('data', (chunk: Buffer) => {
-      length += chunk.length
-      locals.received = length
-      if (length > limit) {
+      meter.bytes += chunk.length
+      if (meter.bytes > limit) {
         req.unpipe()
         reject(new AppError('PAYLOAD_TOO_LARGE'))
       }
       try {
         decoder.decode(chunk, { stream: true })
       } catch {
-        good = false
+        isValid = false
       }
     })
   })
-  return { isUtf8: () => good, tooLong }
+  return { isUtf8: () => isValid, tooLong }
 }
 
-/** Saves reading a body that says itself that it is too large. */
-function refuseLong(req: Incoming, limit: number): void {
+/** Refuses a body by its Content-Length before it is read. @throws AppError PAYLOAD_TOO_LARGE */
+function assertDeclaredLength(req: IncomingMessage, limit: number): void {
   if (Number(req.headers['content-length']) > limit) throw new AppError('PAYLOAD_TOO_LARGE')
 }
 
-function unsupportedType(welcome: string[]): AppError {
+function unsupportedType(supported: string[]): AppError {
   return new AppError('UNSUPPORTED_MEDIA_TYPE', {
-    message: `The content type of the body must be ${welcome.join(', ')}`,
+    message: `The content type of the body must be ${supported.join(', ')}`,
   })
 }
 
-/** Without parameters; a body that does not say what it is has none. */
-function mediaTypeOf(req: Incoming): string {
+/** Without parameters. A missing Content-Type yields ''. */
+function mediaTypeOf(req: IncomingMessage): string {
   return (req.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
 }
 
-export function hasBody(req: Incoming): boolean {
+export function hasBody(req: IncomingMessage): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = req.headers
   return encoding !== undefined || (length !== undefined && Number(length) !== 0)
 }
@@ -196,7 +194,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** A field that was sent twice counts as it was sent last. */
+/** The last value of a repeated field counts. */
 function lastOfEach(body: Fields): Fields {
   return Object.fromEntries(
     Object.entries(body ?? {}).map(([key, value]) => [
@@ -214,15 +212,15 @@ function fromMultipart(error: unknown): unknown {
     }
     if (error.code.startsWith('LIMIT_')) return new AppError('PAYLOAD_TOO_LARGE')
   }
-  // What busboy says of a malformed body; it has no status of its own.
+  // busboy's errors for malformed bodies have no status.
   return new AppError('PARSE_ERROR', { cause: error })
 }
 
-/** The parsers look at nothing that express adds. */
-function promised(middleware: RequestHandler): (req: Incoming, res: Outgoing) => Promise<void> {
-  return (req, res) =>
+/** The parsers use nothing that express adds to a request, and no response. */
+function promised(middleware: RequestHandler): (req: IncomingMessage) => Promise<void> {
+  return (req) =>
     new Promise((resolve, reject) => {
-      middleware(req as never, res as never, (error?: unknown) =>
+      middleware(req as never, undefined as never, (error?: unknown) =>
         error ? reject(error) : resolve(),
       )
     })

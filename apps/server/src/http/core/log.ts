@@ -1,45 +1,44 @@
-import { randomUUID } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
-import { plain } from './errors.ts'
-import type { Incoming, Outgoing } from './request.ts'
+import type { Outcome } from './reply.ts'
+import type { HttpRequest } from './request.ts'
 
-/** What looks like an API key or a token, or the beginning of one, should someone put theirs into a path. */
+/** What looks like an API key or a token, or the beginning of one, in a path. */
 const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/g
 
-/** Characters of a path that are told. It is cut first: to look through 16 kB of what begins like a token takes 40 ms. */
-const TOLD = 200
+/** The path is cut before it is searched: 16 kB that begin like a token take 40 ms. */
+const MAX_PATH_CHARS = 200
 
 /**
- * Gives each request its id and writes one line when it is answered: method, path, status, time. Never a query, a body or
- * a header, since any of them may hold what people wrote or a credential. Of an event stream the line is written at its
- * end, and says why it ended.
+ * Writes one line for a request when its response closes: method, path, status, time. Never the query, the body or a
+ * header, since each may hold messages or a credential. The line of an event stream says why it ended.
  */
-export function requestLog(logger: Logger): (req: Incoming, res: Outgoing) => void {
-  return (req, res) => {
-    const { method, url = '' } = req
-    const begun = performance.now()
-    const given = req.headers['x-request-id']
-    const id = typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
-    const end = url.search(/[?#]/)
-    const path = end < 0 ? url : url.slice(0, end)
-    const query = url[end] === '?' ? url.slice(end + 1) : ''
-    res.locals = { id, path, query, dress: plain, headers: [] }
-    // Comes after the last byte was handed to the system, and also when the client left before.
-    res.once('close', () => {
-      const { failure, streamEnd } = res.locals
-      // Node begins with 200, before there is an answer.
-      const { headersSent } = res
-      const line = {
-        req: { id, method, path: path.slice(0, TOLD).replace(CREDENTIAL, '[credential]') },
-        res: headersSent ? { status: res.statusCode } : {},
-        responseTime: Math.round(performance.now() - begun),
-        ...(streamEnd ? { streamEnd: streamEnd.reason } : {}),
-      }
-      if (failure) logger.error({ ...line, err: failure }, 'failed')
-      else if (!headersSent) logger.warn(line, 'the client left')
-      else logger[streamEnd?.isFault ? 'warn' : levelOf(res.statusCode)](line, 'answered')
-    })
-  }
+export function logRequest(
+  logger: Logger,
+  { id, method, path }: HttpRequest,
+  res: ServerResponse,
+  outcome: () => Outcome,
+): void {
+  const startedAt = performance.now()
+  // After the last byte was handed to the system, or when the client left.
+  res.once('close', () => {
+    const { failure, streamEnd } = outcome()
+    // Until headers are sent, Node's status code is a default.
+    const { headersSent } = res
+    const line = {
+      req: { id, method, path: path.slice(0, MAX_PATH_CHARS).replace(CREDENTIAL, '[credential]') },
+      res: headersSent ? { status: res.statusCode } : {},
+      responseTime: Math.round(performance.now() - startedAt),
+      ...(streamEnd ? { streamEnd: streamEnd.reason } : {}),
+    }
+    if (failure) logger.error({ ...line, err: toError(failure) }, 'failed')
+    else if (!headersSent) logger.warn(line, 'the client left')
+    else logger[streamEnd?.isFault ? 'warn' : levelOf(res.statusCode)](line, 'answered')
+  })
+}
+
+function toError(failure: unknown): Error {
+  return failure instanceof Error ? failure : new Error(String(failure))
 }
 
 function levelOf(status: number): 'info' | 'warn' | 'error' {

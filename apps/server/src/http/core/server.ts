@@ -1,53 +1,58 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
 import type { Logger } from 'pino'
-import { sendError } from './errors.ts'
-import { hardeningHeaders } from './headers.ts'
-import { type Incoming, type Outgoing, valuesOf } from './request.ts'
+import type { Dispatch, Fail } from './dispatch.ts'
+import { plainErrorFormat } from './errors.ts'
+import { securityHeaders } from './headers.ts'
 
 /** How long a client may take, in milliseconds. */
-export const standardPatience = {
-  /** For all headers, and for the whole request: a client that dribbles holds a socket no longer. */
+export const defaultTimeouts = {
+  /** For all headers, and for the whole request: a slow client holds a socket no longer. */
   headers: 10_000,
   request: 30_000,
-  /** How often those two are looked at. */
+  /** How often those two are checked. */
   check: 1_000,
-  /** Without a byte in either direction while a request is served: a client that does not read its answer is cut. */
+  /** Without a byte in either direction while a request is served: the client does not read its reply. */
   stall: 60_000,
-  /** Between requests. Longer than the 60 s that load balancers commonly keep a connection, so that they close it. */
+  /** Between requests. Longer than the 60 s of common load balancers, so that they close the connection. */
   idle: 65_000,
-  /** To read why its request was refused, before the connection is cut. */
-  farewell: 1_000,
+  /** Between the refusal of a request and the end of its connection. */
+  closeDelay: 1_000,
 }
 
-/** An HTTP server that tells even a client whose request cannot be parsed what is wrong, in the usual shape. */
+/** Creates an HTTP server that answers a request that cannot be parsed with an error body, too. */
 export function createHttpServer(
-  serve: (req: Incoming, res: Outgoing) => void,
+  dispatch: Dispatch,
   logger: Logger,
-  patience = standardPatience,
+  timeouts = defaultTimeouts,
 ): Server {
-  // The last request of each connection that could be parsed, at least as far as its headers.
-  const last = new WeakMap<Duplex, Outgoing>()
-  // Browsers and Node's fetch connect before they have something to ask, and Node takes a connection without any request
-  // for busy: closing would wait for it.
+  // The last request of each connection whose headers could be parsed.
+  const last = new WeakMap<Duplex, { readonly res: ServerResponse; readonly fail: Fail }>()
+  // Browsers and Node's fetch connect before they have a request, and Node takes such a connection for busy.
   const unused = new Set<Socket>()
   const listener: RequestListener = (req, res) => {
     toOriginForm(req)
     unused.delete(req.socket)
-    serve(req, res as Outgoing)
-    last.set(req.socket, res as Outgoing)
+    last.set(req.socket, { res, fail: dispatch(req, res) })
   }
   const server = createServer(
     {
-      headersTimeout: patience.headers,
-      requestTimeout: patience.request,
-      connectionsCheckingInterval: patience.check,
-      keepAliveTimeout: patience.idle,
+      headersTimeout: timeouts.headers,
+      requestTimeout: timeouts.request,
+      connectionsCheckingInterval: timeouts.check,
+      keepAliveTimeout: timeouts.idle,
       maxHeaderSize: 16 * 1024,
-      // The app refuses a request without a Host itself, with a body that says so.
+      // The dispatch checks it, and answers with a body.
       requireHostHeader: false,
     },
     listener,
@@ -61,33 +66,29 @@ export function createHttpServer(
     closeIdleConnections()
     for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
   }
-  server.timeout = patience.stall
-  // Node would pass over what comes after the thousandth header, and a proxy's X-Forwarded-For comes last. The size is
-  // limit enough.
+  server.timeout = timeouts.stall
+  // Node would drop headers after the thousandth, and a proxy's X-Forwarded-For comes last. Their size is limited.
   server.maxHeadersCount = 0
-  // An Expect that nobody knows may be passed over (RFC 9110, 10.1.1); node would answer 417 without a body.
+  // An unknown Expect may be ignored (RFC 9110, 10.1.1); node would answer 417 without a body.
   server.on('checkExpectation', listener)
 
   const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    // What still arrives after a refusal fails as well.
+    // Bytes that arrive after a refusal fail as well.
     if (refused.has(socket)) return
     refused.add(socket)
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy()
       return
     }
-    const res = last.get(socket)
-    if (!res || (res.writableFinished && res.req.complete)) refuse(socket, error)
-    // Pipelined: the answers before this one must come first, and none may be taken for this one.
+    const { res, fail } = last.get(socket) ?? {}
+    if (!res || !fail || (res.writableFinished && res.req.complete)) refuse(socket, error)
+    // Pipelined: earlier replies go out first, and none may be taken for this one.
     else if (res.req.complete) res.once('close', () => refuse(socket, error))
-    // The body of a request that the app has begun to serve: it is answered as such, in its turn.
+    // The body of a request that is being served.
     else if (!res.headersSent) {
       const code = codeOf(error)
-      res.shouldKeepAlive = false
-      sendError(res, new AppError(code === 'BAD_REQUEST' ? 'PARSE_ERROR' : code))
-      // And not when the rest of the body was read, as other answers: nobody waits for that now.
-      res.end()
+      fail(new AppError(code === 'BAD_REQUEST' ? 'PARSE_ERROR' : code))
     } else socket.destroy()
   })
 
@@ -97,23 +98,14 @@ export function createHttpServer(
     const { status } = errorTable[code]
     logger.warn({ req: { id: requestId }, res: { status }, reason: error.code }, 'not a request')
     socket.end(rawError(code, requestId))
-    // Not at once: a reset would take the answer from a client that is still sending.
-    setTimeout(() => socket.destroy(), patience.farewell).unref()
+    // Later: a reset would take the reply from a client that is still sending.
+    setTimeout(() => socket.destroy(), timeouts.closeDelay).unref()
   }
   return server
 }
 
-/** A request names exactly one host (RFC 9112, 3.2); in HTTP/1.0 it could do without. @throws AppError BAD_REQUEST */
-export function refuseBadHost(req: Incoming): void {
-  const hosts = valuesOf(req, 'host').length
-  if (hosts === 0 && req.httpVersion === '1.0') return
-  const { host = '' } = req.headers
-  const good = hosts === 1 && /^[^\s/\\?#@]+$/.test(host) && URL.canParse(`http://${host}`)
-  if (!good) throw new AppError('BAD_REQUEST', { message: 'The Host header must name one host' })
-}
-
-/** Of `GET http://host/path`, as clients ask a proxy, the host counts, and not the Host header's (RFC 9112, 3.2.2). */
-function toOriginForm(req: Incoming): void {
+/** The host of `GET http://host/path` replaces the Host header (RFC 9112, 3.2.2). */
+function toOriginForm(req: IncomingMessage): void {
   const [, host, path] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(req.url ?? '') ?? []
   if (host === undefined || path === undefined) return
   req.headers.host = host
@@ -136,8 +128,8 @@ function codeOf(error: NodeJS.ErrnoException): ErrorCode {
 function rawError(code: ErrorCode, requestId: string): string {
   const { status, text } = errorTable[code]
   const message = code === 'BAD_REQUEST' ? 'This is not an HTTP request' : text
-  const body = JSON.stringify({ code, message, requestId })
-  const hardening = hardeningHeaders()
+  const body = JSON.stringify(plainErrorFormat({ code, status, message }, requestId))
+  const hardening = securityHeaders()
   const lines = hardening.flatMap((name, i) =>
     i % 2 === 0 ? [`${name}: ${hardening[i + 1]}`] : [],
   )

@@ -33,7 +33,7 @@ const SCRIPT = `SwaggerUIBundle({
 })
 `
 
-/** Of Swagger UI's package what the page uses. */
+/** The files of Swagger UI that the page uses. */
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 
 /** Everything comes from this server. Swagger UI draws its icons from data: URLs. */

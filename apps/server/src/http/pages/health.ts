@@ -3,10 +3,7 @@ import express, { type Router } from 'express'
 import type { Logger } from 'pino'
 import { onlyMethods } from './staticRoutes.ts'
 
-/**
- * `/healthz`: the process answers. `/readyz`: it may be sent requests, because the database answers and it is not on
- * its way out.
- */
+/** `/healthz`: the process runs. `/readyz`: it takes requests, since the database answers and it is not shutting down. */
 export function health(db: Database, logger: Logger, isClosing: () => boolean): Router {
   const router = express.Router()
   router.get('/healthz', (_req, res) => {

@@ -1,35 +1,33 @@
-import express, { type ErrorRequestHandler, type RequestHandler, type Router } from 'express'
-import { methodNotAllowed, nothingHere, sendError } from '../core/errors.ts'
-import { type Exchange, handOver, type Surface } from '../core/request.ts'
+import express, { type Request, type RequestHandler, type Response, type Router } from 'express'
+import { MethodNotAllowedError, notFound, plainErrorFormat } from '../core/errors.ts'
+import type { Transport } from '../core/transport.ts'
 
-declare global {
-  namespace Express {
-    // Express leaves `locals` as it finds them.
-    interface Locals extends Exchange {}
-  }
-}
-
-/** What people and supervisors look at, and everything that does not exist: under express, which nothing busy needs. */
-export function pages(...routers: Router[]): Surface {
+/** Pages and probes, and a 404 for everything else. Express serves them: none is on a hot path. */
+export function staticRoutes(...routers: Router[]): Transport {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
   app.set('query parser', false)
   app.use(routers)
-  app.use((_req, res) => sendError(res, nothingHere()))
-  app.use(lastErrorHandler)
-  return (req, res) => {
-    handOver(res)
-    app(req, res)
+  return {
+    errorFormat: plainErrorFormat,
+    async serve({ raw }) {
+      return {
+        delegate: (res) =>
+          new Promise((resolve, reject) => {
+            res.once('close', resolve)
+            app(raw as Request, res as Response, (error?: unknown) => {
+              // Too late for an error body.
+              if (res.headersSent) res.destroy()
+              else reject(error ?? notFound())
+            })
+          }),
+      }
+    },
   }
 }
 
-/** What stands behind the handlers of a path: any other method is a 405. */
-export function onlyMethods(...allowed: string[]): RequestHandler {
-  return (_req, res) => sendError(res, methodNotAllowed(res, allowed))
-}
-
-const lastErrorHandler: ErrorRequestHandler = (error, _req, res, next) => {
-  if (res.headersSent) next(error)
-  else sendError(res, error)
+/** Comes after the handlers of a path, and refuses every other method. */
+export function onlyMethods(...methods: string[]): RequestHandler {
+  return (_req, _res, next) => next(new MethodNotAllowedError(methods))
 }

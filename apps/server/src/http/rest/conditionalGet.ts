@@ -1,105 +1,106 @@
 import type { Buffer } from 'node:buffer'
 import { hash } from 'node:crypto'
-import { type AtVersion, toJson, Unchanged } from '@dowell-chat/api'
+import { type AtVersion, type Fields, toJson, Unchanged } from '@dowell-chat/api'
 import { LRUCache } from 'lru-cache'
-import { answer, type Incoming, type Outgoing, sendHead } from '../core/request.ts'
-import { bytesOf } from '../core/utf8.ts'
+import { encodeOnce } from '../core/encodeOnce.ts'
+import { type HeaderList, jsonReply, type MessageReply } from '../core/reply.ts'
+import type { HttpRequest } from '../core/request.ts'
+import { toUtf8 } from '../core/utf8.ts'
 
-/** An answer as it is sent. */
-interface Written {
+interface Representation {
   readonly body: Buffer
   /** Strong: the same tag is the same bytes. */
   readonly tag: string
 }
 
-/** A read: what it is called by, and how its answer is made. */
 export interface Read {
-  /** The same for the same question, whoever asks. */
-  readonly question: string
-  /** Answers, or throws {@link Unchanged} when `atVersion` says so. */
-  answer(atVersion: AtVersion): Promise<unknown>
-  /** Told how many bytes of an answer were made, whether or not they are sent. */
+  /** The same for the same input, whoever asks. */
+  readonly key: string
+  /** Returns the output, or throws {@link Unchanged} when `atVersion` does. */
+  run(atVersion: AtVersion): Promise<unknown>
+  /** Called with the bytes of each output that was encoded, sent or not. */
   charge(bytes: number): Promise<void>
 }
 
-/** Answers a read. */
-export type AnswerRead = (req: Incoming, res: Outgoing, read: Read) => Promise<void>
+export type ConditionalGet = (
+  request: Pick<HttpRequest, 'raw'>,
+  read: Read,
+) => Promise<MessageReply>
 
-/** What a question was answered with, and at which version. */
-interface Known {
+/** The tag of a read's output, and the version that it had. */
+interface KnownTag {
   readonly version: string
   readonly tag: string
 }
 
-/** Questions whose tags are known, and the characters of the longest one. Together they take about 30 MB. */
-const MAX_KNOWN = 50_000
-const MAX_QUESTION = 300
+/** Tags that are kept, and the characters of their longest key. Together they take about 30 MB. */
+const MAX_TAGS = 50_000
+const MAX_KEY_CHARS = 300
+
+export function queryKey(operation: string, fields: Fields): string {
+  return `${operation} ${JSON.stringify(fields)}`
+}
 
 /**
- * Answers reads with an entity tag, and with 304 if the client's tag matches. A browser may keep an answer and must ask
- * each time whether it still holds; proxies do not store it.
+ * Serves reads with an entity tag, and with 304 if the client's tag matches. A browser may keep a reply and must revalidate
+ * it; proxies do not store it.
  *
- * A tag is made of the bytes of an answer. Of an answer whose version is known, such as a room's, the tag is known without
- * making the answer again: while nothing changes, a conditional read reads no content.
+ * A tag is a hash of the body. For an output with a version, such as a room's, the tag is kept by version: while nothing
+ * changes, a conditional read reads no content.
  */
-export function createReadAnswers(): AnswerRead {
-  // A frozen answer is one that others get as well.
-  const kept = new WeakMap<object, Written>()
-  const tags = new LRUCache<string, Known>({ max: MAX_KNOWN })
+export function createConditionalGet(): ConditionalGet {
+  const tags = new LRUCache<string, KnownTag>({ max: MAX_TAGS })
 
-  function written(output: object): Written {
-    const known = kept.get(output)
-    if (known) return known
-    const body = bytesOf(toJson(output))
-    const made = { body, tag: `"${hash('sha256', body, 'base64url')}"` }
-    if (Object.isFrozen(output)) kept.set(output, made)
-    return made
-  }
-
-  return async (req, res, { question, answer: make, charge }) => {
-    const condition = req.headers['if-none-match']
+  return async ({ raw }, { key, run, charge }) => {
+    const condition = raw.headers['if-none-match']
     let version: string | undefined
     const atVersion: AtVersion = (current) => {
       version = current
       if (condition === undefined) return
-      const known = tags.get(question)
-      if (known?.version === current && names(condition, known.tag)) throw new Unchanged(known.tag)
+      const known = tags.get(key)
+      if (known?.version === current && matches(condition, known.tag)) {
+        throw new Unchanged(known.tag)
+      }
     }
-    let made: Written
+    let representation: Representation
     try {
-      made = written((await make(atVersion)) as object)
+      representation = represent((await run(atVersion)) as object)
     } catch (error) {
       if (!(error instanceof Unchanged)) throw error
-      sendUnchanged(res, error.message)
-      return
+      return notModified(error.message)
     }
-    const { body, tag } = made
-    if (version !== undefined && question.length <= MAX_QUESTION) {
-      tags.set(question, { version, tag })
-    }
+    const { body, tag } = representation
+    if (version !== undefined && key.length <= MAX_KEY_CHARS) tags.set(key, { version, tag })
     await charge(body.length)
-    if (names(condition, tag)) sendUnchanged(res, tag)
-    else {
-      answer(res, 200, body, [
-        ...readHeaders(tag),
-        'Content-Type',
-        'application/json; charset=utf-8',
-      ])
-    }
+    if (matches(condition, tag)) return notModified(tag)
+    return jsonReply(200, body, [
+      ...cacheHeaders(tag),
+      'Content-Type',
+      'application/json; charset=utf-8',
+    ])
   }
 }
 
-function sendUnchanged(res: Outgoing, tag: string): void {
-  sendHead(res, 304, undefined, readHeaders(tag))
-  res.end()
+function represent(output: object): Representation {
+  // Frozen outputs are shared between readers.
+  return Object.isFrozen(output) ? encodeOnce(output, 'rest', encode) : encode(output)
 }
 
-function readHeaders(tag: string): string[] {
+function encode(output: object): Representation {
+  const body = toUtf8(toJson(output))
+  return { body, tag: `"${hash('sha256', body, 'base64url')}"` }
+}
+
+function notModified(tag: string): MessageReply {
+  return { status: 304, headers: cacheHeaders(tag) }
+}
+
+function cacheHeaders(tag: string): HeaderList {
   return ['Cache-Control', 'private, no-cache', 'ETag', tag]
 }
 
-/** Whether an If-None-Match names the tag; proxies that compress make a tag weak (RFC 9110, 13.1.2). */
-function names(condition: string | undefined, tag: string): boolean {
+/** Whether an If-None-Match names the tag. Proxies that compress make a tag weak (RFC 9110, 13.1.2). */
+function matches(condition: string | undefined, tag: string): boolean {
   if (condition === undefined) return false
   if (condition === tag || condition.trim() === '*') return true
   return condition.match(/"[^"]*"/g)?.includes(tag) ?? false

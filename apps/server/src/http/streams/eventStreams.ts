@@ -1,120 +1,128 @@
+import type { ServerResponse } from 'node:http'
 import type { EventStream, StreamEvent } from '@dowell-chat/api'
-import { noteFailure } from '../core/errors.ts'
-import { handOver, type Outgoing } from '../core/request.ts'
+import type { HeaderList, Outcome, StreamEnd, StreamReply } from '../core/reply.ts'
 
-/** How events look to one kind of reader. */
+/** How events are encoded for one kind of client. */
 export interface EventWire {
-  /** What every stream begins with. */
+  /** The first bytes of every stream. */
   readonly opening: string
   readonly heartbeat: string
-  /** @returns what writes the events of one reader, who has read up to `lastEventId` */
+  /** @returns an encoder for one client, which has read up to `lastEventId` */
   encoder(lastEventId: string | undefined): (event: StreamEvent) => string
 }
 
 export interface EventStreamsOptions {
-  /** Milliseconds between two signs of life. */
-  readonly heartbeat: number
-  /** Milliseconds in which a reader for whom something waits must take at least a part of it. */
-  readonly patience: number
+  readonly heartbeatMs: number
+  /** How long a client may read none of the bytes that wait for it. */
+  readonly stallMs: number
 }
 
 export interface EventStreams {
-  /** Answers with what a stream brings, until it ends or the reader leaves. */
-  serve(res: Outgoing, stream: EventStream, wire: EventWire, lastEventId: string | undefined): void
+  /** Replies with the events of a stream, until it ends or the client leaves. */
+  reply(stream: EventStream, wire: EventWire, lastEventId: string | undefined): StreamReply
   close(): void
 }
 
-export const eventStreamHeaders = {
-  'Content-Type': 'text/event-stream',
-  'Cache-Control': 'no-store',
-  // nginx would collect it first.
-  'X-Accel-Buffering': 'no',
-  // What comes after a stream is a new stream, mostly elsewhere: a connection that is kept only delays the end of a server.
-  Connection: 'close',
-} as const
+export const eventStreamHeaders: HeaderList = [
+  'Content-Type',
+  'text/event-stream',
+  'Cache-Control',
+  'no-store',
+  // Without it nginx buffers the stream.
+  'X-Accel-Buffering',
+  'no',
+  // The next stream often goes to another server: a kept connection would only delay a shutdown.
+  'Connection',
+  'close',
+]
 
-/** Who is read to takes turns in this many groups, so that no beat writes to all at once. */
+/** Heartbeats go to one group after another, never to all clients at once. */
 const GROUPS = 20
 
 /** Characters that are written at once; a longer event is written alone. */
-const FULL = 64 * 1024
+const MAX_WRITE_CHARS = 64 * 1024
 
-/** How long a reader that was cut has to take what it was told last, in milliseconds. */
-const FAREWELL = 1_000
+/** How long a client that was cut has to read the last event. */
+const CLOSE_DELAY_MS = 1_000
 
-interface Reader {
-  readonly res: Outgoing
+interface Client {
+  readonly res: ServerResponse
   readonly wire: EventWire
 }
 
-/** Writes event streams. One timer keeps all of them alive. */
-export function createEventStreams({ heartbeat, patience }: EventStreamsOptions): EventStreams {
-  const groups = Array.from({ length: GROUPS }, () => new Set<Reader>())
+/** Writes event streams, with one timer for all heartbeats. */
+export function createEventStreams({ heartbeatMs, stallMs }: EventStreamsOptions): EventStreams {
+  const groups = Array.from({ length: GROUPS }, () => new Set<Client>())
   let opened = 0
   let beats = 0
-  const beating = setInterval(() => {
+  const heartbeats = setInterval(() => {
     for (const { res, wire } of groups[beats++ % GROUPS] ?? []) {
-      // Who has something to read needs no sign of life.
+      // Skip the heartbeat while data is buffered.
       if (!res.writableNeedDrain && !res.writableEnded) res.write(wire.heartbeat)
     }
-  }, heartbeat / GROUPS).unref()
+  }, heartbeatMs / GROUPS).unref()
 
   return {
-    serve(res, stream, wire, lastEventId) {
-      // The rest of the request may have been no HTTP while the stream was opened: that was answered already.
-      if (res.headersSent) {
-        stream.leave()
-        return
+    reply(stream, wire, lastEventId) {
+      const log = new StreamLog()
+      return {
+        status: 200,
+        headers: eventStreamHeaders,
+        cancel() {
+          stream.leave()
+          return log
+        },
+        start(res) {
+          const client = { res, wire }
+          const group = groups[opened++ % GROUPS] as Set<Client>
+          group.add(client)
+          res.once('close', () => {
+            group.delete(client)
+            stream.leave()
+          })
+          // Node restarts this timer with each chunk that the client reads.
+          res.setTimeout(stallMs, () => {
+            if (res.writableLength === 0) return
+            log.streamEnd = { reason: 'slow_reader', isFault: true }
+            stream.end('slow_reader')
+            setTimeout(() => res.destroy(), CLOSE_DELAY_MS).unref()
+          })
+          res.write(wire.opening)
+          pump(res, stream, wire.encoder(lastEventId), log).catch((error: unknown) => {
+            // The event log cannot be read, perhaps for a moment: the client reconnects.
+            log.failure = error
+            res.destroy()
+          })
+          return log
+        },
       }
-      res.locals.streamEnd = { reason: 'client_left', isFault: false }
-      handOver(res)
-      res.writeHead(200, eventStreamHeaders)
-      if (res.req.method === 'HEAD' || res.destroyed) {
-        stream.leave()
-        res.end()
-        return
-      }
-      const reader = { res, wire }
-      const group = groups[opened++ % GROUPS] as Set<Reader>
-      group.add(reader)
-      res.once('close', () => {
-        group.delete(reader)
-        stream.leave()
-      })
-      // Node's own clock of the socket runs while nothing is taken, and begins anew with each part that is.
-      res.setTimeout(patience, () => {
-        if (res.writableLength === 0) return
-        res.locals.streamEnd = { reason: 'slow_reader', isFault: true }
-        stream.end('slow_reader')
-        setTimeout(() => res.destroy(), FAREWELL).unref()
-      })
-      res.write(wire.opening)
-      pump(res, stream, wire.encoder(lastEventId)).catch((error: unknown) => {
-        // The log cannot be read, perhaps in a moment: the reader comes again.
-        noteFailure(res, error)
-        res.destroy()
-      })
     },
     close() {
-      clearInterval(beating)
+      clearInterval(heartbeats)
     },
   }
 }
 
+class StreamLog implements Outcome {
+  failure: unknown
+  streamEnd: StreamEnd = { reason: 'client_left', isFault: false }
+}
+
 async function pump(
-  res: Outgoing,
+  res: ServerResponse,
   stream: EventStream,
   encode: (event: StreamEvent) => string,
+  log: StreamLog,
 ): Promise<void> {
   for (let events = await stream.next(); events; events = await stream.next()) {
     let text = ''
     for (const event of events) {
       text += encode(event)
       if (event.type === 'end') {
-        res.locals.streamEnd = { reason: event.reason, isFault: event.reason === 'slow_reader' }
+        log.streamEnd = { reason: event.reason, isFault: event.reason === 'slow_reader' }
       }
-      // No more than this waits as text: what comes meanwhile is read from the table later.
-      if (text.length < FULL && event !== events.at(-1)) continue
+      // Bounds the buffered text: later events are read from the table.
+      if (text.length < MAX_WRITE_CHARS && event !== events.at(-1)) continue
       if (!res.write(text)) await drained(res)
       if (res.destroyed) return
       text = ''
@@ -123,8 +131,8 @@ async function pump(
   res.end()
 }
 
-/** Resolves when everything was taken, or nobody is there to take it. */
-function drained(res: Outgoing): Promise<void> {
+/** Resolves when the buffer is empty, or the client has left. */
+function drained(res: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       res.off('drain', done)

@@ -1,55 +1,48 @@
 import { matchStream, type StreamEvent } from '@dowell-chat/api'
-import type { ContextOf } from '../caller/identity.ts'
+import type { CreateContext } from '../caller/identity.ts'
 import { hasBody } from '../core/body.ts'
-import { methodNotAllowed, nothingHere } from '../core/errors.ts'
-import type { Surface } from '../core/request.ts'
-import { bodyNotTaken, decodeParameters, fieldsFrom, partsOf } from '../rest/rest.ts'
+import { encodeOnce } from '../core/encodeOnce.ts'
+import { MethodNotAllowedError, notFound } from '../core/errors.ts'
+import type { Serve } from '../core/transport.ts'
+import { bodyNotTaken, decodeParameters, fieldsFrom, pathAndQuery } from '../rest/input.ts'
 import type { EventStreams, EventWire } from './eventStreams.ts'
 
 export interface SseOptions {
-  readonly contextOf: ContextOf
+  readonly createContext: CreateContext
   readonly streams: EventStreams
 }
 
-/** Each event is written once for all its readers. */
-const frames = new WeakMap<StreamEvent, string>()
-
-function frameOf(event: StreamEvent): string {
-  let frame = frames.get(event)
-  if (frame === undefined) {
-    const id = 'cursor' in event ? `id: ${event.cursor}\n` : ''
-    frame = `${id}data: ${JSON.stringify(event)}\n\n`
-    frames.set(event, frame)
-  }
-  return frame
+function encodeEvent(event: StreamEvent): string {
+  const id = 'cursor' in event ? `id: ${event.cursor}\n` : ''
+  return `${id}data: ${JSON.stringify(event)}\n\n`
 }
 
-/** All events without a name, so that an EventSource needs no more than `onmessage`. */
+/** No event has a name, so that an EventSource needs only `onmessage`. */
 const wire: EventWire = {
   opening: 'retry: 2000\n\n',
   heartbeat: 'data: {"type":"heartbeat"}\n\n',
-  encoder: () => frameOf,
+  encoder: () => (event) => encodeOnce(event, 'sse', encodeEvent),
 }
 
 /** The subscriptions as plain server-sent events, for any language. */
-export function sse({ contextOf, streams }: SseOptions): Surface {
-  return async (req, res) => {
-    const { path, query } = partsOf(res)
+export function sse({ createContext, streams }: SseOptions): Serve {
+  return async (request) => {
+    const { path, query } = pathAndQuery(request)
     const match = matchStream(path)
-    if (!match) throw nothingHere()
-    if (req.method !== 'GET' && req.method !== 'HEAD') throw methodNotAllowed(res, ['GET'])
+    if (!match) throw notFound()
+    const { method, raw } = request
+    if (method !== 'GET' && method !== 'HEAD') throw new MethodNotAllowedError(['GET'])
     const { streamToken, ...fields } = query
-    const context = await contextOf(req, res, { token: streamToken })
-    const lastEventId = req.headers['last-event-id']?.toString() || fields.lastEventId
-    const input = await context.reading(async () => {
+    const context = await createContext(request, { token: streamToken })
+    const lastEventId = raw.headers['last-event-id']?.toString() || fields.lastEventId
+    const input = await context.readRequest(async () => {
       // Refused unread: streams take no turns.
-      if (hasBody(req)) throw bodyNotTaken('GET')
+      if (hasBody(raw)) throw bodyNotTaken('GET')
       return {
         ...fieldsFrom('GET', fields, undefined, decodeParameters(match.parameters)),
         ...(lastEventId ? { lastEventId } : {}),
       }
     })
-    const stream = await match.open(context, input)
-    streams.serve(res, stream, wire, lastEventId)
+    return streams.reply(await match.open(context, input), wire, lastEventId)
   }
 }

@@ -7,41 +7,38 @@ import {
   streamNames,
   toPublicError,
 } from '@dowell-chat/api'
-import type { ContextOf } from '../caller/identity.ts'
+import type { CreateContext } from '../caller/identity.ts'
 import { fieldsOf } from '../core/body.ts'
-import { noteFailure } from '../core/errors.ts'
-import { handOver, type Incoming, type Outgoing } from '../core/request.ts'
-import { onTrpcWire } from '../trpc/trpc.ts'
+import { encodeOnce } from '../core/encodeOnce.ts'
+import { challengeHeaders } from '../core/errors.ts'
+import type { Outcome, StreamReply } from '../core/reply.ts'
+import type { HttpRequest } from '../core/request.ts'
+import { trpcErrorFormat } from '../trpc/errorFormat.ts'
 import { type EventStreams, type EventWire, eventStreamHeaders } from './eventStreams.ts'
 
 export interface SubscriptionOptions {
-  readonly contextOf: ContextOf
+  readonly createContext: CreateContext
   readonly streams: EventStreams
 }
 
 const { input: fromClient, output: toClient } = appRouter._def._config.transformer
 
-/** Milliseconds of silence after which tRPC's client takes the connection for dead. */
-const SILENCE = 45_000
+/** After so much silence tRPC's client reconnects. */
+const SILENCE_MS = 45_000
 
-const opening = `retry: 2000\n\nevent: connected\ndata: {"reconnectAfterInactivityMs":${SILENCE}}\n\n`
+const opening = `retry: 2000\n\nevent: connected\ndata: {"reconnectAfterInactivityMs":${SILENCE_MS}}\n\n`
 
-/** Each event is written once for all its readers. */
-const frames = new WeakMap<StreamEvent, string>()
-
-function frameOf(event: StreamEvent): string {
-  let frame = frames.get(event)
-  if (frame === undefined) {
-    const id = 'cursor' in event ? event.cursor : ''
-    frame = `data: ${JSON.stringify(toClient.serialize(event))}\nid: ${id}\n\n`
-    frames.set(event, frame)
-  }
-  return frame
+function encodeEvent(event: StreamEvent): string {
+  const id = 'cursor' in event ? event.cursor : ''
+  return `data: ${JSON.stringify(toClient.serialize(event))}\nid: ${id}\n\n`
 }
 
+/** Ends the subscription: the client does not reconnect by itself. */
+const RETURN = 'event: return\ndata: \n\n'
+
 /**
- * tRPC's own wire for subscriptions, as its httpSubscriptionLink reads it. tRPC's adapter writes the same, but everything
- * anew for each reader, which costs ten times as much.
+ * tRPC's own wire for subscriptions, as its httpSubscriptionLink reads it. tRPC's adapter writes the same, but encodes each
+ * event for each client, which costs ten times as much.
  */
 const wire: EventWire = {
   opening,
@@ -49,56 +46,52 @@ const wire: EventWire = {
   encoder: (lastEventId) => {
     let id = lastEventId
     return (event) => {
-      const frame = frameOf(event)
+      const frame = encodeOnce(event, 'trpc-sse', encodeEvent)
       if ('cursor' in event) {
         id = event.cursor
         return frame
       }
-      // An EventSource gives an event without an id the last one, and tRPC's client takes what has one for a tracked
-      // event: so the id is taken back, and then restored by an event that nobody listens to.
+      // An EventSource gives an event without an id the last one, and tRPC's client takes every event with an id for a
+      // tracked one. So the frame clears the id, and an event without listeners restores it.
       const restored = id === undefined ? '' : `event: restore-id\ndata: \nid: ${id}\n\n`
       return frame + restored + (isOver(event) ? RETURN : '')
     }
   },
 }
 
-/** Tells a client that it need not come again by itself. */
-const RETURN = 'event: return\ndata: \n\n'
-
 function isOver(event: StreamEvent): boolean {
   return event.type === 'end' && (event.reason === 'expired' || event.reason === 'revoked')
 }
 
-/** Serves a subscription, and says false of what is none. */
+/** Opens a subscription. @returns undefined for any other request */
 export type Subscribe = (
-  req: Incoming,
-  res: Outgoing,
+  request: HttpRequest,
   path: string,
   query: URLSearchParams,
-) => Promise<boolean>
+) => Promise<StreamReply | undefined>
 
 /** The subscriptions on tRPC's own wire. */
-export function subscriptions({ contextOf, streams }: SubscriptionOptions): Subscribe {
-  return async (req, res, path, query) => {
+export function subscriptions({ createContext, streams }: SubscriptionOptions): Subscribe {
+  return async (request, path, query) => {
     const name = nameIn(path)
-    // Another method, or a batch, is tRPC's to refuse.
-    if (!isStreamName(name) || req.method !== 'GET' || query.get('batch') === '1') return false
-    try {
-      const { streamToken, ...fields } = fieldsOf(res.locals.query)
-      const context = await contextOf(req, res, { token: streamToken })
-      const header = req.headers['last-event-id']?.toString()
-      const lastEventId = header || fields.lastEventId || undefined
-      const input = await context.reading(async () => inputOf(fields.input, lastEventId))
-      const stream = await openStream(context, name, input)
-      streams.serve(res, stream, wire, lastEventId)
-    } catch (error) {
-      sendFailure(res, error)
+    // tRPC's adapter refuses another method, or a batch.
+    if (!isStreamName(name) || request.method !== 'GET' || query.get('batch') === '1') {
+      return undefined
     }
-    return true
+    try {
+      const { streamToken, ...fields } = fieldsOf(request.query)
+      const context = await createContext(request, { token: streamToken })
+      const header = request.raw.headers['last-event-id']?.toString()
+      const lastEventId = header || fields.lastEventId || undefined
+      const input = await context.readRequest(async () => inputOf(fields.input, lastEventId))
+      return streams.reply(await openStream(context, name, input), wire, lastEventId)
+    } catch (error) {
+      return failureReply(request.id, error)
+    }
   }
 }
 
-/** As tRPC reads it: its adapter must find no stream, since it would not notice when the reader of one leaves. */
+/** Decoded as tRPC does: a stream must not reach its adapter, which misses when the client leaves. */
 function nameIn(path: string): string {
   try {
     return decodeURIComponent(path)
@@ -129,14 +122,23 @@ function parse(text: string) {
   throw new AppError('BAD_REQUEST', { errors: { input: ['must be an object'] } })
 }
 
-/** A failure as tRPC's client wants it: an EventSource reads no answer but 200. It comes again if that may help. */
-function sendFailure(res: Outgoing, error: unknown): void {
-  const told = toPublicError(error)
-  if (told.status >= 500) noteFailure(res, error)
-  res.locals.streamEnd = { reason: told.code, isFault: true }
-  const { error: shape } = onTrpcWire(told, res.locals.id)
-  const retry = told.retryAfter === undefined ? '' : `retry: ${told.retryAfter * 1000}\n\n`
-  handOver(res)
-  res.writeHead(200, eventStreamHeaders)
-  res.end(`${opening}${retry}event: serialized-error\ndata: ${JSON.stringify(shape)}\n\n`)
+/** An EventSource reads the body of a 200 only. It reconnects if the error says when. */
+function failureReply(requestId: string, error: unknown): StreamReply {
+  const publicError = toPublicError(error)
+  const { error: shape } = trpcErrorFormat(publicError, requestId)
+  const { retryAfter } = publicError
+  const retry = retryAfter === undefined ? '' : `retry: ${retryAfter * 1000}\n\n`
+  const outcome: Outcome = {
+    streamEnd: { reason: publicError.code, isFault: true },
+    ...(publicError.status >= 500 ? { failure: error } : {}),
+  }
+  return {
+    status: 200,
+    headers: [...eventStreamHeaders, ...challengeHeaders(publicError)],
+    start(res) {
+      res.end(`${opening}${retry}event: serialized-error\ndata: ${JSON.stringify(shape)}\n\n`)
+      return outcome
+    },
+    cancel: () => outcome,
+  }
 }

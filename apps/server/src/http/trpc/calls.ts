@@ -14,7 +14,8 @@ import {
   transformer,
 } from '@dowell-chat/api'
 import { getTRPCErrorFromUnknown, getTRPCErrorShape, TRPCError } from '@trpc/server'
-import { bytesOf } from '../core/utf8.ts'
+import { encodeOnce } from '../core/encodeOnce.ts'
+import { toUtf8 } from '../core/utf8.ts'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
@@ -22,23 +23,29 @@ export const MAX_BATCH_SIZE = 50
 /** The calls of one HTTP request. */
 export interface Calls {
   readonly procedures: readonly CallableProcedure[]
-  /** Whether they came as a batch: then the answer is a list, even for one. */
+  /** The reply to a batch is a list, even for one call. */
   readonly isBatch: boolean
 }
 
-export interface CallsAnswer {
+export interface CallFailure {
+  readonly error: TRPCError
+  readonly publicError: PublicError
+}
+
+export interface CallsResult {
   readonly status: number
   readonly body: string | Buffer
-  readonly failures: readonly { readonly error: TRPCError; readonly told: PublicError }[]
+  /** In the order in which the calls failed. */
+  readonly failures: readonly CallFailure[]
 }
 
 const { _config: config } = appRouter._def
 
 /**
- * Reads what a request calls, when it is what tRPC's own clients commonly send: queries by GET or mutations by POST, alone
- * or in a batch.
+ * Finds the procedures of a request that tRPC's clients commonly send: queries by GET or mutations by POST, alone or in a
+ * batch.
  *
- * @returns undefined for everything else, wrong or rare (streams, unknown names, other methods), which is tRPC's to answer
+ * @returns undefined for everything else (streams, unknown names, other methods), which tRPC's adapter answers
  */
 export function callsOf(
   request: { readonly method?: string | undefined; readonly headers: IncomingHttpHeaders },
@@ -59,76 +66,75 @@ export function callsOf(
 }
 
 /**
- * Makes the calls and writes their answers as tRPC's adapter does. Writes run all at once, so that they share a commit;
- * reads run one after another, under one budget of bytes.
+ * Executes the calls and encodes their results as tRPC's adapter does. Writes run concurrently, to share a commit; reads run
+ * one after another, under one budget of bytes.
  *
- * @param text the inputs as they were sent, in the query or in the body; read by the first call that was paid for
+ * @param text the inputs, from the query or the body; parsed by the first call whose quota allows it
  */
-export async function makeCalls(
+export async function executeCalls(
   { procedures, isBatch }: Calls,
   text: string,
   ctx: Context,
-): Promise<CallsAnswer> {
+): Promise<CallsResult> {
   let inputs: readonly unknown[] | TRPCError | undefined
-  const failures: { error: TRPCError; told: PublicError }[] = []
+  const failures: CallFailure[] = []
   const statuses = new Set<number>()
-
   const reads = new ReadBudget()
 
-  async function make(procedure: CallableProcedure, index: number): Promise<string | Buffer> {
-    async function run(): Promise<string | Buffer> {
-      const data = await call(ctx, procedure, () => {
-        inputs ??= inputsIn(text, procedures.length, isBatch)
-        if (inputs instanceof TRPCError) throw inputs
-        return inputs[index]
-      })
-      const answer = written(data)
-      statuses.add(200)
-      return answer
-    }
+  async function execute(procedure: CallableProcedure, index: number): Promise<string | Buffer> {
+    const data = await call(ctx, procedure, () => {
+      inputs ??= parseInputs(text, procedures.length, isBatch)
+      if (inputs instanceof TRPCError) throw inputs
+      return inputs[index]
+    })
+    const result = encodeResult(data)
+    statuses.add(200)
+    return result
+  }
+
+  async function resultOf(procedure: CallableProcedure, index: number): Promise<string | Buffer> {
     try {
-      const answer = isBatch && procedure.type === 'query' ? reads.run(run, bytesIn) : run()
-      return await answer
+      const run = () => execute(procedure, index)
+      return await (isBatch && procedure.type === 'query' ? reads.run(run, bytesIn) : run())
     } catch (cause) {
       const error = toTrpcError(cause) ?? getTRPCErrorFromUnknown(cause)
-      const told = toPublicError(error)
-      failures.push({ error, told })
-      statuses.add(told.status)
+      const publicError = toPublicError(error)
+      failures.push({ error, publicError })
+      statuses.add(publicError.status)
       const { type, name: path } = procedure
       const shape = getTRPCErrorShape({ config, error, type, path, input: undefined, ctx })
       return `{"error":${toSuperjson(shape)}}`
     }
   }
 
-  const answers = await Promise.all(procedures.map(make))
+  const results = await Promise.all(procedures.map(resultOf))
   const [status = 207] = statuses.size === 1 ? statuses : []
-  return { status, body: isBatch ? listOf(answers) : (answers[0] as string | Buffer), failures }
+  return { status, body: isBatch ? listOf(results) : (results[0] as string | Buffer), failures }
 }
 
-// A frozen answer is one that others get as well.
-const kept = new WeakMap<object, Buffer>()
-
-function written(data: unknown): string | Buffer {
-  const text = () => `{"result":{"data":${toSuperjson(data)}}}`
-  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return text()
-  const bytes = kept.get(data) ?? bytesOf(text())
-  kept.set(data, bytes)
-  return bytes
+function encodeResult(data: unknown): string | Buffer {
+  // Frozen results are shared between readers.
+  if (typeof data !== 'object' || data === null || !Object.isFrozen(data)) return resultText(data)
+  return encodeOnce(data, 'trpc', (shared) => toUtf8(resultText(shared)))
 }
 
-function bytesIn(answer: string | Buffer): number {
-  return Buffer.byteLength(answer)
+function resultText(data: unknown): string {
+  return `{"result":{"data":${toSuperjson(data)}}}`
 }
 
-function listOf(answers: readonly (string | Buffer)[]): Buffer {
-  const parts = answers.flatMap((answer, index) => [index === 0 ? '[' : ',', answer])
+function bytesIn(result: string | Buffer): number {
+  return Buffer.byteLength(result)
+}
+
+function listOf(results: readonly (string | Buffer)[]): Buffer {
+  const parts = results.flatMap((result, index) => [index === 0 ? '[' : ',', result])
   return Buffer.concat(
     [...parts, ']'].map((part) => (typeof part === 'string' ? Buffer.from(part) : part)),
   )
 }
 
-/** @returns a BAD_REQUEST for what cannot be read, so that it, too, is read once for all calls */
-function inputsIn(text: string, count: number, isBatch: boolean): unknown[] | TRPCError {
+/** Returns a BAD_REQUEST instead of throwing it, so that malformed inputs, too, are parsed once for all calls. */
+function parseInputs(text: string, count: number, isBatch: boolean): unknown[] | TRPCError {
   try {
     if (text === '') return []
     const sent = JSON.parse(text)
