@@ -4,7 +4,8 @@ import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventStream, StreamEvent } from '@dowell-chat/api'
 import { expect, test } from 'vitest'
-import type { Outcome } from '../src/http/core/reply.ts'
+import { type Outcome, writeReply } from '../src/http/core/reply.ts'
+import { createRequest } from '../src/http/core/request.ts'
 import { createEventStreams, type EventWire } from '../src/http/streams/eventStreams.ts'
 
 /** As much as one write takes without asking for a pause. */
@@ -24,7 +25,7 @@ test.for([
   async ([, isEnding]) => {
     const streams = createEventStreams({ heartbeatMs: 20_000, stallMs: 200 })
     const served = Promise.withResolvers<{ res: ServerResponse; outcome: Outcome }>()
-    const server = createServer((_, res) => {
+    const server = createServer((req, res) => {
       const { promise: left, resolve: leave } = Promise.withResolvers<undefined>()
       let isFull = false
       const stream = {
@@ -37,7 +38,8 @@ test.for([
         leave,
       }
       const reply = streams.reply(stream as unknown as EventStream, wire, undefined)
-      served.resolve({ res, outcome: reply.start(res) })
+      const { request } = createRequest(req, res)
+      served.resolve({ res, outcome: writeReply(res, request, [], reply) })
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
