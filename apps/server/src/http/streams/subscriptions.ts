@@ -12,8 +12,8 @@ import { fieldsOf } from '../core/body.ts'
 import { encodeOnce } from '../core/encodeOnce.ts'
 import { challengeHeaders } from '../core/errors.ts'
 import type { Outcome, StreamReply } from '../core/reply.ts'
-import type { HttpRequest } from '../core/request.ts'
 import { trpcErrorFormat } from '../trpc/errorFormat.ts'
+import type { Subscribe } from '../trpc/trpc.ts'
 import { type EventStreams, type EventWire, eventStreamHeaders } from './eventStreams.ts'
 
 export interface SubscriptionOptions {
@@ -62,13 +62,6 @@ const wire: EventWire = {
 function isOver(event: StreamEvent): boolean {
   return event.type === 'end' && (event.reason === 'expired' || event.reason === 'revoked')
 }
-
-/** Opens a subscription. @returns undefined for any other request */
-export type Subscribe = (
-  request: HttpRequest,
-  path: string,
-  query: URLSearchParams,
-) => Promise<StreamReply | undefined>
 
 /** The subscriptions on tRPC's own wire. */
 export function subscriptions({ createContext, streams }: SubscriptionOptions): Subscribe {

@@ -4,14 +4,26 @@ import { AppError, toPublicError, toTrpcError } from '@dowell-chat/api'
 import type { CreateContext } from '../caller/identity.ts'
 import { createJsonTextReader } from '../core/body.ts'
 import { challengeHeaders, MethodNotAllowedError } from '../core/errors.ts'
-import { type HeaderList, jsonReply, type MessageReply, type Reply } from '../core/reply.ts'
+import {
+  type HeaderList,
+  jsonReply,
+  type MessageReply,
+  type Reply,
+  type StreamReply,
+} from '../core/reply.ts'
 import type { HttpRequest } from '../core/request.ts'
 import type { Transport } from '../core/transport.ts'
 import { decodeUnreserved } from '../core/url.ts'
-import type { Subscribe } from '../streams/subscriptions.ts'
 import { replyByAdapter } from './adapter.ts'
 import { type CallFailure, callsOf, executeCalls } from './calls.ts'
 import { trpcErrorFormat } from './errorFormat.ts'
+
+/** Opens a subscription. @returns undefined for any other request */
+export type Subscribe = (
+  request: HttpRequest,
+  path: string,
+  query: URLSearchParams,
+) => Promise<StreamReply | undefined>
 
 export interface TrpcOptions {
   readonly createContext: CreateContext
