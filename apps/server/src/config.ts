@@ -2,15 +2,15 @@ import { Buffer } from 'node:buffer'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 
-/** One setting: what the environment may say, and what an operator reads about it. */
+/** A setting: how its environment variable is parsed, and what the operator reads about it. */
 interface Setting<T> {
   readonly schema: z.ZodType<T, string | undefined>
-  readonly standard: string
-  readonly about: string
+  readonly default: string
+  readonly description: string
 }
 
-function setting<T>(standard: string, about: string, schema: z.ZodType<T, string>): Setting<T> {
-  return { schema: schema.prefault(standard), standard, about }
+function setting<T>(value: string, description: string, schema: z.ZodType<T, string>): Setting<T> {
+  return { schema: schema.prefault(value), default: value, description }
 }
 
 function wholeNumber(min: number, max: number) {
@@ -24,7 +24,7 @@ function wholeNumber(min: number, max: number) {
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
-/** A list of comma-separated entries, each checked; empty when nothing is set. */
+/** Comma-separated entries, each checked; an empty list when nothing is set. */
 function list(isValid: (entry: string) => boolean, error: string) {
   return z
     .string()
@@ -37,28 +37,28 @@ function list(isValid: (entry: string) => boolean, error: string) {
     .refine((entries) => entries.every(isValid), { error })
 }
 
-/** Names of address ranges that the proxy settings of express know. */
+/** Names of address ranges, as express has them. */
 const RANGES = ['loopback', 'linklocal', 'uniquelocal']
 
 function isAddressRange(entry: string): boolean {
   const [address = '', bits, ...rest] = entry.split('/')
-  // Express reads no zone, and IPv4 inside IPv6 only where it is mapped.
+  // Express takes no zone, and IPv4 inside IPv6 only if it is mapped.
   if (/%|^(?!::ffff:).*:.*\./i.test(address)) return false
   const version = isIP(address)
   if (version === 0) return RANGES.includes(entry)
   if (bits === undefined) return true
-  // A subnet of no bits is everybody, and who trusts everybody lets every caller say where it is from.
+  // A subnet of 0 bits would trust every caller to name its own address.
   const max = version === 4 ? 32 : 128
   return rest.length === 0 && /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= max
 }
 
 function isOrigin(entry: string): boolean {
   if (entry === '*') return true
-  // A pattern would match no page, and without a word.
+  // A pattern would silently match no page.
   return /^https?:[^*]+$/.test(entry) && URL.canParse(entry) && new URL(entry).origin === entry
 }
 
-/** `id:secret` with a secret of 32 bytes or more in base64 or base64url. */
+/** `id:secret`, with 32 bytes or more in base64 or base64url. */
 function isSigningKey(entry: string): boolean {
   const [id, secret, ...rest] = entry.split(':')
   return (
@@ -209,24 +209,28 @@ export type Config = {
     : never
 }
 
-/** A setting that cannot be used, in one sentence for each. */
+/** Invalid settings, one clause for each. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-/** Reads the settings. An empty variable counts as not set. @throws ConfigError naming every setting that is wrong */
+/** Reads the settings. An empty variable counts as unset. @throws ConfigError naming every invalid setting */
 export function readConfig(env: Record<string, string | undefined>): Config {
-  const wrong: string[] = []
+  const problems: string[] = []
   const read = Object.entries(settings).map(([name, { schema }]) => {
     const result = schema.safeParse(env[name] || undefined)
-    if (!result.success) wrong.push(`${name} ${result.error.issues[0]?.message}`)
+    if (!result.success) problems.push(`${name} ${result.error.issues[0]?.message}`)
     return [name, result.data]
   })
-  if (wrong.length > 0) throw new ConfigError(wrong.join('; '))
+  if (problems.length > 0) throw new ConfigError(problems.join('; '))
   return Object.fromEntries(read) as Config
 }
 
-/** Every setting with its standard value and its meaning. */
-export function describeSettings(): { name: string; standard: string; about: string }[] {
-  return Object.entries(settings).map(([name, { standard, about }]) => ({ name, standard, about }))
+/** Every setting with its default and its description. */
+export function describeSettings(): { name: string; default: string; description: string }[] {
+  return Object.entries(settings).map(([name, { default: value, description }]) => ({
+    name,
+    default: value,
+    description,
+  }))
 }

@@ -11,21 +11,19 @@ const HELP = `Dowell Chat: a support-chat backend.
 
 Settings are read from the environment:
 ${describeSettings()
-  .map(({ name, standard, about }) => `\n  ${name} (${standard})\n      ${about}`)
+  .map((one) => `\n  ${one.name} (${one.default})\n      ${one.description}`)
   .join('')}
 `
 
-/** Bytes of log lines that are written at once. */
-const LOG_BUFFER = 4_096
+/** Log lines are written when they reach this size, or after the delay. */
+const LOG_BUFFER_BYTES = 4_096
+const LOG_DELAY_MS = 100
 
-/** How long a start that is stopped may take to end, in milliseconds. */
+/** The time that an interrupted start has to undo everything. */
 const UNDO_MS = 5_000
 
-/** Signals that come within this time count as one, in milliseconds. */
+/** Signals within this time count as one. */
 const SAME_SIGNAL_MS = 2_000
-
-/** How long a log line may wait for others, in milliseconds. */
-const LOG_DELAY = 100
 
 async function main(): Promise<void> {
   if (process.argv.includes('--help') || process.argv.includes('-h')) {
@@ -33,13 +31,18 @@ async function main(): Promise<void> {
     return
   }
   config = readConfig(process.env)
-  // Logs go to stderr, so that stdout has the few lines for a person and nothing else. They go out together, since a write
-  // for each line costs more than the line; pino writes what is left when the process ends, even by an error.
+  // Logs go to stderr: stdout has only the few lines for a person. They are buffered, since a write for each line costs more
+  // than the line; pino flushes them when the process ends, even by an error.
   const logger = pino(
     { level: config.LOG_LEVEL },
-    pino.destination({ fd: 2, sync: false, minLength: LOG_BUFFER, periodicFlush: LOG_DELAY }),
+    pino.destination({
+      fd: 2,
+      sync: false,
+      minLength: LOG_BUFFER_BYTES,
+      periodicFlush: LOG_DELAY_MS,
+    }),
   )
-  // Listened for before there is anything to close: whoever reads that the server runs may stop it at once.
+  // Before the start: the message that the server runs may be answered by a signal at once.
   const stopped = firstSignal()
   const app = createApp(config, logger)
   const starting = app.start()
@@ -62,7 +65,7 @@ ${notice === undefined ? '' : `${notice}\n\n`}`)
     await app.close()
     logger.info('closed')
   } else {
-    // What the start was waiting for may never come.
+    // The start may wait for something that never comes.
     await Promise.race([Promise.allSettled([app.close(), starting]), sleep(UNDO_MS)])
     logger.info('closed')
     process.exit()
@@ -70,8 +73,8 @@ ${notice === undefined ? '' : `${notice}\n\n`}`)
 }
 
 /**
- * Resolves with the first signal to stop. One more of them a while later ends the process at once. Not sooner: a Ctrl+C comes
- * from the terminal, from npm and from what stands between.
+ * Resolves with the first signal to stop. A later one ends the process at once. Signals in quick succession count as one: a
+ * Ctrl+C comes from the terminal, from npm and from processes in between.
  */
 function firstSignal(): Promise<NodeJS.Signals> {
   let first: number | undefined
@@ -86,7 +89,7 @@ function firstSignal(): Promise<NodeJS.Signals> {
   })
 }
 
-/** One sentence for what an operator can mend; undefined for a fault of ours. */
+/** Explains an error that the operator can fix; undefined for a bug. */
 function explain(error: unknown, config: Config | undefined): string | undefined {
   if (error instanceof ConfigError || error instanceof DatabaseError) return error.message
   switch ((error as NodeJS.ErrnoException).code) {
@@ -108,6 +111,6 @@ try {
   await main()
 } catch (error) {
   const text = explain(error, config) ?? (error instanceof Error ? error.stack : String(error))
-  // At once, whatever could not be undone.
+  // Exits at once, even if something could not be undone.
   process.stderr.write(`Dowell Chat cannot start: ${text}\n`, () => process.exit(1))
 }

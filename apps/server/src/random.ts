@@ -1,17 +1,18 @@
 import { randomBytes } from 'node:crypto'
 
-const POOL = 4_096
-/** Ids have less; a secret is better kept nowhere but with who asked for it. */
-const SHORT = 16
+const POOL_BYTES = 4_096
 
-/** Random bytes from the system. For an id a call of its own would cost as much as a statement of SQL. */
+/** Enough for an id. A longer value is a secret, which should not stay in a shared pool. */
+const MAX_POOLED_BYTES = 16
+
+/** Random bytes from the system, pooled for ids: one call for each id would cost as much as an SQL statement. */
 export function createRandomBytes(): (length: number) => Uint8Array {
-  let pool = randomBytes(POOL)
+  let pool = randomBytes(POOL_BYTES)
   let used = 0
   return (length) => {
-    if (length > SHORT) return randomBytes(length)
-    if (used + length > POOL) {
-      pool = randomBytes(POOL)
+    if (length > MAX_POOLED_BYTES) return randomBytes(length)
+    if (used + length > POOL_BYTES) {
+      pool = randomBytes(POOL_BYTES)
       used = 0
     }
     used += length

@@ -4,8 +4,8 @@ import { appRouter, authenticate } from '@dowell-chat/api'
 import express from 'express'
 import pino from 'pino'
 import { createOpenApiExpressMiddleware } from 'trpc-to-openapi'
-import { createDeps } from '../src/app.ts'
 import { readConfig } from '../src/config.ts'
+import { createDeps } from '../src/deps.ts'
 
 // trpc-to-openapi's own handler on our router. A process of its own: the handler sets `coerce` on the router's schemas.
 

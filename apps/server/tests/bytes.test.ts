@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { bytesOf } from '../src/http/bytes.ts'
+import { toUtf8 } from '../src/http/core/utf8.ts'
 
 test('are those of UTF-8, whatever JSON says', () => {
   const text = fc.oneof(
@@ -13,10 +13,10 @@ test('are those of UTF-8, whatever JSON says', () => {
   fc.assert(
     fc.property(fc.array(text), (texts) => {
       const json = JSON.stringify(texts)
-      expect(bytesOf(json).equals(Buffer.from(json))).toBe(true)
+      expect(toUtf8(json).equals(Buffer.from(json))).toBe(true)
     }),
   )
   for (const json of ['', '"a"', '"ÿ"', '"Ā"', '"₹"', '"🙂"', `"${'a'.repeat(100_000)}₹"`]) {
-    expect(bytesOf(json).equals(Buffer.from(json))).toBe(true)
+    expect(toUtf8(json).equals(Buffer.from(json))).toBe(true)
   }
 })

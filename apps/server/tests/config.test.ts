@@ -7,7 +7,7 @@ import { type Config, ConfigError, describeSettings, readConfig } from '../src/c
 
 type Name = keyof Config
 
-const standard: Config = {
+const defaults: Config = {
   PORT: 3000,
   HOST: '127.0.0.1',
   DATABASE_URL: 'sqlite:./data/dowell-chat.db',
@@ -270,17 +270,17 @@ function messageOf(env: Record<string, string>): string {
   throw new Error(`${JSON.stringify(env)} was taken`)
 }
 
-test('without any setting everything has its standard value', () => {
-  expect(readConfig({})).toEqual(standard)
+test('without any setting everything has its default', () => {
+  expect(readConfig({})).toEqual(defaults)
 })
 
 test('an empty setting is one that is not set, and what is no setting is passed over', () => {
-  const empty = Object.fromEntries(Object.keys(standard).map((name) => [name, '']))
-  expect(readConfig(empty)).toEqual(standard)
-  const unset = Object.fromEntries(Object.keys(standard).map((name) => [name, undefined]))
-  expect(readConfig(unset)).toEqual(standard)
+  const empty = Object.fromEntries(Object.keys(defaults).map((name) => [name, '']))
+  expect(readConfig(empty)).toEqual(defaults)
+  const unset = Object.fromEntries(Object.keys(defaults).map((name) => [name, undefined]))
+  expect(readConfig(unset)).toEqual(defaults)
   expect(readConfig({ PATH: '/bin', NODE_ENVIRONMENT: 'x', port: '1', PORT_: 'x' })).toEqual(
-    standard,
+    defaults,
   )
 })
 
@@ -288,7 +288,7 @@ describe.each(Object.keys(cases) as Name[])('%s', (name) => {
   const { valid, invalid, says } = cases[name]
 
   test.each(valid as readonly (readonly [string, unknown])[])('takes %j', (text, value) => {
-    expect(readConfig({ [name]: text })).toEqual({ ...standard, [name]: value })
+    expect(readConfig({ [name]: text })).toEqual({ ...defaults, [name]: value })
   })
 
   test.skipIf(invalid.length === 0).each(invalid)(
@@ -314,8 +314,8 @@ test('all that is wrong is told at once, each by its name', () => {
     Object.keys(wrong).sort(),
   )
   // DATABASE_URL and NODE_ENV may be any text.
-  const all = Object.fromEntries(Object.keys(standard).map((name) => [name, '?\n']))
-  expect(messageOf(all).split('; ')).toHaveLength(Object.keys(standard).length - 2)
+  const all = Object.fromEntries(Object.keys(defaults).map((name) => [name, '?\n']))
+  expect(messageOf(all).split('; ')).toHaveLength(Object.keys(defaults).length - 2)
 })
 
 test('no secret is repeated, however it is mistyped', () => {
@@ -395,11 +395,11 @@ test('what TRUST_PROXY takes express takes as well, which would say nothing that
   )
 })
 
-test('every setting is described, with its standard value', () => {
+test('every setting is described, with its default', () => {
   const described = describeSettings()
-  expect(described.map(({ name }) => name)).toEqual(Object.keys(standard))
-  for (const { name, standard: text, about } of described) {
-    expect(about, name).toMatch(/^[A-Za-z].{10,}\.$/)
-    expect(readConfig({ [name]: text })).toEqual(standard)
+  expect(described.map(({ name }) => name)).toEqual(Object.keys(defaults))
+  for (const { name, default: text, description } of described) {
+    expect(description, name).toMatch(/^[A-Za-z].{10,}\.$/)
+    expect(readConfig({ [name]: text })).toEqual(defaults)
   }
 })

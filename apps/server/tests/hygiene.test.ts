@@ -7,12 +7,11 @@ import express, { type Router } from 'express'
 import pino from 'pino'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createBodyReader } from '../src/http/body.ts'
-import { sendError } from '../src/http/errors.ts'
-import { hardeningHeaders } from '../src/http/headers.ts'
-import { requestLog } from '../src/http/log.ts'
-import { pages } from '../src/http/pages.ts'
-import { createHttpServer, standardPatience } from '../src/http/server.ts'
+import { createBodyReader } from '../src/http/core/body.ts'
+import { createDispatch } from '../src/http/core/dispatch.ts'
+import { securityHeaders } from '../src/http/core/headers.ts'
+import { createHttpServer, defaultTimeouts } from '../src/http/core/server.ts'
+import { staticRoutes } from '../src/http/pages/staticRoutes.ts'
 import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
 import { createKey } from './identities.ts'
 import { type Answer, answersIn, closeOf, converse, request } from './sockets.ts'
@@ -532,33 +531,27 @@ describe('patience', () => {
     check: 50,
     stall: 400,
     idle: 300,
-    farewell: 200,
+    closeDelay: 200,
   }
 
   /** A server with little patience, and the surfaces' own way to read bodies. */
-  async function serve(add: (app: Router) => void, patience = quick) {
+  async function serve(add: (app: Router) => void, timeouts = quick) {
     const app = express.Router()
     const log: Record<string, unknown>[] = []
     const logger = pino({ level: 'trace' }, { write: (line) => log.push(JSON.parse(line)) })
     const readBody = createBodyReader(100_000, { forms: true })
-    app.post('/echo', (req, res) => {
-      readBody(req, res).then(
-        (body) => res.json(body),
-        (error) => sendError(res, error),
-      )
+    app.post('/echo', (req, res, next) => {
+      readBody(req, { bytes: 0 }).then((body) => res.json(body), next)
     })
     add(app)
-    const begin = requestLog(logger)
-    const answer = pages(app)
-    const server = createHttpServer(
-      (req, res) => {
-        begin(req, res)
-        res.locals.headers = hardeningHeaders()
-        answer(req, res)
-      },
+    const dispatch = createDispatch({
       logger,
-      patience,
-    )
+      routes: [{ pattern: /^/, transport: staticRoutes(app) }],
+      defaultHeaders: securityHeaders,
+      cors: async (_req, headers) => ({ headers, preflight: undefined }),
+      isClosing: () => false,
+    })
+    const server = createHttpServer(dispatch, logger, timeouts)
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     return {
@@ -598,10 +591,10 @@ describe('patience', () => {
   const slowly = 'x'.repeat(500)
 
   test('in earnest it is a matter of seconds, in the order that makes sense', () => {
-    const { headers, request, check, stall, idle, farewell } = standardPatience
+    const { headers, request, check, stall, idle, closeDelay } = defaultTimeouts
     expect(headers).toBeLessThan(request)
     expect(check).toBeLessThanOrEqual(headers / 5)
-    expect([request <= 30_000, stall <= 60_000, idle > 60_000, farewell <= 5000]).not.toContain(
+    expect([request <= 30_000, stall <= 60_000, idle > 60_000, closeDelay <= 5000]).not.toContain(
       false,
     )
   })
@@ -632,7 +625,7 @@ describe('patience', () => {
   })
 
   test('with a connection that never asked for anything ends with the server', async () => {
-    await using server = await serve(() => undefined, standardPatience)
+    await using server = await serve(() => undefined, defaultTimeouts)
     const { hostname, port } = new URL(server.url)
     const socket = net.connect(Number(port), hostname)
     const closed = closeOf(socket)

@@ -1,8 +1,8 @@
 import { type CallName, createCaller, type Inputs, type StreamName } from '@dowell-chat/api'
 import { createDowellChat, type DowellChat } from '@dowell-chat/client'
 import pino from 'pino'
-import { createDeps } from '../src/app.ts'
 import { readConfig } from '../src/config.ts'
+import { createDeps } from '../src/deps.ts'
 import type { TestApp } from './support.ts'
 
 export const rights = ['admin', 'support', 'read'] as const

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../src/config.ts'
-import { networkOf } from '../src/http/address.ts'
-import type { Outgoing } from '../src/http/exchange.ts'
-import { createLimits } from '../src/http/limits.ts'
+import { networkOf } from '../src/http/caller/address.ts'
+import { createQuotas } from '../src/http/caller/quota.ts'
+import { QuotaHeaders } from '../src/http/core/quotaHeaders.ts'
 import { createKey as createKeyAs } from './identities.ts'
 import { type Answer, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
@@ -513,16 +513,15 @@ describe('the memory of it', () => {
     vi.useRealTimers()
   })
 
-  const response = () => ({ locals: {}, setHeader: () => undefined }) as unknown as Outgoing
   const callerOf = (key: string, address: string) => ({ key, address, isCustomer: false })
 
   test('is given back when the minute is over', async () => {
     vi.useFakeTimers()
-    const limits = createLimits(readConfig({}))
+    const quotas = createQuotas(readConfig({}))
     for (let i = 0; i < 1000; i += 1) {
-      await limits.spend(response(), callerOf(`caller ${i}`, `address ${i}`), 1)
-      await limits.spend(response(), callerOf(`caller ${i}`, `address ${i}`), 1)
-      await limits.failed(response(), `address ${i}`)
+      await quotas.consume(new QuotaHeaders(), callerOf(`caller ${i}`, `address ${i}`), 1)
+      await quotas.consume(new QuotaHeaders(), callerOf(`caller ${i}`, `address ${i}`), 1)
+      await quotas.recordAuthFailure(new QuotaHeaders(), `address ${i}`)
     }
     // One for each of three budgets, however often they are taken from.
     expect(vi.getTimerCount()).toBe(3000)
@@ -533,9 +532,9 @@ describe('the memory of it', () => {
   test('keeps no process alive', async () => {
     const timeouts = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout')
     const before = timeouts().length
-    const limits = createLimits(readConfig({}))
+    const quotas = createQuotas(readConfig({}))
     for (let i = 0; i < 100; i += 1)
-      await limits.spend(response(), callerOf(`caller ${i}`, `a ${i}`), 1)
+      await quotas.consume(new QuotaHeaders(), callerOf(`caller ${i}`, `a ${i}`), 1)
     expect(timeouts().length).toBeLessThan(before + 50)
   })
 })

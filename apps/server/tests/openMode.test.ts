@@ -6,7 +6,7 @@ import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Config, readConfig } from '../src/config.ts'
-import { createOpenMode } from '../src/http/openMode.ts'
+import { createOpenMode } from '../src/http/caller/openMode.ts'
 import { ask } from './database.ts'
 import { createKey } from './identities.ts'
 import { FORM, form, manageKeys, messageOf, ROOMS, roomsOf, surfaces, V2_ROOM } from './openMode.ts'
@@ -400,7 +400,7 @@ describe('any name and any address', () => {
     }
     const req = { httpVersion: '1.1', headers, socket: { remoteAddress: address } }
     return createOpenMode(readConfig(env), db)
-      .admit(req as IncomingMessage)
+      .assertAnonymousAllowed(req as IncomingMessage)
       .then(
         () => 200,
         (error) => (error.code === 'UNAUTHORIZED' ? 401 : error.code === 'FORBIDDEN' ? 403 : 500),

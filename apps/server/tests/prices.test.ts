@@ -1,11 +1,12 @@
 import { Buffer } from 'node:buffer'
 import { EventEmitter, once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import type { Outgoing } from '../src/http/exchange.ts'
-import { pointsOf } from '../src/http/limits.ts'
-import { createTurns } from '../src/http/turns.ts'
+import { pointsOf } from '../src/http/caller/quota.ts'
+import { createTurns } from '../src/http/caller/turns.ts'
+import { whenSent } from '../src/http/core/request.ts'
 import { EventReader } from './eventReader.ts'
 import { type Answer, type Outgoing as Sent, send } from './http.ts'
 import { createOperator } from './identities.ts'
@@ -201,23 +202,29 @@ function input(value: unknown): string {
 }
 
 describe('turns', () => {
-  interface FakeResponse extends EventEmitter {
-    served: PromiseWithResolvers<void>
+  interface FakeRequest {
+    readonly served: Promise<void>
+    readonly serve: () => void
+    readonly res: EventEmitter
+    whenSent(): Promise<void>
   }
 
-  function response(): Outgoing & FakeResponse {
-    const served = Promise.withResolvers<void>()
-    return Object.assign(new EventEmitter(), {
-      ...{ served, locals: { served: served.promise } },
-      ...{ writableFinished: false, closed: false },
-    }) as unknown as Outgoing & FakeResponse
+  function fakeRequest(): FakeRequest {
+    const { promise: served, resolve: serve } = Promise.withResolvers<void>()
+    const res = Object.assign(new EventEmitter(), { writableFinished: false, closed: false })
+    return {
+      served,
+      serve,
+      res,
+      whenSent: () => whenSent(res as unknown as ServerResponse, served),
+    }
   }
 
   /** Serves a request, and hands its answer to the system or loses its client. */
-  async function serve(res: FakeResponse | undefined, end: 'finish' | 'close' = 'finish') {
-    res?.served.resolve()
+  async function serve(request: FakeRequest | undefined, end: 'finish' | 'close' = 'finish') {
+    request?.serve()
     await turn()
-    res?.emit(end)
+    request?.res.emit(end)
     await turn()
   }
 
@@ -226,30 +233,30 @@ describe('turns', () => {
     const turns = createTurns()
     const begun: number[] = []
     const refused: number[] = []
-    const responses = Array.from({ length: count }, response)
-    for (const [index, res] of responses.entries()) {
-      turns.enter('customer', res).then(
+    const requests = Array.from({ length: count }, fakeRequest)
+    for (const [index, request] of requests.entries()) {
+      turns.enter('customer', request).then(
         () => begun.push(index),
         () => refused.push(index),
       )
     }
-    return { turns, begun, refused, responses }
+    return { turns, begun, refused, requests }
   }
 
   test('eight requests of one customer are served at once, the others in order', async () => {
-    const { turns, begun, responses } = queue(20)
+    const { turns, begun, requests } = queue(20)
     await turn()
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
-    await serve(responses[3])
-    await serve(responses[0], 'close')
+    await serve(requests[3])
+    await serve(requests[0], 'close')
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     // One whose client has left keeps its place while it is served.
-    responses[1]?.emit('close')
+    requests[1]?.res.emit('close')
     await turn()
     expect(begun).toHaveLength(10)
     // Another customer waits for none of them.
-    await turns.enter('another', response())
-    for (const res of responses) await serve(res)
+    await turns.enter('another', fakeRequest())
+    for (const request of requests) await serve(request)
     expect(begun).toHaveLength(20)
   })
 
@@ -260,38 +267,38 @@ describe('turns', () => {
     })
     const turns = createTurns()
     const begun: number[] = []
-    const responses = [response(), response(), response()]
-    for (const [index, res] of responses.entries()) {
+    const requests = [fakeRequest(), fakeRequest(), fakeRequest()]
+    for (const [index, request] of requests.entries()) {
       const points = () => (index === 0 ? 62 : 0)
-      void turns.work('customer', 'perhaps large', res, points).then(() => begun.push(index))
+      void turns.work('customer', 'perhaps large', request, points).then(() => begun.push(index))
     }
     await turn()
     expect(begun).toEqual([0])
     // Neither what is small waits for it, nor another customer.
-    await turns.work('customer', 'small', response(), () => 0)
-    await turns.work('another', 'perhaps large', response(), () => 0)
-    responses[0]?.emit('close')
+    await turns.work('customer', 'small', fakeRequest(), () => 0)
+    await turns.work('another', 'perhaps large', fakeRequest(), () => 0)
+    requests[0]?.res.emit('close')
     await turn()
     expect(begun).toEqual([0])
-    responses[0]?.served.resolve()
+    requests[0]?.serve()
     await vi.advanceTimersByTimeAsync(867)
     expect(begun).toEqual([0])
     await vi.advanceTimersByTimeAsync(1)
     await turn()
     expect(begun).toEqual([0, 1])
-    responses[1]?.served.resolve()
+    requests[1]?.serve()
     await turn()
     expect(begun).toEqual([0, 1, 2])
   })
 
   test('more than a hundred that wait are refused, until there is room again', async () => {
-    const { turns, begun, refused, responses } = queue(120)
+    const { turns, begun, refused, requests } = queue(120)
     await turn()
     expect(begun).toHaveLength(8)
     expect(refused).toEqual([108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119])
-    await serve(responses[0])
+    await serve(requests[0])
     let isRefused = false
-    turns.enter('customer', response()).catch(() => {
+    turns.enter('customer', fakeRequest()).catch(() => {
       isRefused = true
     })
     await turn()
@@ -299,11 +306,11 @@ describe('turns', () => {
   })
 
   test('a client that left before its turn holds nobody up', async () => {
-    const { begun, responses } = queue(10)
-    Object.assign(responses[8] as object, { closed: true })
+    const { begun, requests } = queue(10)
+    Object.assign(requests[8]?.res as object, { closed: true })
     await turn()
-    await serve(responses[0])
-    responses[8]?.served.resolve()
+    await serve(requests[0])
+    requests[8]?.serve()
     await turn()
     expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
   })

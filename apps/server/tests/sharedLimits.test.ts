@@ -3,13 +3,11 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createPeerGroup } from '../../../packages/api/tests/peerGroup.ts'
 import { readConfig } from '../src/config.ts'
-import type { Outgoing } from '../src/http/exchange.ts'
-import { createLimits } from '../src/http/limits.ts'
+import { createQuotas } from '../src/http/caller/quota.ts'
+import { QuotaHeaders } from '../src/http/core/quotaHeaders.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
-
-const response = () => ({ locals: {}, setHeader: () => undefined }) as unknown as Outgoing
 
 /** Instances that hear each other, and how much a caller gets from each. */
 function createInstances(count: number, env: Record<string, string>) {
@@ -18,7 +16,7 @@ function createInstances(count: number, env: Record<string, string>) {
     const peers = group.join()
     group.connect(peers)
     let messages = 0
-    const limits = createLimits(readConfig(env), {
+    const quotas = createQuotas(readConfig(env), {
       ...peers,
       send(topic, body) {
         messages++
@@ -29,9 +27,15 @@ function createInstances(count: number, env: Record<string, string>) {
       peers,
       group,
       messages: () => messages,
-      failed: (address: string) => isDone(limits.failed(response(), address)),
+      failed: (address: string) => isDone(quotas.recordAuthFailure(new QuotaHeaders(), address)),
       spend: (key: string, points: number) =>
-        isDone(limits.spend(response(), { key, address: 'address', isCustomer: false }, points)),
+        isDone(
+          quotas.consume(
+            new QuotaHeaders(),
+            { key, address: 'address', isCustomer: false },
+            points,
+          ),
+        ),
     }
   })
 }

@@ -36,7 +36,7 @@ describe.concurrent('a server that cannot start says why in one sentence', () =>
 test('--help lists every setting', async () => {
   const { code, stdout, stderr } = await run({}, ['--help']).ended
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  for (const { name, standard, about } of describeSettings()) {
-    expect(stdout).toContain(`${name} (${standard})\n      ${about}`)
+  for (const { name, default: value, description } of describeSettings()) {
+    expect(stdout).toContain(`${name} (${value})\n      ${description}`)
   }
 })

@@ -211,7 +211,7 @@ describe('a reader that takes', () => {
   const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
 
   test('nothing is cut, and misses nothing when it comes again', async () => {
-    await using app = await createTestApp({}, { streamPatience: 300 })
+    await using app = await createTestApp({}, { streamStallTimeout: 300 })
     const room = await openRoom(app)
     const path = `/api/v3/rooms/${room}/events`
     await using reader = await EventReader.open(app, path)
@@ -231,7 +231,7 @@ describe('a reader that takes', () => {
   })
 
   test('nothing costs no more, however much passes it', async () => {
-    await using app = await createTestApp({}, { streamPatience: 60_000 })
+    await using app = await createTestApp({}, { streamStallTimeout: 60_000 })
     const room = await openRoom(app)
     await using reader = await EventReader.open(app, `/api/v3/rooms/${room}/events`)
     await reader.nextOf('ready')
@@ -245,7 +245,7 @@ describe('a reader that takes', () => {
   })
 
   test('slowly gets everything once', async () => {
-    await using app = await createTestApp({}, { streamPatience: 5_000 })
+    await using app = await createTestApp({}, { streamStallTimeout: 5_000 })
     const room = await openRoom(app)
     await using reader = await EventReader.open(app, `/api/v3/rooms/${room}/events`)
     await reader.nextOf('ready')

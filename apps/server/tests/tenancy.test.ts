@@ -23,7 +23,7 @@ let app: TestApp
 beforeAll(async () => {
   const env = { ...unlimited, TOKEN_SIGNING_KEYS: signingKeysOf(signingKey) }
   // Meanwhile nothing is written but what a caller asks for.
-  app = await createTestApp(env, { keyUseInterval: 24 * 60 * 60_000 })
+  app = await createTestApp(env, { lastUsedInterval: 24 * 60 * 60_000 })
 })
 
 afterAll(async () => {

@@ -1,7 +1,7 @@
 import { createCaller, type Deps } from '@dowell-chat/api'
 import pino from 'pino'
-import { createDeps } from '../app.ts'
 import { readConfig } from '../config.ts'
+import { createDeps } from '../deps.ts'
 
 export type Options = Record<'org' | 'right' | 'name' | 'id' | 'from' | 'to', string | undefined>
 

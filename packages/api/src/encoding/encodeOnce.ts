@@ -1,26 +1,25 @@
-/** Encodings by the object they were made of. They live as long as the object does. */
-const encodings = new WeakMap<object, Map<string, unknown>>()
+/** By format. The state of a process, and safely so: it keeps only what immutable values encode to. */
+const encodings = new Map<string, WeakMap<object, unknown>>()
 
 /**
- * Encodes a value, and an immutable one only once for all callers that share it.
+ * Encodes a value that several replies share, once.
  *
- * @param format tells the encodings of one value apart
+ * @param value frozen, or otherwise never changed
+ * @param format names the encoding: the same value in the same format is the same result
  */
-export function encodeOnce<Value extends object, Encoding>(
-  value: Value,
+export function encodeOnce<T extends object, Encoded>(
+  value: T,
   format: string,
-  encode: (value: Value) => Encoding,
-): Encoding {
-  if (!Object.isFrozen(value)) return encode(value)
-  let known = encodings.get(value)
-  if (!known) {
-    known = new Map()
-    encodings.set(value, known)
+  encode: (value: T) => Encoded,
+): Encoded {
+  let encoded = encodings.get(format)
+  if (!encoded) {
+    encoded = new WeakMap()
+    encodings.set(format, encoded)
   }
-  let encoding = known.get(format) as Encoding | undefined
-  if (encoding === undefined) {
-    encoding = encode(value)
-    known.set(format, encoding)
-  }
-  return encoding
+  const known = encoded.get(value)
+  if (known !== undefined) return known as Encoded
+  const result = encode(value)
+  encoded.set(value, result)
+  return result
 }

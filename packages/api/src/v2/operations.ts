@@ -88,14 +88,15 @@ function toMessagesV2(
   room: RoomV2,
   limit: number,
 ): z.output<typeof MessagesV2> {
-  return encodeOnce(page, 'v2', () =>
-    Object.freeze({
-      success: true as const,
+  const convert = () =>
+    ({
+      success: true,
       message: DETAILS,
       response: page.items.map((message) => toMessageV2(message, room)),
       paging: toPaging(page, limit),
-    }),
-  )
+    }) as const
+  // Frozen pages are shared between callers.
+  return Object.isFrozen(page) ? encodeOnce(page, 'v2', () => Object.freeze(convert())) : convert()
 }
 
 export const v2Operations: readonly V2Operation[] = [

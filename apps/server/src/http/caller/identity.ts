@@ -1,0 +1,142 @@
+import {
+  type Actor,
+  AppError,
+  actorKey,
+  authenticate,
+  authenticateStream,
+  type Context,
+  type Deps,
+  pointsOf as pointsOfCost,
+} from '@dowell-chat/api'
+import type { ByteMeter } from '../core/body.ts'
+import { type HttpRequest, valuesOf } from '../core/request.ts'
+import { networkOf, type Proxies } from './address.ts'
+import type { OpenMode } from './openMode.ts'
+import { BODY_FACTOR, type Caller, pointsOf, type Quotas } from './quota.ts'
+import { createTurns, delay, PAUSE_PER_POINT_MS } from './turns.ts'
+
+/** The context of a call, and what a transport needs besides. */
+export interface RequestContext extends Context {
+  /**
+   * Reads the input of a call, and charges the bytes that the meter counts. A failure costs as much as the cheapest call:
+   * malformed requests are limited, too.
+   */
+  readonly readRequest: <T>(read: (meter: ByteMeter) => Promise<T>) => Promise<T>
+}
+
+/**
+ * Authenticates a request and creates its context, for every transport.
+ *
+ * @param stream of an event stream, with the token that its URL may have instead of an Authorization header
+ * @throws AppError UNAUTHORIZED, FORBIDDEN or TOO_MANY_REQUESTS
+ */
+export type CreateContext = (
+  request: HttpRequest,
+  stream?: { readonly token: string | undefined },
+) => Promise<RequestContext>
+
+export function createContextFactory(
+  deps: Deps,
+  quotas: Quotas,
+  openMode: OpenMode,
+  proxies: Proxies,
+): CreateContext {
+  async function actorFromCredentials(
+    { raw }: HttpRequest,
+    streamToken: string | undefined,
+  ): Promise<Actor> {
+    // Node's `headers` silently keeps the first of several. Joined they are no valid credential.
+    const sent = valuesOf(raw, 'authorization')
+    if (sent.length > 0 && streamToken !== undefined) {
+      throw new AppError('UNAUTHORIZED', {
+        message: 'Send an Authorization header or a stream token, not both',
+      })
+    }
+    if (streamToken !== undefined) return authenticateStream(deps, streamToken)
+    if (sent.length > 0) return authenticate(deps, sent.join(', '))
+    return { kind: 'open', via: 'http' }
+  }
+
+  async function authenticateRequest(
+    request: HttpRequest,
+    address: string,
+    streamToken: string | undefined,
+  ): Promise<Actor> {
+    try {
+      const actor = await actorFromCredentials(request, streamToken)
+      if (actor.kind === 'open') await openMode.assertAnonymousAllowed(request.raw)
+      else await openMode.assertTokenAllowed(actor)
+      return actor
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
+        await quotas.recordAuthFailure(request.quota, address)
+      }
+      throw error
+    }
+  }
+
+  const turns = createTurns()
+
+  return async (request, stream) => {
+    const { quota } = request
+    const address = networkOf(proxies.callerOf(request.raw))
+    const actor = await authenticateRequest(request, address, stream?.token)
+    const caller: Caller = {
+      key: actor.kind === 'open' ? address : actorKey(actor),
+      address,
+      isCustomer: actor.kind === 'user' && !actor.side,
+    }
+    const takesTurns = caller.isCustomer && !stream
+    if (takesTurns) {
+      await turns.enter(caller.key, request)
+      assertNotAbandoned(request)
+    }
+    let charged = 0
+    let working: Promise<void> | undefined
+    const chargePoints = async (points: number) => {
+      charged += points
+      if (points > 0) await quotas.charge(quota, caller, points)
+    }
+    const charge = (bytes: number) => chargePoints(pointsOf(bytes))
+    const spend = async (points: number, isRead: boolean) => {
+      // Once for all calls of a batch, and after the body was read: a slow upload blocks no other call.
+      if (takesTurns) {
+        const size = isRead || charged > 0 ? 'perhaps large' : 'small'
+        working ??= turns.work(caller.key, size, request, () => charged)
+      }
+      await working
+      if (working) assertNotAbandoned(request)
+      await quotas.consume(quota, caller, points)
+    }
+    return {
+      deps,
+      actor,
+      address,
+      requestId: request.id,
+      spend: (cost) => spend(pointsOfCost(cost), cost === 'read'),
+      charge,
+      async payForReplay(bytes) {
+        await charge(bytes)
+        if (caller.isCustomer) await delay(pointsOf(bytes) * PAUSE_PER_POINT_MS)
+        await delay(await quotas.overdrawnMs(caller))
+      },
+      async readRequest(read) {
+        const meter: ByteMeter = { bytes: 0 }
+        try {
+          return await read(meter)
+        } catch (error) {
+          // No turn: the reply may have to wait for the rest of a slow upload.
+          await quotas.consume(quota, caller, 1)
+          throw error
+        } finally {
+          await chargePoints(BODY_FACTOR * pointsOf(meter.bytes))
+        }
+      },
+    }
+  }
+}
+
+/** Ends the work for a client that left while its request waited. @throws AppError BAD_REQUEST */
+function assertNotAbandoned(request: HttpRequest): void {
+  if (request.isAbandoned()) throw new AppError('BAD_REQUEST', { message: 'The client has left' })
+}

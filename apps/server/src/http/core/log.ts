@@ -1,0 +1,47 @@
+import type { ServerResponse } from 'node:http'
+import type { Logger } from 'pino'
+import type { Outcome } from './reply.ts'
+import type { HttpRequest } from './request.ts'
+
+/** What looks like an API key or a token, or the beginning of one, in a path. */
+const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/g
+
+/** The path is cut before it is searched: 16 kB that begin like a token take 40 ms. */
+const MAX_PATH_CHARS = 200
+
+/**
+ * Writes one line for a request when its response closes: method, path, status, time. Never the query, the body or a
+ * header, since each may hold messages or a credential. The line of an event stream says why it ended.
+ */
+export function logRequest(
+  logger: Logger,
+  { id, method, path }: HttpRequest,
+  res: ServerResponse,
+  outcome: () => Outcome,
+): void {
+  const startedAt = performance.now()
+  // After the last byte was handed to the system, or when the client left.
+  res.once('close', () => {
+    const { failure, streamEnd } = outcome()
+    // Until headers are sent, Node's status code is a default.
+    const { headersSent } = res
+    const line = {
+      req: { id, method, path: path.slice(0, MAX_PATH_CHARS).replace(CREDENTIAL, '[credential]') },
+      res: headersSent ? { status: res.statusCode } : {},
+      responseTime: Math.round(performance.now() - startedAt),
+      ...(streamEnd ? { streamEnd: streamEnd.reason } : {}),
+    }
+    if (failure) logger.error({ ...line, err: toError(failure) }, 'failed')
+    else if (!headersSent) logger.warn(line, 'the client left')
+    else logger[streamEnd?.isFault ? 'warn' : levelOf(res.statusCode)](line, 'answered')
+  })
+}
+
+function toError(failure: unknown): Error {
+  return failure instanceof Error ? failure : new Error(String(failure))
+}
+
+function levelOf(status: number): 'info' | 'warn' | 'error' {
+  if (status >= 500) return 'error'
+  return status >= 400 ? 'warn' : 'info'
+}

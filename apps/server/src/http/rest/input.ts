@@ -1,0 +1,66 @@
+import { AppError, type Fields } from '@dowell-chat/api'
+import { fieldsOf } from '../core/body.ts'
+import type { HttpRequest } from '../core/request.ts'
+import { decodeUnreserved } from '../core/url.ts'
+
+export function pathAndQuery({ path, query }: HttpRequest): {
+  path: string
+  query: Record<string, string>
+} {
+  return { path: decodeUnreserved(path), query: fieldsOf(query) }
+}
+
+/** HEAD is served like GET: node leaves the body out. */
+export function methodOf({ method }: HttpRequest): string {
+  return method === 'HEAD' ? 'GET' : method
+}
+
+/**
+ * The input of a v3 call: the path's parameters, and the fields from the query or, for a method that takes a body, from
+ * the body.
+ *
+ * @throws AppError BAD_REQUEST
+ */
+export function fieldsFrom(
+  method: string,
+  query: Record<string, string>,
+  body: Fields | undefined,
+  parameters: Readonly<Record<string, string>>,
+): Fields {
+  const takesBody = method === 'POST' || method === 'PATCH' || method === 'PUT'
+  if (!takesBody && body) throw bodyNotTaken(method)
+  refuseKeys(takesBody ? Object.keys(query) : [], 'must be in the body')
+  const fields = takesBody ? (body ?? {}) : query
+  refuseKeys(
+    Object.keys(fields).filter((key) => Object.hasOwn(parameters, key)),
+    'is taken from the path',
+  )
+  if (Object.hasOwn(fields, '__proto__')) {
+    throw new AppError('BAD_REQUEST', { errors: { '"__proto__"': ['is not a known key'] } })
+  }
+  return { ...fields, ...parameters }
+}
+
+export function bodyNotTaken(method: string): AppError {
+  return new AppError('BAD_REQUEST', { message: `A ${method} request takes no body here` })
+}
+
+function refuseKeys(keys: string[], text: string): void {
+  if (keys.length === 0) return
+  const errors = Object.fromEntries(keys.slice(0, 20).map((key) => [key.slice(0, 100), [text]]))
+  throw new AppError('BAD_REQUEST', { errors })
+}
+
+/** Decodes the parameters of a path: names may have any character. @throws AppError PARSE_ERROR for invalid UTF-8 */
+export function decodeParameters(
+  parameters: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  if (!Object.values(parameters).some((value) => value.includes('%'))) return parameters
+  try {
+    return Object.fromEntries(
+      Object.entries(parameters).map(([key, value]) => [key, decodeURIComponent(value)]),
+    )
+  } catch {
+    throw new AppError('PARSE_ERROR', { message: 'What is percent-encoded must be UTF-8' })
+  }
+}
