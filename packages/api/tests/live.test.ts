@@ -11,8 +11,9 @@ import {
   vi,
 } from 'vitest'
 import { listEvents } from '../src/events/listEvents.ts'
+import type { EventStream } from '../src/events/live/eventStream.ts'
 import type { Live } from '../src/events/live/live.ts'
-import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
+import type { RoomRef } from '../src/events/live/streamFilter.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
 import { createDeps, noCaps, run } from './support.ts'
 

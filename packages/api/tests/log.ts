@@ -11,8 +11,9 @@ import {
 import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
 import type { Actor } from '../src/auth/actor.ts'
 import { encodeEventCursor } from '../src/events/cursor.ts'
+import type { EventStream } from '../src/events/live/eventStream.ts'
 import { Live, type LiveOptions } from '../src/events/live/live.ts'
-import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
+import type { RoomRef } from '../src/events/live/streamFilter.ts'
 import { noCaps } from './support.ts'
 
 export const open: Actor = { kind: 'open', via: 'http' }

@@ -4,7 +4,8 @@ import type { Actor } from '../auth/actor.ts'
 import { boolean, id } from '../encoding/fields.ts'
 import type { Call, Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
-import { type EventStream, type RoomRef, toRoomRef } from './live/stream.ts'
+import type { EventStream } from './live/eventStream.ts'
+import { type RoomRef, toRoomRef } from './live/streamFilter.ts'
 
 const cursorText = z.string({ error: 'must be a cursor' })
 

@@ -5,7 +5,7 @@ import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { getRoomOrThrow } from '../rooms/policy.ts'
 import { exampleRoom, roomId } from '../rooms/schema.ts'
-import { toRoomRef } from './live/stream.ts'
+import { toRoomRef } from './live/streamFilter.ts'
 
 const input = z.strictObject({
   roomId,
