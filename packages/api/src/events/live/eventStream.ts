@@ -14,7 +14,7 @@ import {
   type ResetReason,
   type StreamEvent,
   toEvent,
-  toLogPlace,
+  toLogPosition,
 } from '../schema.ts'
 import type { StreamFilter } from './streamFilter.ts'
 import type { StreamLimits } from './streamLimits.ts'
@@ -247,7 +247,7 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
       this.#state = 'live'
       this.#joinedAt = this.#position
       this.#tail.join(this)
-      this.#pending.push({ type: 'ready', ...this.#logPlace() }, ...this.#onReady())
+      this.#pending.push({ type: 'ready', ...this.#logPosition() }, ...this.#onReady())
       return
     }
     if (this.#payment) {
@@ -291,12 +291,12 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
     this.#history = this.#tail.history
     // The tail moves on while the reader loads the rooms again.
     this.#beginReplay()
-    this.#pending.push({ type: 'reset', reason, ...this.#logPlace() })
+    this.#pending.push({ type: 'reset', reason, ...this.#logPosition() })
   }
 
-  #logPlace(): { position: number; cursor: string } {
+  #logPosition(): { position: number; cursor: string } {
     const epoch = this.#history?.epoch ?? ''
-    return toLogPlace({ orgId: this.filter.orgId, position: this.#position, epoch })
+    return toLogPosition({ orgId: this.filter.orgId, position: this.#position, epoch })
   }
 }
 
