@@ -7,7 +7,7 @@ import {
   type ListTag,
   MAX_LIMIT,
   pageInput,
-  placeOf,
+  toPageRef,
 } from '../src/encoding/paging.ts'
 
 /** As far as a cursor can say: fifteen digits. */
@@ -31,7 +31,7 @@ test('a cursor comes back as the boundary that it was made of', () => {
   fc.assert(
     fc.property(list, boundary, field, (list, boundary, kind) => {
       const cursor = encodeCursor(list, boundary)
-      expect(placeOf(list, { [kind]: cursor })).toEqual({ kind, boundary })
+      expect(toPageRef(list, { [kind]: cursor })).toEqual({ kind, boundary })
       expect(cursor).toMatch(/^[A-Za-z0-9_-]+$/)
     }),
   )
@@ -40,8 +40,8 @@ test('a cursor comes back as the boundary that it was made of', () => {
 test("the other list's cursors are refused", () => {
   fc.assert(
     fc.property(boundary, field, (boundary, kind) => {
-      expect(() => placeOf('m', { [kind]: encodeCursor('r', boundary) })).toThrow(refusal(kind))
-      expect(() => placeOf('r', { [kind]: encodeCursor('m', boundary) })).toThrow(refusal(kind))
+      expect(() => toPageRef('m', { [kind]: encodeCursor('r', boundary) })).toThrow(refusal(kind))
+      expect(() => toPageRef('r', { [kind]: encodeCursor('m', boundary) })).toThrow(refusal(kind))
     }),
   )
 })
@@ -65,7 +65,7 @@ describe('a cursor whose text was changed', () => {
         characters.splice(change.at % (characters.length + 1), change.remove, ...change.insert)
         const text = characters.join('')
         try {
-          const place = placeOf(list, { [kind]: text })
+          const place = toPageRef(list, { [kind]: text })
           // What is let through is what the list itself would give for that place.
           expect(place).toEqual({ kind, boundary: expect.any(Number) })
           expect(encodeCursor(list, 'boundary' in place ? place.boundary : Number.NaN)).toBe(text)
@@ -114,17 +114,17 @@ describe('a cursor whose text was changed', () => {
     cursorOf('m:1').replace('o', 'ó'),
     '__proto__',
   ])('%j is refused', (text) => {
-    for (const kind of fields) expect(() => placeOf('m', { [kind]: text })).toThrow(refusal(kind))
+    for (const kind of fields) expect(() => toPageRef('m', { [kind]: text })).toThrow(refusal(kind))
   })
 })
 
 test('no cursor is the newest page, and an id in around is that item', () => {
-  expect(placeOf('m', {})).toEqual({ kind: 'newest' })
+  expect(toPageRef('m', {})).toEqual({ kind: 'newest' })
   const id = '64ed7d9da57293efb539eb1a'
-  expect(placeOf('m', { around: id })).toEqual({ kind: 'aroundItem', id })
-  expect(() => placeOf('m', { before: id })).toThrow(refusal('before'))
+  expect(toPageRef('m', { around: id })).toEqual({ kind: 'aroundItem', id })
+  expect(() => toPageRef('m', { before: id })).toThrow(refusal('before'))
   for (const text of [id.toUpperCase(), id.slice(1), `${id}0`, `${id}\n`]) {
-    expect(() => placeOf('m', { around: text })).toThrow(refusal('around'))
+    expect(() => toPageRef('m', { around: text })).toThrow(refusal('around'))
   }
 })
 
@@ -143,13 +143,13 @@ test.for([
 ] as const)('%s and %s exclude each other', ([first, second]) => {
   const cursor = encodeCursor('m', 7)
   const refused = { code: 'BAD_REQUEST' }
-  expect(() => placeOf('m', { [second]: cursor, [first]: cursor })).toThrow(
+  expect(() => toPageRef('m', { [second]: cursor, [first]: cursor })).toThrow(
     expect.objectContaining({
       ...refused,
       errors: { [second]: [`cannot be given together with ${first}`] },
     }),
   )
-  expect(() => placeOf('m', { before: cursor, after: cursor, around: cursor })).toThrow(
+  expect(() => toPageRef('m', { before: cursor, after: cursor, around: cursor })).toThrow(
     expect.objectContaining(refused),
   )
 })
