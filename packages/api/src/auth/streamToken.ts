@@ -42,7 +42,7 @@ export function signStreamToken(
   return signToken(deps, streamToken, { actor: toClaim(actor), exp: expiresAt })
 }
 
-/** Returns the caller in the token. Does not check that their own credential is still valid. @throws AppError UNAUTHORIZED */
+/** Returns the caller in the token, without checking that caller's own credential. @throws AppError UNAUTHORIZED */
 export async function verifyStreamToken(
   deps: Pick<Deps, 'signingKeys' | 'clock'>,
   token: string,

@@ -63,7 +63,7 @@ export const TypingEvent = z
     side: z.boolean(),
     isTyping: z.boolean(),
     expiresAt: time.meta({
-      description: 'When they count as no longer typing, unless a later event says so earlier.',
+      description: 'When the user counts as no longer typing, without a further event.',
     }),
   })
   .meta({ id: 'TypingEvent', additionalProperties: true })

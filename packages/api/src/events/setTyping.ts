@@ -30,7 +30,7 @@ const output = z
  * Broadcasts that a participant types in a room, or stopped. A start expires after 6 seconds, or with their next message.
  * Repeated starts within 2 seconds are not broadcast.
  *
- * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names nobody; NOT_FOUND; ROOM_CLOSED
+ * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names no user; NOT_FOUND; ROOM_CLOSED
  */
 export const setTyping = mutation({
   access: {

@@ -20,7 +20,7 @@ import {
 const input = z.strictObject({ orgId, ...Settings.partial().shape })
 
 /**
- * Changes the given settings of an organisation. It takes effect on every instance with the commit.
+ * Changes some settings of an organisation. They take effect on every instance with the commit.
  *
  * @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST
  */

@@ -35,8 +35,7 @@ export const roomDetails = {
   }),
   status,
   assignee: name.nullable().meta({
-    description:
-      'The user id of the support team member who is assigned to the room; null: nobody.',
+    description: 'The user id of the assigned member of the support team; null: not assigned.',
   }),
   labels: z
     .array(label, { error: 'must be a list' })
@@ -109,8 +108,7 @@ export const Room = z
       .meta({ description: 'What the conversation is about; null: no subject.' }),
     status: z.enum(roomStatuses),
     assignee: z.string().nullable().meta({
-      description:
-        'The user id of the support team member who is assigned to the room; null: nobody.',
+      description: 'The user id of the assigned member of the support team; null: not assigned.',
     }),
     labels: z.array(z.string()),
     custom: z

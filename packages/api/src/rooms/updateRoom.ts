@@ -7,7 +7,7 @@ import { exampleRoom, Room, roomDetails, roomId, toRoom } from './schema.ts'
 const input = z.strictObject({ roomId, ...z.object(roomDetails).partial().shape })
 
 /**
- * Changes the given details of a room; a deleted one too. Repeating a change does nothing.
+ * Changes some details of a room; a deleted one too. Repeating a change does nothing.
  *
  * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND
  */

@@ -25,14 +25,14 @@ interface Peer {
 const TOPIC = 'presence'
 
 const HEARTBEAT_MS = 10_000
-/** A peer that misses more is dead. */
+/** A peer that misses more is dropped. */
 const MAX_MISSED_HEARTBEATS = 3
 
 const ABSENT: PresenceState = { customer: false, support: false }
 
 /**
  * Presence over all instances. Each instance sends the sides that it has in each room, and computes the whole from the
- * messages of the others. They need no agreement: each drops a dead instance by itself.
+ * messages of the others. They need no agreement: each drops a silent instance by itself.
  */
 export class SharedPresence {
   readonly #peers: Peers | undefined
