@@ -49,7 +49,7 @@ function eventBytes({ room, message }: LoggedEvent): number {
     : roomBytesAtMost(room)
 }
 
-/** @throws AppError BAD_REQUEST; CURSOR_TOO_OLD for a cursor of another epoch, since the client recovers in the same way */
+/** @throws AppError BAD_REQUEST; CURSOR_TOO_OLD for another epoch, since the client recovers in the same way */
 function decodePosition(orgId: string, text: string, log: EventLogBounds): number {
   const cursor = decodeEventCursor(orgId, text)
   if (cursor && !isOfEpoch(cursor, log)) {

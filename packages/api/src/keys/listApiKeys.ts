@@ -11,7 +11,7 @@ const input = z.strictObject({ orgId, ...pageInput })
 
 const output = pageOf(ApiKey).meta({ id: 'ApiKeyPage', additionalProperties: true })
 
-/** Lists an organisation's API keys, oldest first, with the revoked ones. @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST */
+/** Lists an organisation's API keys, oldest first, revoked ones too. @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST */
 export const listApiKeys = query({
   access: {
     open: 'none',

@@ -34,7 +34,7 @@ export interface Tail extends TailMark {
    * Compares the end of the log with the tail's position, and starts a new history if the log went back.
    *
    * @param since the mark from before `end` was read
-   * @returns false when a new history has started since that mark, so `end` is of no use
+   * @returns false when a new history has started since that mark, so `end` is stale
    */
   checkEnd(end: EventLogEnd, since: TailMark): boolean
   /** Resolves when history and position are set. Call it again after a failure. */
