@@ -1,10 +1,10 @@
-/** Encodings by their source object, with the lifetime of that object. */
+/** Encodings by the object they were made of. They live as long as the object does. */
 const encodings = new WeakMap<object, Map<string, unknown>>()
 
 /**
- * Encodes a value. A frozen one is encoded once per format for all callers that share it.
+ * Encodes a value, and an immutable one only once for all callers that share it.
  *
- * @param format names the encoding
+ * @param format tells the encodings of one value apart
  */
 export function encodeOnce<Value extends object, Encoding>(
   value: Value,
@@ -12,15 +12,15 @@ export function encodeOnce<Value extends object, Encoding>(
   encode: (value: Value) => Encoding,
 ): Encoding {
   if (!Object.isFrozen(value)) return encode(value)
-  let cache = encodings.get(value)
-  if (!cache) {
-    cache = new Map()
-    encodings.set(value, cache)
+  let known = encodings.get(value)
+  if (!known) {
+    known = new Map()
+    encodings.set(value, known)
   }
-  let encoding = cache.get(format) as Encoding | undefined
+  let encoding = known.get(format) as Encoding | undefined
   if (encoding === undefined) {
     encoding = encode(value)
-    cache.set(format, encoding)
+    known.set(format, encoding)
   }
   return encoding
 }
