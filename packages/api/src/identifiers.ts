@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 
-/** What ids are made of. */
+/** The clock and the random source of ids. */
 export interface IdSource {
   /** Milliseconds since the Unix epoch. */
   readonly clock: () => number
@@ -9,15 +9,15 @@ export interface IdSource {
 }
 
 /**
- * 24 lower-case hex characters: 4 bytes of Unix time, then 8 random bytes. Random and not a counter, so that no id lets
- * anyone guess another.
+ * Returns 24 lower-case hex characters: 4 bytes of Unix seconds, then 8 random bytes. Random rather than counted, so that
+ * ids cannot be guessed.
  */
 export function newId({ clock, randomBytes }: IdSource): string {
   const seconds = Math.floor(clock() / 1000) % 2 ** 32
   return seconds.toString(16).padStart(8, '0') + Buffer.from(randomBytes(8)).toString('hex')
 }
 
-/** `FB101`, zeros, Unix seconds, `#` and seven digits: 30 characters, like FB10100000001693018738#5535526. */
+/** Returns 30 characters: `FB101`, zeros, Unix seconds, `#` and seven digits, such as FB10100000001693018738#5535526. */
 export function newEventId({ clock, randomBytes }: IdSource): string {
   const seconds = Math.floor(clock() / 1000).toString()
   const random = Buffer.from(randomBytes(6)).readUIntBE(0, 6) % 10_000_000
@@ -49,7 +49,7 @@ const productCodes = new Map([
   ['PUBLICCHAT', '32'],
 ])
 
-/** `<product code>-<user id>`; a product without a code stands there by its own name. */
+/** Returns `<product code>-<user id>`, with the product's name if it has no code. */
 export function roomRoomId(productName: string, userId: string): string {
   return `${productCodes.get(productName) ?? productName}-${userId}`
 }

@@ -11,8 +11,8 @@ import { createRoom } from '../src/rooms/createRoom.ts'
 
 import { createContext, createDeps, run } from './support.ts'
 
-/** Text in any casing, with room around it. */
-const dressed = (word: string) =>
+/** The word in any casing, with white space around it. */
+const variants = (word: string) =>
   fc
     .tuple(fc.constantFrom('', ' ', '\t', '\n  '), fc.mixedCase(fc.constant(word)))
     .map(([space, text]) => `${space}${text}${space}`)
@@ -20,32 +20,32 @@ const dressed = (word: string) =>
 const yes = ['true', '1', 'yes', 'on', 't', 'y']
 const no = ['false', '0', 'no', 'off', 'f', 'n']
 
-/** How REST reads an input. */
-function reading(schema: z.ZodObject) {
-  const read = createCoercer(schema)
+/** Parses an input as REST does. */
+function createParser(schema: z.ZodObject) {
+  const coerce = createCoercer(schema)
   return {
-    parse: (fields: Record<string, unknown>) => schema.parse(read(fields)),
-    safeParse: (fields: Record<string, unknown>) => schema.safeParse(read(fields)),
+    parse: (fields: Record<string, unknown>) => schema.parse(coerce(fields)),
+    safeParse: (fields: Record<string, unknown>) => schema.safeParse(coerce(fields)),
   }
 }
 
-/** How REST reads one field. */
-function readingOne(field: z.ZodType) {
-  const { parse, safeParse } = reading(z.strictObject({ field }))
+/** Parses one field as REST does. */
+function createFieldParser(field: z.ZodType) {
+  const { parse, safeParse } = createParser(z.strictObject({ field }))
   return {
     parse: (value: unknown) => parse({ field: value }).field,
     safeParse: (value: unknown) => safeParse({ field: value }),
   }
 }
 
-describe('a boolean', () => {
-  const schema = readingOne(z.boolean())
+describe('a boolean field', () => {
+  const schema = createFieldParser(z.boolean())
 
-  test('is read by its meaning', () => {
+  test('accepts the words for true and false in any casing', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom(...yes).chain(dressed),
-        fc.constantFrom(...no).chain(dressed),
+        fc.constantFrom(...yes).chain(variants),
+        fc.constantFrom(...no).chain(variants),
         (yes, no) => {
           expect(schema.parse(yes)).toBe(true)
           expect(schema.parse(no)).toBe(false)
@@ -56,16 +56,16 @@ describe('a boolean', () => {
     for (const value of [false, 0]) expect(schema.parse(value)).toBe(false)
   })
 
-  test('is nothing else', () => {
+  test('rejects every other value', () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         const words = [...yes, ...no]
-        const known =
+        const isKnown =
           typeof value === 'boolean' ||
           value === 1 ||
           value === 0 ||
           (typeof value === 'string' && words.includes(value.trim().toLowerCase()))
-        expect(schema.safeParse(value).success).toBe(known)
+        expect(schema.safeParse(value).success).toBe(isKnown)
       }),
     )
     for (const value of ['', 'nein', 'truee', 'null', '2', 2, -1, null, undefined, {}, [true]]) {
@@ -74,10 +74,10 @@ describe('a boolean', () => {
   })
 })
 
-describe('a whole number', () => {
-  const schema = readingOne(z.int())
+describe('an integer field', () => {
+  const schema = createFieldParser(z.int())
 
-  test('is read from its digits', () => {
+  test('accepts decimal digits', () => {
     fc.assert(
       fc.property(fc.integer({ min: -999_999_999, max: 999_999_999_999_999 }), (number) => {
         expect(schema.parse(`${number}`)).toBe(number)
@@ -87,43 +87,43 @@ describe('a whole number', () => {
   })
 
   test.for(['', ' ', ' 1', '1 ', '1\n', '1.5', '1e3', '0x10', '+1', '--1', 'Infinity', 'NaN', '١'])(
-    'is not read from %j',
+    'rejects %j',
     (text) => {
       expect(schema.safeParse(text).success).toBe(false)
     },
   )
 
-  test('is not rounded: more digits than a number keeps are refused', () => {
+  test('rejects an integer beyond the safe range instead of rounding it', () => {
     expect(schema.safeParse('9007199254740993').success).toBe(false)
   })
 })
 
-test('optional and standard values stay what they are', () => {
-  const given = z.strictObject({
+test('coercion keeps text fields, optional fields and defaults', () => {
+  const schema = z.strictObject({
     text: z.string(),
     maybe: z.boolean().optional(),
-    standard: z.int().default(7),
+    fallback: z.int().default(7),
     both: z.boolean().default(true).optional(),
   })
-  const made = reading(given)
-  expect(made.parse({ text: 'false' })).toEqual(given.parse({ text: 'false' }))
-  expect(made.parse({ text: '1', maybe: 'no', standard: '8', both: 'off' })).toEqual(
-    given.parse({ text: '1', maybe: false, standard: 8, both: false }),
+  const parser = createParser(schema)
+  expect(parser.parse({ text: 'false' })).toEqual(schema.parse({ text: 'false' }))
+  expect(parser.parse({ text: '1', maybe: 'no', fallback: '8', both: 'off' })).toEqual(
+    schema.parse({ text: '1', maybe: false, fallback: 8, both: false }),
   )
-  expect(made.safeParse({ text: 1 }).success).toBe(false)
-  expect(made.safeParse({ text: 'a', unknown: 1 }).success).toBe(false)
+  expect(parser.safeParse({ text: 1 }).success).toBe(false)
+  expect(parser.safeParse({ text: 'a', unknown: 1 }).success).toBe(false)
 })
 
-test('what is sent is not changed, and inherited keys are none', () => {
-  const given = z.strictObject({ flag: z.boolean().optional(), count: z.int().optional() })
+test('coercion changes neither the fields as sent nor inherited keys', () => {
+  const schema = z.strictObject({ flag: z.boolean().optional(), count: z.int().optional() })
   const sent = Object.freeze({ flag: 'yes', count: '3' })
-  expect(createCoercer(given)(sent)).toEqual({ flag: true, count: 3 })
+  expect(createCoercer(schema)(sent)).toEqual({ flag: true, count: 3 })
   expect(sent).toEqual({ flag: 'yes', count: '3' })
-  expect(createCoercer(given)(Object.create({ flag: 'yes' }))).toEqual({})
-  expect(given.safeParse({ flag: 'true' }).success).toBe(false)
+  expect(createCoercer(schema)(Object.create({ flag: 'yes' }))).toEqual({})
+  expect(schema.safeParse({ flag: 'true' }).success).toBe(false)
 })
 
-test('tRPC takes no text for a value, whatever REST and the documents did before', async () => {
+test('tRPC rejects text for booleans and numbers, even after REST calls and document generation', async () => {
   await using db = await createTestDb()
   const context = createContext(createDeps(db))
   const { room } = await run(context.deps, context.actor, createRoom, {
@@ -138,7 +138,7 @@ test('tRPC takes no text for a value, whatever REST and the documents did before
     return execute(context, operation, () => coerce({ roomId: room.id, ...fields }))
   }
   createOpenApiDocument('3.1.0')
-  // By meaning: "false" deletes, "yes" restores.
+  // "false" deletes, "yes" restores.
   expect(await rest('deleteRoom', { isActive: 'false' })).toMatchObject({ isActive: false })
   expect(await rest('deleteRoom', { isActive: 'yes' })).toMatchObject({ isActive: true })
   const unclear = rest('deleteRoom', { isActive: 'perhaps' })
@@ -146,19 +146,19 @@ test('tRPC takes no text for a value, whatever REST and the documents did before
   expect(await rest('getMessages', { limit: '2' })).toMatchObject({ items: [] })
 
   const caller = createCaller(context)
-  const refused = { code: 'BAD_REQUEST' }
+  const rejection = { code: 'BAD_REQUEST' }
   for (const text of ['false', 'true', '1', '']) {
     const deleting = caller.deleteRoom({ roomId: room.id, isActive: text as never })
-    await expect(deleting).rejects.toMatchObject(refused)
+    await expect(deleting).rejects.toMatchObject(rejection)
     const sending = caller.createMessage({
       roomId: room.id,
       messageData: 'message',
       author: 'client',
       side: text as never,
     })
-    await expect(sending).rejects.toMatchObject(refused)
+    await expect(sending).rejects.toMatchObject(rejection)
   }
   const reading = caller.getMessages({ roomId: room.id, limit: '2' as never })
-  await expect(reading).rejects.toMatchObject(refused)
+  await expect(reading).rejects.toMatchObject(rejection)
   expect(await rest('getRoomById', {})).toMatchObject({ isActive: true })
 })

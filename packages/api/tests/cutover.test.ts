@@ -1,13 +1,14 @@
 import { runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { EventStream } from '../src/events/live/eventStream.ts'
 import type { Live } from '../src/events/live/live.ts'
-import type { EventStream, RoomRef, StreamFilter } from '../src/events/live/stream.ts'
+import type { RoomRef, StreamFilter } from '../src/events/live/streamFilter.ts'
 import type { StreamEvent } from '../src/events/schema.ts'
 import { createLive, createLog, cursorOf, open, type TestLog } from './log.ts'
 import { pause } from './support.ts'
 
-/** So small that a few events fill them: pages, windows and what may wait. */
+/** Small, so that a few events exceed them. */
 const limits = {
   pending: 3,
   pendingCharacters: 1_000_000,
@@ -22,8 +23,8 @@ interface Opening {
   readonly rooms: readonly number[] | undefined
   readonly userId: string | undefined
   readonly productName: string | undefined
-  /** How far back the reader begins, as a fraction of the log; undefined: with what happens now. */
-  readonly back: number | undefined
+  /** Where the reader begins, as a fraction of the log; undefined: without a cursor. */
+  readonly startFraction: number | undefined
 }
 
 type Step =
@@ -41,7 +42,7 @@ const opening: fc.Arbitrary<Opening> = fc.record({
   rooms: fc.option(fc.array(room, { maxLength: 3 }), { nil: undefined, freq: 2 }),
   userId: fc.option(fc.constantFrom('ann', 'bob'), { nil: undefined, freq: 2 }),
   productName: fc.option(fc.constantFrom('shop', 'login'), { nil: undefined, freq: 2 }),
-  back: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined, freq: 2 }),
+  startFraction: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined, freq: 2 }),
 })
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -80,11 +81,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 )
 
-/** One who reads, is cut, and comes again with the last cursor that it was given. */
+/** A reader that loses its connection and resumes with its last cursor. */
 class Reader {
   readonly filter: StreamFilter
   readonly events: StreamEvent[] = []
-  /** The reader was promised everything after this. */
+  /** The reader must get every event after this position. */
   readonly after: number
   readonly startsAtCursor: boolean
   readonly #live: Live
@@ -92,7 +93,7 @@ class Reader {
   #stream: EventStream
   #taking = false
   #takesAll = false
-  /** How often a stream of this reader went live. */
+  /** How often each stream of this reader went live. */
   readonly readies = new Map<EventStream, number>()
 
   constructor(
@@ -108,20 +109,20 @@ class Reader {
     this.startsAtCursor = after !== undefined
     const { orgId } = filter
     this.#cursor = after === undefined ? undefined : cursorOf(log, orgId, after)
-    this.#stream = this.#opened()
+    this.#stream = this.#openStream()
   }
 
-  #opened(): EventStream {
+  #openStream(): EventStream {
     return this.#live.open(open, this.filter, { after: this.#cursor })
   }
 
-  /** Takes a batch as soon as there is one. */
+  /** Takes the next batch. */
   take(): void {
     if (this.#taking) return
     this.#taking = true
     const stream = this.#stream
     stream.next().then((events) => {
-      // What comes after a cut was lost on the way.
+      // A batch that arrives after the cut is lost.
       if (stream !== this.#stream) return
       this.#taking = false
       for (const event of events ?? []) {
@@ -133,18 +134,18 @@ class Reader {
     })
   }
 
-  /** Takes each batch from now on. */
+  /** Takes every batch from now on. */
   takeAll(): void {
     this.#takesAll = true
     this.take()
   }
 
   cut(): void {
-    // Who was told nothing yet does not know where to go on, and begins anew.
+    // Without a cursor a resumed stream would begin at the head and miss events.
     if (this.#cursor === undefined) return
     this.leave()
     this.#taking = false
-    this.#stream = this.#opened()
+    this.#stream = this.#openStream()
   }
 
   leave(): void {
@@ -161,7 +162,7 @@ function isFor(room: RoomRef, { orgId, rooms, userId, productName }: StreamFilte
   )
 }
 
-test('whatever happens meanwhile, a reader gets every event of its scope, in order and once', async () => {
+test('a reader gets every event that matches its filter, in order and once, across cuts and slow reads', async () => {
   let lags: readonly number[] = []
   let reads = 0
   await using log = await createLog({
@@ -176,11 +177,11 @@ test('whatever happens meanwhile, a reader gets every event of its scope, in ord
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { minLength: 10, maxLength: 80, size: 'max' }),
-      // Answers come late, so that whatever else happens may happen meanwhile.
+      // Delays of read results, so that other steps run in between.
       fc.array(fc.nat({ max: 4 }), { maxLength: 5 }),
-      async (steps, given) => {
+      async (steps, delays) => {
         await log.empty()
-        lags = given
+        lags = delays
         using live = createLive(log, { limits })
         const readers: Reader[] = []
         const gone = new Set<Reader>()
@@ -192,9 +193,9 @@ test('whatever happens meanwhile, a reader gets every event of its scope, in ord
             commits.push(commit)
             if (step.waits) await commit
           } else if (step.kind === 'open') {
-            const { orgId, back, rooms, ...narrow } = step.opening
+            const { orgId, startFraction, rooms, ...narrow } = step.opening
             const head = await log.head(orgId)
-            const after = back === undefined ? undefined : Math.floor(back * head)
+            const after = startFraction === undefined ? undefined : Math.floor(startFraction * head)
             const refs = rooms
               ?.map((at) => log.rooms[at] as RoomRef)
               .filter((room) => room.orgId === orgId)
@@ -230,40 +231,40 @@ test('whatever happens meanwhile, a reader gets every event of its scope, in ord
 
         const stored = await log.read.selectFrom('events').selectAll().orderBy('position').execute()
         for (const reader of readers) {
-          const wanted = stored.filter(
+          const matching = stored.filter(
             (row) =>
               row.org_id === reader.filter.orgId &&
               isFor(log.rooms.find(({ id }) => id === row.room_id) as RoomRef, reader.filter),
           )
-          const got = reader.events.flatMap((event) => ('createdAt' in event ? [event] : []))
-          const positions = got.map(({ position }) => position)
-          const all = wanted.map((row) => row.position)
+          const received = reader.events.flatMap((event) => ('createdAt' in event ? [event] : []))
+          const positions = received.map(({ position }) => position)
+          const all = matching.map((row) => row.position)
           const [first = Number.POSITIVE_INFINITY] = positions
-          // Who begins with what happens now begins when it first reads, and that is after it was opened.
-          const begun = reader.events.find((event) => event.type === 'ready')
-          const begin = Math.min(first - 1, begun?.position ?? Number.POSITIVE_INFINITY)
+          // Without a cursor a stream begins at its first read, after it was opened.
+          const firstReady = reader.events.find((event) => event.type === 'ready')
+          const begin = Math.min(first - 1, firstReady?.position ?? Number.POSITIVE_INFINITY)
           const from =
             reader.startsAtCursor || begin === Number.POSITIVE_INFINITY ? reader.after : begin
           expect(from).toBeGreaterThanOrEqual(reader.after)
-          const promised = all.filter((position) => position > from)
-          if (gone.has(reader)) expect(positions).toEqual(promised.slice(0, positions.length))
-          else expect(positions).toEqual(promised)
-          expect(got.map(({ type, roomId }) => [type, roomId])).toEqual(
-            wanted
+          const due = all.filter((position) => position > from)
+          if (gone.has(reader)) expect(positions).toEqual(due.slice(0, positions.length))
+          else expect(positions).toEqual(due)
+          expect(received.map(({ type, roomId }) => [type, roomId])).toEqual(
+            matching
               .filter((row) => positions.includes(row.position))
               .map((row) => [row.type, row.room_id]),
           )
 
-          // Each "ready" comes when all before it was given, and a cursor never goes back.
-          let place = reader.after
+          // Each "ready" follows all events before it, and cursors never go back.
+          let last = reader.after
           const seen: number[] = []
           for (const event of reader.events) {
             if (!('cursor' in event)) continue
             expect(event.type).not.toBe('reset')
-            expect(event.position).toBeGreaterThanOrEqual(place)
-            place = event.position
+            expect(event.position).toBeGreaterThanOrEqual(last)
+            last = event.position
             if (event.type !== 'ready') seen.push(event.position)
-            else expect(seen).toEqual(promised.filter((position) => position <= place))
+            else expect(seen).toEqual(due.filter((position) => position <= last))
           }
           fellBehind += [...reader.readies.values()].filter((times) => times > 1).length
         }
@@ -273,7 +274,7 @@ test('whatever happens meanwhile, a reader gets every event of its scope, in ord
     ),
     { numRuns },
   )
-  // Otherwise it was no test of that. A few runs may do without a reader that falls behind.
+  // Proves that the runs covered both cases. With few runs no reader may fall behind.
   if (numRuns > 200) expect(fellBehind).toBeGreaterThan(numRuns / 25)
   expect(cuts).toBeGreaterThan(numRuns / 10)
 })

@@ -11,7 +11,7 @@ import { createCaller } from '../src/operation/trpc.ts'
 
 const TOO_MANY = new AppError('TOO_MANY_REQUESTS', { retryAfter: 7 })
 
-/** A request whose calls fail before they use what they run with. */
+/** The calls of this request fail before they use its deps. */
 function requestWith(spend: Context['spend'], checkOutputs = false): Context {
   return {
     deps: { checkOutputs } as Deps,
@@ -43,7 +43,7 @@ describe.each(callNames)('%s', (name) => {
     test(`${variant} consumes quota before it reads the input`, async () => {
       const spent: string[] = []
       const ctx = requestWith(async (cost) => void spent.push(cost))
-      const failure = await failureOf(call(ctx, name, { unheardOf: 1 }))
+      const failure = await failureOf(call(ctx, name, { unknownKey: 1 }))
       expect(failure).toMatchObject({ status: 400, errors: expect.anything() })
       expect(spent).toEqual([operationNamed(name).cost])
     })
@@ -52,13 +52,13 @@ describe.each(callNames)('%s', (name) => {
       const ctx = requestWith(async () => {
         throw TOO_MANY
       })
-      expect(await failureOf(call(ctx, name, { unheardOf: 1 }))).toEqual(toPublicError(TOO_MANY))
+      expect(await failureOf(call(ctx, name, { unknownKey: 1 }))).toEqual(toPublicError(TOO_MANY))
     })
   }
 
   test('execute and tRPC reject an input with the same error', async () => {
     const ctx = requestWith(async () => undefined)
-    for (const input of [undefined, null, 7, [], { unheardOf: 1 }, { roomId: 'x', limit: '7' }]) {
+    for (const input of [undefined, null, 7, [], { unknownKey: 1 }, { roomId: 'x', limit: '7' }]) {
       const failures = Object.values(callVariants).map((call) => failureOf(call(ctx, name, input)))
       const [ours, theirs] = await Promise.all(failures)
       expect(ours).toEqual(theirs)
@@ -101,7 +101,7 @@ describe('execute', () => {
     await expect(run({ text: 'a', secret: 1 }, true)).rejects.toThrow('keys')
   })
 
-  test('checks access after the input, and gives run the rows of the caller', async () => {
+  test('checks access after the input, and passes the scope of the caller to run', async () => {
     const scopes: unknown[] = []
     const operation: Executable = {
       ...returning({ text: 'a' }),
@@ -115,14 +115,14 @@ describe('execute', () => {
       ({ kind: 'key', orgId: 'A', keyId: 'k', right }) as const
     const call = (right: 'admin' | 'read', input: unknown) =>
       execute({ ...request, actor: key(right) }, operation, () => input)
-    await expect(call('read', { unheardOf: 1 })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    await expect(call('read', { unknownKey: 1 })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
     await expect(call('read', {})).rejects.toMatchObject({ code: 'FORBIDDEN' })
     await call('admin', {})
     expect(scopes).toEqual([{ orgId: 'A' }])
   })
 })
 
-test('every operation that answers once has an output', () => {
+test('every query and mutation has an output schema', () => {
   for (const name of callNames) {
     expect((operationNamed(name) as Operation).output, name).toBeDefined()
   }

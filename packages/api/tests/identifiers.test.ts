@@ -5,17 +5,17 @@ import { id as idSchema } from '../src/encoding/fields.ts'
 import { newEventId, newId, roomRoomId } from '../src/identifiers.ts'
 
 const now = () => 0x64ed7d9d * 1000 + 999
-/** From 1970 until long after four bytes of seconds have run out, in 2106. */
+/** From 1970 until long after 2106, when four bytes of seconds overflow. */
 const time = fc.integer({ min: 0, max: 8_640_000_000_000_000 })
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 
-test('an id is the time in seconds and then what is random, in hex', () => {
+test('an id is the time in seconds and random bytes, in hex', () => {
   const random = Uint8Array.of(0, 1, 2, 127, 128, 253, 254, 255)
   expect(newId({ clock: now, randomBytes: () => random })).toBe('64ed7d9d0001027f80fdfeff')
   expect(newId({ clock: () => 0, randomBytes: () => new Uint8Array(8) })).toBe('0'.repeat(24))
 })
 
-test('an id always has the one format', () => {
+test('an id has 24 hex characters at any time', () => {
   fc.assert(
     fc.property(time, bytes(8), (time, random) => {
       const id = newId({ clock: () => time, randomBytes: () => random })
@@ -25,7 +25,7 @@ test('an id always has the one format', () => {
   )
 })
 
-test('the time in an id begins anew in 2106, in the same format', () => {
+test('the time in an id wraps around in 2106 and keeps its format', () => {
   const at = (seconds: number) =>
     newId({ clock: () => seconds * 1000 + 999, randomBytes: () => new Uint8Array(8).fill(255) })
   expect(at(2 ** 32 - 1)).toBe('ffffffff'.padEnd(24, 'f'))
@@ -33,18 +33,18 @@ test('the time in an id begins anew in 2106, in the same format', () => {
   expect(at(2 ** 32 + 1)).toBe('00000001'.padEnd(24, 'f'))
 })
 
-test('ids of one second are sorted by chance only, and all are different', () => {
+test('ids of one second are unique and in random order', () => {
   const ids = Array.from({ length: 100_000 }, () => newId({ clock: now, randomBytes }))
   expect(new Set(ids).size).toBe(ids.length)
   expect(new Set(ids.map((id) => id.slice(0, 8)))).toEqual(new Set(['64ed7d9d']))
-  // Neighbours say nothing of each other, which a counter would.
+  // A counter would have equal steps.
   const steps = new Set(
     ids.slice(1, 1000).map((id, i) => BigInt(`0x${id}`) - BigInt(`0x${ids[i]}`)),
   )
   expect(steps.size).toBe(999)
 })
 
-test('an event id has thirty characters, like the documented one', () => {
+test('an event id has thirty characters in the documented format', () => {
   const documented = 'FB10100000001693018738#5535526'
   const clock = () => 1_693_018_738_000
   const random = Uint8Array.of(0, 0, 0, 0x54, 0x77, 0x26)
@@ -87,7 +87,7 @@ test.for([
 })
 
 test.for(['wifiqrcode', 'WIFIQRCODE ', 'Shop 7', '__proto__', 'constructor', 'toString'])(
-  'product %j has no code and stands by its name',
+  'product %j has no code, so the room uses its name',
   (product) => {
     expect(roomRoomId(product, 'ABCD12345')).toBe(`${product}-ABCD12345`)
   },

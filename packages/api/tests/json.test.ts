@@ -9,7 +9,7 @@ const key = fc.oneof(
   fc.constantFrom('a.b', 'a\\b', 'a"b', '0', 'toJSON', 'items', 'createdAt'),
 )
 
-/** What answers are made of. */
+/** The values of outputs. */
 const { data } = fc.letrec((tie) => ({
   data: fc.oneof(
     { maxDepth: 4 },
@@ -24,7 +24,7 @@ const { data } = fc.letrec((tie) => ({
   ),
 }))
 
-/** What they are hardly ever made of. */
+/** Values that outputs hardly ever have. */
 const anything = fc.anything({
   withBigInt: true,
   withDate: true,
@@ -33,17 +33,17 @@ const anything = fc.anything({
   key: key,
 })
 
-/** What a function makes, or that it throws. */
-function outcome(make: () => unknown): unknown {
+/** The result of a function, or that it throws. */
+function outcome(run: () => unknown): unknown {
   try {
-    return { made: make() }
+    return { result: run() }
   } catch {
     return 'thrown'
   }
 }
 
-describe('REST', () => {
-  test('has the text of JSON.stringify', () => {
+describe('toJson', () => {
+  test('returns the text of JSON.stringify', () => {
     fc.assert(
       fc.property(fc.oneof(data, anything), (value) => {
         expect(outcome(() => toJson(value))).toEqual(outcome(() => JSON.stringify(value)))
@@ -52,11 +52,11 @@ describe('REST', () => {
   })
 })
 
-test('every point in time has the text that Date has for it', () => {
+test('every time is encoded as Date.toISOString does', () => {
   const day = 86_400_000
   const edges = [-1, 0, 1, 999, 1_000, 59_999, 60_000, 3_599_999, 3_600_000, day - 1]
   const greatest = 8.64e15
-  // More days than are kept, before and after 1970, and years of more than four digits.
+  // More days than the cache has, before and after 1970, and years of more than four digits.
   const days = Array.from({ length: 1_500 }, (_, n) => (n - 700) * 37 * day)
   const times = [...days.flatMap((at) => edges.map((edge) => at + edge)), -greatest, greatest]
   for (const time of [...times, ...times.toReversed()]) {
@@ -64,8 +64,8 @@ test('every point in time has the text that Date has for it', () => {
   }
 })
 
-describe('tRPC', () => {
-  test('has the text of superjson for plain data with dates', () => {
+describe('toSuperjson', () => {
+  test('returns the text of superjson for plain data with dates', () => {
     fc.assert(
       fc.property(data, (value) => {
         const text = toSuperjson(value)
@@ -75,7 +75,7 @@ describe('tRPC', () => {
     )
   })
 
-  test('and means the same for everything else', () => {
+  test('decodes to the same value as superjson for all other data', () => {
     fc.assert(
       fc.property(anything, (value) => {
         const ours = outcome(() => superjson.parse(toSuperjson(value)))
@@ -97,8 +97,8 @@ describe('tRPC', () => {
   })
 })
 
-describe('what a caller sent', () => {
-  test('is read as superjson wrote it, if an input can hold it', () => {
+describe('transformer.deserialize', () => {
+  test('decodes values that an input may have as superjson does', () => {
     const shared = { a: [1] }
     for (const value of [
       undefined,
@@ -112,8 +112,8 @@ describe('what a caller sent', () => {
     }
   })
 
-  test('makes nothing that costs more than it was long', () => {
-    const made: [json: unknown, type: unknown][] = [
+  test('rejects superjson types that are expensive to decode', () => {
+    const expensive: [json: unknown, type: unknown][] = [
       [[1, 2], 'set'],
       [[[1, 2]], 'map'],
       [4_000_000_000, ['typed-array', 'Uint8Array']],
@@ -126,7 +126,7 @@ describe('what a caller sent', () => {
       ['a', ['symbol', 'a']],
       ['a', 'constructor'],
     ]
-    for (const [json, type] of made) {
+    for (const [json, type] of expensive) {
       for (const sent of [
         { json, meta: { values: [type], v: 1 } },
         { json: { a: json }, meta: { values: { a: [type] }, v: 1 } },
@@ -138,13 +138,13 @@ describe('what a caller sent', () => {
     }
   })
 
-  test('has at most 100 notes of superjson, with short paths', () => {
+  test('rejects more than 100 superjson annotations, and long paths', () => {
     const paths = (count: number) => Array.from({ length: count }, (_, n) => `a${n}`)
     const dates = (count: number) => ({
       json: Object.fromEntries(paths(count).map((path) => [path, '2026-01-01'])),
       meta: { values: Object.fromEntries(paths(count).map((path) => [path, ['Date']])), v: 1 },
     })
-    // A note is a path and a type.
+    // An annotation counts twice: its path and its type.
     expect(transformer.deserialize(dates(50) as never)).toMatchObject({
       a49: new Date('2026-01-01'),
     })
@@ -165,7 +165,7 @@ describe('what a caller sent', () => {
     }
   })
 
-  test('and is no more than refused when it is none of superjson’s', () => {
+  test('throws only AppError for malformed superjson metadata', () => {
     for (const meta of [
       { values: { 'a.b.c': ['Date'] }, v: 1 },
       { values: { 'a\\b': ['Date'] }, v: 1 },

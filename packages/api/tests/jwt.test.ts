@@ -20,15 +20,15 @@ async function outcomeOf(verifying: Promise<Claims>): Promise<unknown> {
   return verifying.catch((error: { code?: string }) => error.code)
 }
 
-/** By one key, of each kind, and some that are no tokens of ours. */
-async function tokensOf(): Promise<string[]> {
+/** Tokens of each key and kind, and tampered ones. */
+async function createTokens(): Promise<string[]> {
   const tokens: string[] = []
   for (const key of [keyOf(0), keyOf(1)]) {
     for (const kind of kinds) {
       const deps = { signingKeys: fixedSigningKeys([key]), clock: clockAt(BEGIN) }
       const token = await signToken(deps, kind, { sub: kind.type, exp: BEGIN + 3 })
       const [head, body, signature] = token.split('.') as [string, string, string]
-      const other = await signToken(deps, kind, { sub: 'somebody else', exp: BEGIN + 9 })
+      const other = await signToken(deps, kind, { sub: 'another user', exp: BEGIN + 9 })
       tokens.push(token, other, [head, other.split('.')[1], signature].join('.'))
       tokens.push([head, body, signature.replace(/^./, (a) => (a === 'A' ? 'B' : 'A'))].join('.'))
     }
@@ -36,8 +36,8 @@ async function tokensOf(): Promise<string[]> {
   return tokens
 }
 
-test('a token that was verified before is told as if it were the first time', async () => {
-  const tokens = await tokensOf()
+test('verifying a cached token gives the same result as verifying it the first time', async () => {
+  const tokens = await createTokens()
   const step = fc.record({
     token: fc.constantFrom(...tokens),
     kind: fc.constantFrom(...kinds),
@@ -47,17 +47,17 @@ test('a token that was verified before is told as if it were the first time', as
   let verified = 0
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
-      const known = [keyOf(0), keyOf(1)] as const
+      const cachedKeys = [keyOf(0), keyOf(1)] as const
       for (const { token, kind, seconds, verifies } of steps) {
         const by = (keys: ReturnType<typeof keyOf>[]) => ({
           signingKeys: fixedSigningKeys(keys as [(typeof keys)[number]]),
           clock: clockAt(BEGIN + seconds),
         })
-        const again = verifies.map((id) => known[id] as (typeof known)[number])
-        const anew = verifies.map(keyOf)
-        const told = await outcomeOf(verifyToken(by(again), kind, token))
-        expect(told).toEqual(await outcomeOf(verifyToken(by(anew), kind, token)))
-        if (typeof told === 'object') verified++
+        const cached = verifies.map((id) => cachedKeys[id] as (typeof cachedKeys)[number])
+        const fresh = verifies.map(keyOf)
+        const outcome = await outcomeOf(verifyToken(by(cached), kind, token))
+        expect(outcome).toEqual(await outcomeOf(verifyToken(by(fresh), kind, token)))
+        if (typeof outcome === 'object') verified++
       }
     }),
   )

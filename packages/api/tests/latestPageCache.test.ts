@@ -33,7 +33,7 @@ async function roomsIn({ deps, actor }: Context, users: readonly string[]): Prom
 
 const messagesV2 = v2Operations.find(({ name }) => name === 'getMessages') as V2Operation
 
-/** A room's newest page on every surface, as this caller gets it; how it is refused otherwise. */
+/** Reads a room's newest page over every surface as this caller; the error code if it is refused. */
 async function readAs(server: Context, actor: Actor, roomId: string, limit: number) {
   const ctx = { ...server, actor }
   const plain = run(ctx.deps, actor, getMessages, { roomId, limit })
@@ -58,7 +58,7 @@ const room = fc.nat(1)
 const text = fc.string({ minLength: 1, unit: fc.constantFrom('a', 'b', 'ü') })
 const step = fc.oneof(
   fc.record({ kind: fc.constant('write' as const), room, server: fc.nat(2), text }),
-  // One of the messages that there are, as far as there are any.
+  // `which` selects one of the existing messages, if any.
   fc.record({
     kind: fc.constantFrom('edit' as const, 'remove' as const, 'describe' as const),
     ...{ room, server: fc.nat(2), text, which: fc.nat(4) },
@@ -75,19 +75,19 @@ const step = fc.oneof(
   }),
 )
 
-describe('a kept page', () => {
-  test('is always what the database would answer, for each caller and on every server', async () => {
+describe('a cached page', () => {
+  test('equals the page in the database, for each caller and on every server', async () => {
     await fc.assert(
       fc.asyncProperty(
-        // The steps of a list happen at once, the lists one after another.
+        // The steps of an inner list run concurrently, the lists one after another.
         fc.array(fc.array(step, { maxLength: 4 }), { maxLength: 6 }),
         async (rounds) => {
           await using db = await createTestDb()
           const other = openDatabase({ url: db.url })
           try {
-            // Two servers that keep pages, one of them hardly any, and one that keeps none.
+            // One server with a large cache, one with a small cache, and one without.
             const servers = [serverOn(db, 1_000_000), serverOn(other, 100_000), serverOn(other, 1)]
-            const [first, , bare] = servers as [Context, Context, Context]
+            const [first, , uncached] = servers as [Context, Context, Context]
             const rooms = await roomsIn(first, ['a', 'b'])
             for (const round of rounds) {
               await Promise.all(
@@ -102,7 +102,7 @@ describe('a kept page', () => {
                   } else if (one.kind === 'describe') {
                     await run(deps, actor, updateRoom, { roomId, subject: one.text })
                   } else if (one.kind === 'edit' || one.kind === 'remove') {
-                    const { items } = await run(bare.deps, actor, getMessages, { roomId })
+                    const { items } = await run(uncached.deps, actor, getMessages, { roomId })
                     const messageId = items[one.which]?.id
                     if (messageId === undefined) return
                     const message = { roomId, messageId }
@@ -128,9 +128,9 @@ describe('a kept page', () => {
               for (const roomId of rooms) {
                 for (const caller of callers) {
                   for (const limit of [1, 2, 50]) {
-                    const right = await readAs(bare, caller, roomId, limit)
+                    const expected = await readAs(uncached, caller, roomId, limit)
                     for (const server of servers) {
-                      expect(await readAs(server, caller, roomId, limit)).toEqual(right)
+                      expect(await readAs(server, caller, roomId, limit)).toEqual(expected)
                     }
                   }
                 }
@@ -145,7 +145,7 @@ describe('a kept page', () => {
     )
   })
 
-  test('never misses what was acknowledged before it was asked for', async () => {
+  test('has every message that was acknowledged before the read', async () => {
     await using db = await createTestDb()
     const { deps, actor } = serverOn(db, 1_000_000)
     const [roomId = ''] = await roomsIn(createContext(deps), ['a'])
@@ -166,7 +166,7 @@ describe('a kept page', () => {
     expect(acknowledged).toBe(100)
   })
 
-  test('is the same object while nothing changes, and cannot be changed', async () => {
+  test('is the same frozen object until the room changes', async () => {
     await using db = await createTestDb()
     const { deps, actor } = serverOn(db, 1_000_000)
     const [roomId = ''] = await roomsIn(createContext(deps), ['a'])
@@ -178,7 +178,7 @@ describe('a kept page', () => {
     expect(await run(deps, actor, getMessages, { roomId })).not.toBe(page)
   })
 
-  test('is not taken for the page of a version that a failover lost and that was given again', async () => {
+  test('is not used for a version that a failover repeated', async () => {
     await using db = await createTestDb()
     let now = 1_000
     const server = serverOn(db, 1_000_000)
@@ -204,7 +204,7 @@ describe('a kept page', () => {
     expect(await read()).toEqual(['kept', 'new'])
   })
 
-  test('goes when others need the room', async () => {
+  test('is evicted when the cache is full', async () => {
     await using db = await createTestDb()
     const { deps, actor } = serverOn(db, 64_000)
     const rooms = await roomsIn(

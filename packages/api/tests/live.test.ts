@@ -11,8 +11,9 @@ import {
   vi,
 } from 'vitest'
 import { listEvents } from '../src/events/listEvents.ts'
+import type { EventStream } from '../src/events/live/eventStream.ts'
 import type { Live } from '../src/events/live/live.ts'
-import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
+import type { RoomRef } from '../src/events/live/streamFilter.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
 import { createDeps, noCaps, run } from './support.ts'
 
@@ -22,7 +23,7 @@ beforeAll(async () => {
 })
 afterAll(() => log[Symbol.asyncDispose]())
 
-// Live looks at its streams once a second, by its own timer; here time goes on by hand.
+// Live sweeps once a second by its own timer. The tests advance the time themselves.
 beforeEach(async () => {
   await log.empty()
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout'] })
@@ -31,16 +32,16 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const SECOND = 1_000
+const SWEEP_INTERVAL_MS = 1_000
 
-/** Lets time go on, no faster than what its passing makes Live read is answered. */
+/** Advances the time in steps, and waits after each for the reads that it caused. */
 async function pass(milliseconds: number): Promise<void> {
-  for (let rest = milliseconds; rest > 0; rest -= SECOND) {
-    await vi.advanceTimersByTimeAsync(Math.min(rest, SECOND))
+  for (let rest = milliseconds; rest > 0; rest -= SWEEP_INTERVAL_MS) {
+    await vi.advanceTimersByTimeAsync(Math.min(rest, SWEEP_INTERVAL_MS))
     await log.settled()
   }
 }
-const sweep = () => pass(SECOND)
+const sweep = () => pass(SWEEP_INTERVAL_MS)
 
 const limits = {
   pending: 256,
@@ -51,10 +52,10 @@ const limits = {
   reads: 5,
 }
 const cursor = (orgId: string, position: number) => cursorOf(log, orgId, position)
-/** A cursor with something else in place of the position. */
-const bent = (middle: string) => {
-  const [place = '', epoch] = cursor('A', 1).split('.')
-  return `${Buffer.from(atob(place).replace(':1:', middle)).toString('base64url')}.${epoch}`
+/** A cursor with its position replaced. */
+const tampered = (middle: string) => {
+  const [encoded = '', epoch] = cursor('A', 1).split('.')
+  return `${Buffer.from(atob(encoded).replace(':1:', middle)).toString('base64url')}.${epoch}`
 }
 
 function roomsOf(orgId: string): [RoomRef, RoomRef] {
@@ -63,20 +64,20 @@ function roomsOf(orgId: string): [RoomRef, RoomRef] {
   return [first, second]
 }
 
-/** What a stream brings until it is live, shortened. */
+/** The events of a stream until it is live, shortened. */
 async function untilReady(stream: EventStream): Promise<unknown[]> {
-  const told: unknown[] = []
+  const events: unknown[] = []
   for (;;) {
     for (const event of await take(stream)) {
-      if (event.type === 'reset') told.push([event.reason, event.position])
-      else if (event.type === 'ready') told.push(['ready', event.position])
-      else if ('position' in event) told.push(event.position)
-      if (event.type === 'ready') return told
+      if (event.type === 'reset') events.push([event.reason, event.position])
+      else if (event.type === 'ready') events.push(['ready', event.position])
+      else if ('position' in event) events.push(event.position)
+      if (event.type === 'ready') return events
     }
   }
 }
 
-test('a cursor that the log no longer reaches back to gets a reset, and listEvents says so', async () => {
+test('a cursor before the floor of the log gets a reset, and CURSOR_TOO_OLD from listEvents', async () => {
   using live = createLive(log)
   const [room] = roomsOf('A')
   for (let i = 0; i < 10; i++) await log.append(room)
@@ -93,7 +94,7 @@ test('a cursor that the log no longer reaches back to gets a reset, and listEven
     run(deps, open, listEvents, { orgId: 'A', after: cursor('A', position) })
   await expect(list(3)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
   expect((await list(4)).items.length).toBe(6)
-  // A log that is forgotten altogether is not one that never was.
+  // A fully deleted log still has its head.
   await log.write((tx) => tx.deleteFrom('events').execute())
   expect(await from(9)).toEqual([
     ['too_old', 10],
@@ -103,7 +104,7 @@ test('a cursor that the log no longer reaches back to gets a reset, and listEven
   deps.live.close()
 })
 
-test('a replay waits between its pages until it is paid for, and tells its end meanwhile', async () => {
+test('a replay waits for payment between its pages, and still ends when asked to', async () => {
   using live = createLive(log, { limits: { ...limits, replay: 100, reads: 100 } })
   const [room] = roomsOf('A')
   for (let i = 0; i < 6; i++) await log.append(room)
@@ -129,7 +130,7 @@ test('a replay waits between its pages until it is paid for, and tells its end m
   expect(await rest).toEqual([5, 6, ['ready', 6]])
   stream.leave()
 
-  // One that waits to pay is ended as any other.
+  // A stream that waits for payment ends like any other.
   const ended = openPaid()
   await take(ended)
   const last = ended.next()
@@ -142,7 +143,7 @@ test('a replay waits between its pages until it is paid for, and tells its end m
   expect(await nothing).toBeUndefined()
 })
 
-test('a reader for whom too much text waits gives it up and reads the table again', async () => {
+test('a stream with too much pending text drops it and reads the log again', async () => {
   using live = createLive(log, {
     limits: { ...limits, page: 100, window: 100, replay: 100, reads: 100, pendingCharacters: 20 },
   })
@@ -151,15 +152,15 @@ test('a reader for whom too much text waits gives it up and reads the table agai
   await untilReady(stream)
   for (let i = 0; i < 12; i++) await log.append(room)
   await sweep()
-  const told: unknown[] = []
-  while (told.length < 12) {
+  const positions: unknown[] = []
+  while (positions.length < 12) {
     for (const event of await take(stream))
-      if (event.type !== 'ready' && 'position' in event) told.push(event.position)
+      if (event.type !== 'ready' && 'position' in event) positions.push(event.position)
   }
-  expect(told).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+  expect(positions).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
 })
 
-test('what is forgotten while a stream catches up is not missing without a word', async () => {
+test('events that are deleted while a stream catches up lead to a reset', async () => {
   using live = createLive(log, { limits: { ...limits, replay: 100, reads: 100 } })
   const [room, other] = roomsOf('A')
   for (let i = 0; i < 5; i++) await log.append(room, other)
@@ -179,11 +180,11 @@ test.for<[string, () => string]>([
   ['garbage', () => 'garbage'],
   ['nothing', () => ''],
   ['very long', () => 'a'.repeat(100_000)],
-  ['not a number', () => bent(':NaN:')],
-  ['below nothing', () => bent(':-1:')],
+  ['not a number', () => tampered(':NaN:')],
+  ['below nothing', () => tampered(':-1:')],
   ['padded', () => cursor('A', 1).replace('.', '=.')],
 ])(
-  'a cursor %s gets a reset, then what is live, and nothing of anybody else',
+  'a cursor that is %s gets a reset, then only live events of its organisation',
   async ([, after]) => {
     using live = createLive(log)
     const [room] = roomsOf('A')
@@ -199,7 +200,7 @@ test.for<[string, () => string]>([
   },
 )
 
-test('a replay of too many events ends in a reset, and so does one that looks through too many', async () => {
+test('a replay ends in a reset after too many events, or after too many reads', async () => {
   using live = createLive(log, { limits })
   const [room, rare] = roomsOf('A')
   const from = (position: number, filter = {}) =>
@@ -210,7 +211,7 @@ test('a replay of too many events ends in a reset, and so does one that looks th
 
   for (let i = 0; i < 14; i++) await log.append(room)
   await log.append(rare)
-  // Five reads of four positions each do not reach it, unless its room is known.
+  // Five reads of four positions each do not reach it. A room or user filter needs no scan.
   const product = { productName: 'nothing' }
   expect(await from(1, product)).toEqual([
     ['too_far', 22],
@@ -221,7 +222,7 @@ test('a replay of too many events ends in a reset, and so does one that looks th
   expect(await from(0, { userId: rare.userId })).toEqual([22, ['ready', 22]])
 })
 
-test('after a reset the replay of what happened meanwhile begins anew', async () => {
+test('a replay after a reset has the full limits again', async () => {
   using live = createLive(log, { limits })
   const [room] = roomsOf('A')
   for (let i = 0; i < 8; i++) await log.append(room)
@@ -233,23 +234,23 @@ test('after a reset the replay of what happened meanwhile begins anew', async ()
   expect(await untilReady(stream)).toEqual([9, 10, 11, ['ready', 11]])
 })
 
-test('a reader that takes nothing falls behind, with no more than 256 events that wait, and misses none', async () => {
+test('a stream that is not read falls behind after 256 pending events, and misses none', async () => {
   using live = createLive(log)
   const [room] = roomsOf('A')
   const stream = live.open(open, { orgId: 'A' })
   expect(await untilReady(stream)).toEqual([['ready', 0]])
   for (let i = 0; i < 60; i++) await log.append(...Array<RoomRef>(5).fill(room))
   await log.settled()
-  const wanted = Array.from({ length: 300 }, (_, i) => i + 1)
-  expect(await untilReady(stream)).toEqual([...wanted, ['ready', 300]])
+  const positions = Array.from({ length: 300 }, (_, i) => i + 1)
+  expect(await untilReady(stream)).toEqual([...positions, ['ready', 300]])
 })
 
-test('what another process writes is found at the next look', async () => {
+test('the sweep finds events that another process wrote', async () => {
   using live = createLive(log)
   const [room] = roomsOf('A')
   const stream = live.open(open, { orgId: 'A' })
   await untilReady(stream)
-  // Its commits wake nobody here.
+  // Its commits send no notification to this process.
   const other = openDatabase({ url: log.url })
   const event = { org_id: 'A', room_id: room.id, created_at: 1, type: 'room.updated' } as const
   await other.write(async (tx) => appendEvent(tx, event))
@@ -259,8 +260,8 @@ test('what another process writes is found at the next look', async () => {
   expect(await next).toMatchObject([{ type: 'room.updated', position: 1 }])
 })
 
-describe('when the database was restored, or a failover lost commits', () => {
-  /** Takes the newest events away, as if they had never been committed. */
+describe('after a restore, or a failover that lost commits', () => {
+  /** Removes the newest events, as if they had never been committed. */
   async function lose(orgId: string, count: number): Promise<void> {
     const head = (await log.head(orgId)) - count
     await log.write(async (tx) => {
@@ -277,12 +278,12 @@ describe('when the database was restored, or a failover lost commits', () => {
     })
   }
 
-  /** Puts the log on another epoch, as a failover or a restore does. */
+  /** Changes the epoch of the log, as a failover or a restore does. */
   const changeEpoch = (epoch: string) =>
     log.write((tx) => tx.updateTable('event_log').set({ epoch }).execute())
   afterEach(() => changeEpoch(log.epoch))
 
-  /** Streams of each kind of an organisation, live. */
+  /** Opens a stream with each kind of filter and waits until it is live. */
   async function openAll(live: Live, [room]: readonly [RoomRef, RoomRef]): Promise<EventStream[]> {
     const filters = [{}, { userId: room.userId }, { rooms: [room] }, { productName: 'shop' }]
     const streams = filters.map((filter) => live.open(open, { orgId: room.orgId, ...filter }))
@@ -301,9 +302,11 @@ describe('when the database was restored, or a failover lost commits', () => {
     ['ready', position],
   ]
 
-  test('streams are reset at the look that finds the log shorter, get what comes then, and it is logged once', async () => {
-    const told: unknown[] = []
-    using live = createLive(log, { onError: (error, message) => told.push(`${message}: ${error}`) })
+  test('the sweep that finds the log shorter resets the streams and reports it once', async () => {
+    const errors: unknown[] = []
+    using live = createLive(log, {
+      onError: (error, message) => errors.push(`${message}: ${error}`),
+    })
     const rooms = roomsOf('A')
     const [room] = rooms
     const streams = await openAll(live, rooms)
@@ -320,14 +323,14 @@ describe('when the database was restored, or a failover lost commits', () => {
     await log.append(room, theirs)
     for (const stream of streams) expect(await take(stream)).toMatchObject([{ position: 4 }])
     expect(await take(other)).toMatchObject([{ position: 1, orgId: 'B' }])
-    expect(told).toEqual([
+    expect(errors).toEqual([
       expect.stringMatching(/lost commits: Error: the log of A went from position 5 .* to 3 /),
     ])
   })
 
-  test('streams are reset although the log has grown past their position again', async () => {
-    const told: unknown[] = []
-    using live = createLive(log, { onError: (error) => told.push(error) })
+  test('streams are reset even if the log has grown past their position again', async () => {
+    const errors: unknown[] = []
+    using live = createLive(log, { onError: (error) => errors.push(error) })
     const rooms = roomsOf('A')
     const [room] = rooms
     const streams = await openAll(live, rooms)
@@ -339,24 +342,24 @@ describe('when the database was restored, or a failover lost commits', () => {
     for (const stream of streams) expect(await untilReady(stream)).toEqual(resetAt(6))
     await log.append(room)
     for (const stream of streams) expect(await take(stream)).toMatchObject([{ position: 7 }])
-    expect(told.length).toBe(1)
+    expect(errors.length).toBe(1)
   })
 
-  test('a lossless failover resets the streams too, once', async () => {
-    const told: unknown[] = []
-    using live = createLive(log, { onError: (error) => told.push(error) })
+  test('a failover without losses resets the streams once', async () => {
+    const errors: unknown[] = []
+    using live = createLive(log, { onError: (error) => errors.push(error) })
     const rooms = roomsOf('A')
     const streams = await openAll(live, rooms)
     await changeEpoch('another')
     await sweep()
     await sweep()
     for (const stream of streams) expect(await untilReady(stream)).toEqual(resetAt(0))
-    expect(told.length).toBe(1)
+    expect(errors.length).toBe(1)
   })
 
-  test('a stream that opens first finds it, is not deaf itself, and the others are reset', async () => {
-    const told: unknown[] = []
-    using live = createLive(log, { onError: (error) => told.push(error) })
+  test('opening a stream detects the loss and resets the other streams', async () => {
+    const errors: unknown[] = []
+    using live = createLive(log, { onError: (error) => errors.push(error) })
     const [room] = roomsOf('A')
     const first = live.open(open, { orgId: 'A' })
     await untilReady(first)
@@ -368,10 +371,10 @@ describe('when the database was restored, or a failover lost commits', () => {
     expect(await untilReady(first)).toEqual(resetAt(1))
     await log.append(room)
     for (const stream of [first, fresh]) expect(await take(stream)).toMatchObject([{ position: 2 }])
-    expect(told.length).toBe(1)
+    expect(errors.length).toBe(1)
   })
 
-  test('a reader that is behind is reset as well, and is told nothing of what was lost after that', async () => {
+  test('a stream that is behind is reset, too, and gets no lost events after that', async () => {
     using live = createLive(log, { limits: { ...limits, replay: 100 }, onError: () => undefined })
     const [room] = roomsOf('A')
     for (let i = 0; i < 6; i++) await log.append(room)
@@ -384,22 +387,22 @@ describe('when the database was restored, or a failover lost commits', () => {
     expect(await take(stream)).toMatchObject([{ position: 2 }])
   })
 
-  test('a look that was answered before the log grew is no sign of a loss', async () => {
+  test('a sweep result from before the log grew does not reset the streams', async () => {
     using live = createLive(log)
     const [room] = roomsOf('A')
     const stream = live.open(open, { orgId: 'A' })
     await untilReady(stream)
     const executeQuery = log.read.executeQuery.bind(log.read)
-    const asked = Promise.withResolvers<void>()
+    const queried = Promise.withResolvers<void>()
     const answer = Promise.withResolvers<void>()
     const late = vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
       const heads = await executeQuery(query)
-      asked.resolve()
+      queried.resolve()
       await answer.promise
       return heads as never
     })
     const sweeping = sweep()
-    await asked.promise
+    await queried.promise
     await log.append(room, room)
     await readAll([stream], 2)
     answer.resolve()
@@ -410,22 +413,22 @@ describe('when the database was restored, or a failover lost commits', () => {
     expect(await take(stream)).toMatchObject([{ position: 3 }])
   })
 
-  test('cursors of before get a reset, from listEvents a CURSOR_TOO_OLD, and those of then are good', async () => {
+  test('old cursors get a reset, and CURSOR_TOO_OLD from listEvents; new cursors work', async () => {
     using live = createLive(log, { onError: () => undefined })
     const deps = createDeps(log)
     const [room] = roomsOf('A')
     await log.append(room, room, room)
     const list = (after: string) => run(deps, open, listEvents, { orgId: 'A', after })
     const from = (after: string) => untilReady(live.open(open, { orgId: 'A' }, { after }))
-    const had = cursor('A', 1)
-    // As they were before there were epochs.
-    const [ancient = ''] = had.split('.')
-    for (const after of [had, ancient]) {
+    const old = cursor('A', 1)
+    // Cursors from before epochs existed.
+    const [withoutEpoch = ''] = old.split('.')
+    for (const after of [old, withoutEpoch]) {
       expect(await from(after)).toEqual([2, 3, ['ready', 3]])
       expect((await list(after)).items.length).toBe(2)
     }
     await changeEpoch('another')
-    for (const after of [had, ancient]) {
+    for (const after of [old, withoutEpoch]) {
       expect(await from(after)).toEqual(resetAt(3))
       await expect(list(after)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
     }
@@ -437,7 +440,7 @@ describe('when the database was restored, or a failover lost commits', () => {
     deps.live.close()
   })
 
-  test('listEvents does not mix what it read before with what it reads after', async () => {
+  test('listEvents fails with SERVICE_UNAVAILABLE when the epoch changes during the call', async () => {
     const deps = createDeps(log)
     const [room] = roomsOf('A')
     await log.append(room, room)
@@ -459,7 +462,7 @@ describe('when the database was restored, or a failover lost commits', () => {
 const NO_TABLE = expect.stringMatching(/no such table|relation ".*" does not exist/)
 
 test.for(['start', 'replay'] as const)(
-  'a log that cannot be read fails the %s of a stream, which leaves; the next one is fine',
+  'a read error during the %s of a stream ends it, and a later stream works',
   async (when) => {
     using live = createLive(log)
     const [room] = roomsOf('A')
@@ -481,13 +484,13 @@ test.for(['start', 'replay'] as const)(
   },
 )
 
-test('a tail that cannot read the log says so, and goes on when it can again', async () => {
+test('a tail reports a read error and continues once the log is readable', async () => {
   const errors: unknown[] = []
   using live = createLive(log, { onError: (error) => errors.push(error) })
   const [room] = roomsOf('A')
   const stream = live.open(open, { orgId: 'A' })
   await untilReady(stream)
-  // Only reading the event fails, and writing it does not.
+  // Without this table events can be written but not read.
   const show = await hide('messages')
   await log.append(room)
   await log.settled()
@@ -501,21 +504,21 @@ test('a tail that cannot read the log says so, and goes on when it can again', a
   expect(errors.length).toBe(2)
 })
 
-/** Makes a table impossible to read. @returns what puts it back, which the end of the test does too */
+/** Makes a table unreadable until the returned function is called, or the test ends. */
 async function hide(table: string): Promise<() => Promise<void>> {
   const rename = (from: string, to: string) =>
     log.write((tx) => tx.schema.alterTable(from).renameTo(to).execute())
-  await rename(table, 'away')
-  let isAway = true
+  await rename(table, 'hidden')
+  let isHidden = true
   const show = async () => {
-    if (isAway) await rename('away', table)
-    isAway = false
+    if (isHidden) await rename('hidden', table)
+    isHidden = false
   }
   onTestFinished(show)
   return show
 }
 
-test('streams end when their time is over, and a token ends its streams when it expires', async () => {
+test('streams end after their lifetime, or when their token expires', async () => {
   let now = 1_000_000
   using live = createLive(log, { clock: () => now, lifetime: 60_000 })
   const user = {
@@ -540,14 +543,14 @@ test('streams end when their time is over, and a token ends its streams when it 
   expect(await endOfShort).toEqual([{ type: 'end', reason: 'expired' }])
   expect(await short.next()).toBeUndefined()
   expect(live.size).toBe(1)
-  // Lifetimes are spread over the last tenth.
+  // The lifetime varies between 90 % and 100 %.
   now += 50_000
   await sweep()
   expect(await endOfLong).toEqual([{ type: 'end', reason: 'lifetime' }])
   expect(live.size).toBe(0)
 })
 
-test('a stream that nobody reads is forgotten a while after its end', async () => {
+test('an ended stream that is not read is dropped after 30 seconds', async () => {
   let now = 0
   using live = createLive(log, { clock: () => now, lifetime: 60_000 })
   const [room] = roomsOf('A')
@@ -560,19 +563,19 @@ test('a stream that nobody reads is forgotten a while after its end', async () =
   expect(live.size).toBe(0)
 })
 
-test('revoking a key ends its streams, those of its tokens too, and no others', async () => {
+test('revoking a key ends its streams and those of its tokens, and no others', async () => {
   let isValid = true
-  const asked: unknown[] = []
+  const checked: unknown[] = []
   using live = createLive(log, {
     isStillValid: async (actor) => {
-      asked.push(actor.kind === 'open' ? 'open' : actor.keyId)
+      checked.push(actor.kind === 'open' ? 'open' : actor.keyId)
       return actor.kind === 'open' || actor.keyId !== 'revoked' || isValid
     },
   })
   const key = { kind: 'key', orgId: 'A', keyId: 'revoked', right: 'support' } as const
   const user = { ...key, kind: 'user', userId: 'ann', side: false, rooms: undefined } as const
   const expiresAt = Number.MAX_SAFE_INTEGER
-  const doomed = [
+  const revoked = [
     live.open(key, { orgId: 'A' }),
     live.open({ ...user, expiresAt }, { orgId: 'A' }),
     live.open({ ...user, userId: 'bob', expiresAt }, { orgId: 'A' }),
@@ -581,15 +584,15 @@ test('revoking a key ends its streams, those of its tokens too, and no others', 
     live.open({ ...key, keyId: 'other' }, { orgId: 'A' }),
     live.open(open, { orgId: 'A' }),
   ]
-  for (const stream of [...doomed, ...others]) await untilReady(stream)
+  for (const stream of [...revoked, ...others]) await untilReady(stream)
   await sweep()
-  // Once for each credential, not for each stream.
-  expect(asked.sort()).toContain('open')
-  expect(asked.filter((keyId) => keyId === 'other').length).toBe(1)
+  // One check per credential, not per stream.
+  expect(checked.sort()).toContain('open')
+  expect(checked.filter((keyId) => keyId === 'other').length).toBe(1)
   expect(live.size).toBe(5)
   isValid = false
   await sweep()
-  for (const stream of doomed) {
+  for (const stream of revoked) {
     expect(await stream.next()).toEqual([{ type: 'end', reason: 'revoked' }])
   }
   expect(live.size).toBe(2)
@@ -598,7 +601,7 @@ test('revoking a key ends its streams, those of its tokens too, and no others', 
   for (const stream of others) expect(await take(stream)).toMatchObject([{ position: 1 }])
 })
 
-test('shutting down ends all streams after what waits for them, and opens no more', async () => {
+test('shutting down ends all streams after their pending events, and refuses new ones', async () => {
   using live = createLive(log)
   const [room] = roomsOf('A')
   const streams = [live.open(open, { orgId: 'A' }), live.open(open, { orgId: 'A', rooms: [room] })]
@@ -617,7 +620,7 @@ test('shutting down ends all streams after what waits for them, and opens no mor
   )
 })
 
-test('a stream that waits is let go of when it leaves, is ended or all is closed', async () => {
+test('a pending next() resolves when the stream leaves or ends, or all streams are closed', async () => {
   using live = createLive(log)
   const opened = Array.from({ length: 3 }, () => live.open(open, { orgId: 'A' }))
   for (const stream of opened) await untilReady(stream)
@@ -636,7 +639,7 @@ test('a stream that waits is let go of when it leaves, is ended or all is closed
   expect(live.size).toBe(0)
 })
 
-test('one key or user may have so many streams, a process so many, and each that leaves makes room', async () => {
+test('streams are capped per key and per process, and a closed stream frees its slot', async () => {
   using live = createLive(log, { caps: { ...noCaps, total: 5, perActor: 2 } })
   const key = (keyId: string) => ({ kind: 'key', orgId: 'A', keyId, right: 'read' }) as const
   const opening = (keyId: string) => live.open(key(keyId), { orgId: 'A' })
@@ -649,7 +652,7 @@ test('one key or user may have so many streams, a process so many, and each that
   first.leave()
   opening('a')
   expect(() => opening('a')).toThrow(expect.objectContaining({ code: 'TOO_MANY_REQUESTS' }))
-  // Callers without a credential are many.
+  // Callers without a credential have no cap per caller.
   const unnamed = [live.open(open, { orgId: 'A' }), live.open(open, { orgId: 'B' })]
   expect(live.size).toBe(5)
   for (const actor of [open, key('c')]) {
@@ -662,19 +665,19 @@ test('one key or user may have so many streams, a process so many, and each that
   expect(live.size).toBe(5)
 })
 
-test('a side is there from its first stream until five seconds after its last', async () => {
+test('a side is present from its first stream until five seconds after its last', async () => {
   using live = createLive(log)
   const [room, other] = roomsOf('A')
   const watch = live.open(open, { orgId: 'A' })
   await untilReady(watch)
-  const told = async () => {
+  const presenceChanges = async () => {
     const states: unknown[] = []
     const next = watch.next().then((events) => {
       for (const event of events ?? []) {
         if (event.type === 'presence') states.push([event.roomId, event.customer, event.support])
       }
     })
-    // The event that ends the wait is none of those.
+    // Another event, so that next() resolves even without a presence change.
     await log.append(other)
     await next
     return states
@@ -687,26 +690,26 @@ test('a side is there from its first stream until five seconds after its last', 
     { type: 'ready' },
     { type: 'presence', roomId: room.id, customer: true, support: false },
   ])
-  expect(await told()).toEqual([[room.id, true, false]])
+  expect(await presenceChanges()).toEqual([[room.id, true, false]])
   enter(undefined).leave()
   customer.leave()
   await pass(60_000)
-  expect(await told()).toEqual([])
+  expect(await presenceChanges()).toEqual([])
 
   again.leave()
   await pass(4_999)
-  // The other side coming does not cut that short.
+  // The other side's arrival does not shorten the grace time.
   const support = enter(true)
-  expect(await told()).toEqual([[room.id, true, true]])
+  expect(await presenceChanges()).toEqual([[room.id, true, true]])
   const back = enter(false)
   await pass(60_000)
-  expect(await told()).toEqual([])
+  expect(await presenceChanges()).toEqual([])
   back.leave()
   await pass(2_000)
-  // Nor does its going draw it out.
+  // Nor does its departure extend it.
   support.leave()
   await pass(3_000)
-  expect(await told()).toEqual([[room.id, false, true]])
+  expect(await presenceChanges()).toEqual([[room.id, false, true]])
   await pass(2_000)
-  expect(await told()).toEqual([[room.id, false, false]])
+  expect(await presenceChanges()).toEqual([[room.id, false, false]])
 })

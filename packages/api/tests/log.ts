@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   appendEvent,
   eventLogBounds,
@@ -11,8 +11,9 @@ import {
 import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
 import type { Actor } from '../src/auth/actor.ts'
 import { encodeEventCursor } from '../src/events/cursor.ts'
+import type { EventStream } from '../src/events/live/eventStream.ts'
 import { Live, type LiveOptions } from '../src/events/live/live.ts'
-import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
+import type { RoomRef } from '../src/events/live/streamFilter.ts'
 import { noCaps } from './support.ts'
 
 export const open: Actor = { kind: 'open', via: 'http' }
@@ -20,27 +21,27 @@ export const open: Actor = { kind: 'open', via: 'http' }
 export interface TestLog extends TestDatabase {
   readonly rooms: readonly RoomRef[]
   readonly epoch: string
-  /** Commits an event of each of these rooms, together. */
+  /** Commits one event for each of these rooms in one transaction. */
   append(...rooms: RoomRef[]): Promise<void>
-  /** The same at a time. */
+  /** The same with a creation time. */
   appendAt(time: number, ...rooms: RoomRef[]): Promise<void>
-  /** Where an organisation's log ends. */
+  /** The position of the newest event of an organisation. */
   head(orgId: string): Promise<number>
-  /** Resolves when all is read that what happened until now gives cause to read. */
+  /** Resolves when no read is pending and none follows. */
   settled(): Promise<void>
-  /** Begins anew with no events. */
+  /** Deletes all events and starts again at position 0. */
   empty(): Promise<void>
 }
 
-/** The cursor of a place in an organisation's log. */
+/** The cursor of a position in an organisation's log. */
 export const cursorOf = ({ epoch }: TestLog, orgId: string, position: number): string =>
   encodeEventCursor({ orgId, position, epoch })
 
-/** 24 hex characters that say their number. */
+/** An id with this number in hex. */
 export const idOf = (number: number): string => number.toString(16).padStart(24, '0')
 
 interface LogOptions {
-  /** What a prepared read waits for when it has its answer; left out: for nothing. */
+  /** Each prepared read waits for this after it has its result. */
   readonly afterRead?: () => Promise<void>
 }
 
@@ -88,8 +89,8 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
       for (let before = -1; before !== reads.begun; ) {
         before = reads.begun
         await Promise.allSettled(reads.pending)
-        // Who reads on does so after a turn of the event loop at most.
-        for (let i = 0; i < 2; i++) await turn()
+        // A reader starts its next read within one turn of the event loop.
+        for (let i = 0; i < 2; i++) await nextTurn()
       }
     },
     empty() {
@@ -102,7 +103,7 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
   }
 }
 
-/** Counts the prepared reads, and knows those that have no answer yet. */
+/** Counts the prepared reads and tracks the pending ones. */
 function watchReads(db: TestDatabase['read'], afterRead: LogOptions['afterRead']) {
   const reads = { begun: 0, pending: new Set<Promise<unknown>>() }
   const run = db.executeQuery.bind(db)
@@ -166,7 +167,7 @@ const messageRow = {
   deleted_at: null,
 } as const
 
-/** The streams of a process of its own: `using live = createLive(log)`. */
+/** A separate registry of streams, as of another process: `using live = createLive(log)`. */
 export function createLive(log: TestLog, options: Partial<LiveOptions> = {}): Live & Disposable {
   const live = new Live(log, {
     clock: () => 1,
@@ -181,7 +182,7 @@ export function createLive(log: TestLog, options: Partial<LiveOptions> = {}): Li
   return Object.assign(live, { [Symbol.dispose]: () => live.close() })
 }
 
-/** The next batch of a stream that is known to have one. */
+/** Takes the next batch of a stream. @throws Error when the stream has ended */
 export async function take(stream: EventStream) {
   const events = await stream.next()
   if (!events) throw new Error('the stream has ended')

@@ -7,16 +7,16 @@ import {
   type ListTag,
   MAX_LIMIT,
   pageInput,
-  placeOf,
+  toPageRef,
 } from '../src/encoding/paging.ts'
 
-/** As far as a cursor can say: fifteen digits. */
+/** Up to the greatest boundary of a cursor: fifteen digits. */
 const boundary = fc.oneof(fc.nat(300), fc.integer({ min: 0, max: 999_999_999_999_999 }))
 const list = fc.constantFrom<ListTag[]>('m', 'r')
 const fields = ['before', 'after', 'around'] as const
 const field = fc.constantFrom(...fields)
 
-const refusal = (name: string) =>
+const rejection = (name: string) =>
   expect.objectContaining({
     name: 'AppError',
     code: 'BAD_REQUEST',
@@ -27,26 +27,26 @@ function cursorOf(text: string): string {
   return Buffer.from(text).toString('base64url')
 }
 
-test('a cursor comes back as the boundary that it was made of', () => {
+test('a cursor decodes to the boundary that it encodes', () => {
   fc.assert(
     fc.property(list, boundary, field, (list, boundary, kind) => {
       const cursor = encodeCursor(list, boundary)
-      expect(placeOf(list, { [kind]: cursor })).toEqual({ kind, boundary })
+      expect(toPageRef(list, { [kind]: cursor })).toEqual({ kind, boundary })
       expect(cursor).toMatch(/^[A-Za-z0-9_-]+$/)
     }),
   )
 })
 
-test("the other list's cursors are refused", () => {
+test('rejects cursors of another list', () => {
   fc.assert(
     fc.property(boundary, field, (boundary, kind) => {
-      expect(() => placeOf('m', { [kind]: encodeCursor('r', boundary) })).toThrow(refusal(kind))
-      expect(() => placeOf('r', { [kind]: encodeCursor('m', boundary) })).toThrow(refusal(kind))
+      expect(() => toPageRef('m', { [kind]: encodeCursor('r', boundary) })).toThrow(rejection(kind))
+      expect(() => toPageRef('r', { [kind]: encodeCursor('m', boundary) })).toThrow(rejection(kind))
     }),
   )
 })
 
-describe('a cursor whose text was changed', () => {
+describe('a tampered cursor', () => {
   const character = fc.oneof(
     fc.constantFrom(...'AQgwZz019+/=-_ .\n\0é'),
     fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
@@ -57,26 +57,26 @@ describe('a cursor whose text was changed', () => {
     insert: fc.array(character, { maxLength: 2 }),
   })
 
-  test('is refused, unless it is exactly another cursor of the list', () => {
-    let refused = 0
+  test('is rejected, unless it is exactly another cursor of the list', () => {
+    let rejected = 0
     fc.assert(
       fc.property(list, boundary, field, mutation, (list, boundary, kind, change) => {
         const characters = [...encodeCursor(list, boundary)]
         characters.splice(change.at % (characters.length + 1), change.remove, ...change.insert)
         const text = characters.join('')
         try {
-          const place = placeOf(list, { [kind]: text })
-          // What is let through is what the list itself would give for that place.
-          expect(place).toEqual({ kind, boundary: expect.any(Number) })
-          expect(encodeCursor(list, 'boundary' in place ? place.boundary : Number.NaN)).toBe(text)
+          const ref = toPageRef(list, { [kind]: text })
+          // An accepted cursor is the exact encoding of its boundary.
+          expect(ref).toEqual({ kind, boundary: expect.any(Number) })
+          expect(encodeCursor(list, 'boundary' in ref ? ref.boundary : Number.NaN)).toBe(text)
         } catch (error) {
-          expect(error).toEqual(refusal(kind))
-          refused++
+          expect(error).toEqual(rejection(kind))
+          rejected++
         }
       }),
       { numRuns: 3000 },
     )
-    expect(refused).toBeGreaterThan(1000)
+    expect(rejected).toBeGreaterThan(1000)
   })
 
   test.for([
@@ -92,7 +92,7 @@ describe('a cursor whose text was changed', () => {
     'null',
     '7',
     '-1',
-    // The right letters, with bits in the last one that decoding drops.
+    // Valid, except for bits in the last letter that decoding drops.
     'bTowMB',
     cursorOf('m:'),
     cursorOf('m:-1'),
@@ -113,18 +113,19 @@ describe('a cursor whose text was changed', () => {
     cursorOf('m:９'),
     cursorOf('m:1').replace('o', 'ó'),
     '__proto__',
-  ])('%j is refused', (text) => {
-    for (const kind of fields) expect(() => placeOf('m', { [kind]: text })).toThrow(refusal(kind))
+  ])('%j is rejected', (text) => {
+    for (const kind of fields)
+      expect(() => toPageRef('m', { [kind]: text })).toThrow(rejection(kind))
   })
 })
 
-test('no cursor is the newest page, and an id in around is that item', () => {
-  expect(placeOf('m', {})).toEqual({ kind: 'newest' })
+test('no cursor means the newest page, and an id in around means that item', () => {
+  expect(toPageRef('m', {})).toEqual({ kind: 'newest' })
   const id = '64ed7d9da57293efb539eb1a'
-  expect(placeOf('m', { around: id })).toEqual({ kind: 'aroundItem', id })
-  expect(() => placeOf('m', { before: id })).toThrow(refusal('before'))
+  expect(toPageRef('m', { around: id })).toEqual({ kind: 'aroundItem', id })
+  expect(() => toPageRef('m', { before: id })).toThrow(rejection('before'))
   for (const text of [id.toUpperCase(), id.slice(1), `${id}0`, `${id}\n`]) {
-    expect(() => placeOf('m', { around: text })).toThrow(refusal('around'))
+    expect(() => toPageRef('m', { around: text })).toThrow(rejection('around'))
   }
 })
 
@@ -142,19 +143,19 @@ test.for([
   ['after', 'around'],
 ] as const)('%s and %s exclude each other', ([first, second]) => {
   const cursor = encodeCursor('m', 7)
-  const refused = { code: 'BAD_REQUEST' }
-  expect(() => placeOf('m', { [second]: cursor, [first]: cursor })).toThrow(
+  const badRequest = { code: 'BAD_REQUEST' }
+  expect(() => toPageRef('m', { [second]: cursor, [first]: cursor })).toThrow(
     expect.objectContaining({
-      ...refused,
+      ...badRequest,
       errors: { [second]: [`cannot be given together with ${first}`] },
     }),
   )
-  expect(() => placeOf('m', { before: cursor, after: cursor, around: cursor })).toThrow(
-    expect.objectContaining(refused),
+  expect(() => toPageRef('m', { before: cursor, after: cursor, around: cursor })).toThrow(
+    expect.objectContaining(badRequest),
   )
 })
 
-test('a limit is a whole number from 1 to the most', () => {
+test('a limit is an integer from 1 to the maximum', () => {
   const schema = z.strictObject(pageInput)
   for (const limit of [1, 50, MAX_LIMIT, undefined]) {
     expect(schema.safeParse({ limit }).success).toBe(true)

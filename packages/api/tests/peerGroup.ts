@@ -1,24 +1,24 @@
 import type { Peers } from '@dowell-chat/db'
 
-/** Processes that hear each other at once, as long as both are connected. Where they are processes is tested elsewhere. */
+/** Simulated instances: messages arrive at once, as long as both sides are connected. */
 export function createPeerGroup() {
   interface Member {
     isConnected: boolean
-    readonly hear: Set<(topic: string, body: unknown, from: string) => void>
+    readonly listeners: Set<(topic: string, body: unknown, from: string) => void>
     readonly joined: Set<() => void>
   }
   const members = new Map<string, Member>()
 
   function memberOf({ self }: Peers): Member {
     const member = members.get(self)
-    if (!member) throw new Error('this one is no member')
+    if (!member) throw new Error('not a member of this group')
     return member
   }
 
   return {
     join(): Peers {
       const self = `instance ${members.size}`
-      const own: Member = { isConnected: false, hear: new Set(), joined: new Set() }
+      const own: Member = { isConnected: false, listeners: new Set(), joined: new Set() }
       members.set(self, own)
       return {
         self,
@@ -26,17 +26,17 @@ export function createPeerGroup() {
         send(topic, body) {
           if (!own.isConnected) return
           const text = JSON.stringify(body)
-          for (const [name, { isConnected, hear }] of members) {
+          for (const [name, { isConnected, listeners }] of members) {
             if (name === self || !isConnected) continue
-            for (const listen of hear) listen(topic, JSON.parse(text), self)
+            for (const listen of listeners) listen(topic, JSON.parse(text), self)
           }
         },
         on(topic, listener) {
-          const listen = (about: string, body: unknown, from: string) => {
-            if (about === topic) listener(body, from)
+          const listen = (messageTopic: string, body: unknown, from: string) => {
+            if (messageTopic === topic) listener(body, from)
           }
-          own.hear.add(listen)
-          return () => own.hear.delete(listen)
+          own.listeners.add(listen)
+          return () => own.listeners.delete(listen)
         },
         onJoin(listener) {
           own.joined.add(listener)
@@ -44,7 +44,7 @@ export function createPeerGroup() {
         },
       }
     },
-    /** Once more as well. */
+    /** May be called again. */
     connect(peers: Peers): void {
       const member = memberOf(peers)
       member.isConnected = true

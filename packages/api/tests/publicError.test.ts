@@ -11,7 +11,7 @@ import { fieldErrors, toPublicError } from '../src/operation/publicError.ts'
 import { appRouter } from '../src/operation/trpc.ts'
 import { createContext } from './support.ts'
 
-const SECRET = 'the secret that nobody outside may read'
+const SECRET = 'an internal text'
 
 const internal = {
   code: 'INTERNAL_SERVER_ERROR',
@@ -19,7 +19,7 @@ const internal = {
   message: errorTable.INTERNAL_SERVER_ERROR.text,
 }
 
-describe('what is not meant for the caller never leaks', () => {
+describe('internal details never leak through', () => {
   test.for<[string, unknown]>([
     ['an error', new Error(SECRET)],
     ['an error with details', Object.assign(new Error(SECRET), { code: SECRET, status: 400 })],
@@ -34,28 +34,28 @@ describe('what is not meant for the caller never leaks', () => {
     ['failed output', tRpc('INTERNAL_SERVER_ERROR', z.string().safeParse(1).error)],
     ['an error inside a procedure', tRpc('INTERNAL_SERVER_ERROR', new Error(SECRET))],
     ['a code that we do not use', tRpc('PAYMENT_REQUIRED')],
-    ['a code that tRPC may have one day', tRpc('BRAND_NEW' as 'CONFLICT')],
+    ['a code that a later tRPC may add', tRpc('BRAND_NEW' as 'CONFLICT')],
     ['our own error with a cause', new AppError('INTERNAL_SERVER_ERROR', { cause: SECRET })],
   ])('%s', ([, error]) => {
     expect(toPublicError(error)).toEqual(internal)
   })
 
   test.for(['busy', 'overloaded', 'closed'] as const)('a database that is %s', (reason) => {
-    const told = {
+    const expected = {
       code: 'SERVICE_UNAVAILABLE',
       status: 503,
       message: errorTable.SERVICE_UNAVAILABLE.text,
       retryAfter: 1,
     }
     const error = new DatabaseError(reason, SECRET)
-    expect(toPublicError(error)).toEqual(told)
-    expect(toPublicError(tRpc('INTERNAL_SERVER_ERROR', error))).toEqual(told)
+    expect(toPublicError(error)).toEqual(expected)
+    expect(toPublicError(tRpc('INTERNAL_SERVER_ERROR', error))).toEqual(expected)
   })
 
-  test("tRPC's own text of a failure", () => {
+  test("tRPC's own error text", () => {
     for (const code of ['BAD_REQUEST', 'PARSE_ERROR', 'NOT_FOUND', 'UNAUTHORIZED'] as const) {
-      const told = toPublicError(tRpc(code, new Error(SECRET)))
-      expect(told).toEqual({
+      const error = toPublicError(tRpc(code, new Error(SECRET)))
+      expect(error).toEqual({
         code,
         status: errorTable[code].status,
         message: errorTable[code].text,
@@ -68,16 +68,16 @@ function tRpc(code: TRPCError['code'], cause?: unknown): TRPCError {
   return new TRPCError({ code, message: SECRET, cause })
 }
 
-test('our own errors are told as they are, inside of tRPC too', () => {
+test('an AppError is public as it is, also as the cause of a TRPCError', () => {
   const error = badField('limit', 'must be less')
-  const told = {
+  const expected = {
     code: 'BAD_REQUEST',
     status: 400,
     message: errorTable.BAD_REQUEST.text,
     errors: { limit: ['must be less'] },
   }
-  expect(toPublicError(error)).toEqual(told)
-  expect(toPublicError(tRpc('INTERNAL_SERVER_ERROR', error))).toEqual(told)
+  expect(toPublicError(error)).toEqual(expected)
+  expect(toPublicError(tRpc('INTERNAL_SERVER_ERROR', error))).toEqual(expected)
   expect(toPublicError(new AppError('NOT_FOUND', { message: 'There is no such room' }))).toEqual({
     code: 'NOT_FOUND',
     status: 404,
@@ -91,13 +91,13 @@ function errorsOf(schema: z.ZodType, input: unknown) {
   return fieldErrors(error)
 }
 
-describe('errors by field', () => {
+describe('field errors', () => {
   const schema = z.strictObject({
     a: z.string({ error: 'must be text' }).optional(),
     list: z.array(z.strictObject({ b: z.int({ error: 'must be a number' }) })).optional(),
   })
 
-  test('have the names that the caller wrote', () => {
+  test('use the field names of the request', () => {
     expect(errorsOf(schema, { a: 1, x: 1, list: [{ b: 1 }, { b: '2', y: 1 }] })).toEqual({
       a: ['must be text'],
       x: ['is not a known key'],
@@ -107,7 +107,7 @@ describe('errors by field', () => {
     expect(Object.keys(errorsOf(schema, 'text'))).toEqual(['input'])
   })
 
-  test('are few and short, whatever was sent', () => {
+  test('are limited in number and length', () => {
     const many = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`key ${i}`, 1]))
     expect(Object.keys(errorsOf(schema, many))).toHaveLength(20)
 
@@ -116,7 +116,7 @@ describe('errors by field', () => {
     expect(errorsOf(schema, same)).toEqual({ [long]: ['is not a known key'] })
   })
 
-  test('have names that every wire can carry', () => {
+  test('have names that every wire format can carry', () => {
     const key = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 150 }),
       fc.constantFrom('__proto__', 'constructor', 'prototype', 'toString', '', '\ud83d', 'a.b'),
@@ -124,7 +124,7 @@ describe('errors by field', () => {
     )
     fc.assert(
       fc.property(fc.array(key, { minLength: 1, maxLength: 30 }), (keys) => {
-        // As JSON.parse makes them: own keys, whatever their name.
+        // Own keys, also for special names, as JSON.parse creates them.
         const input = Object.fromEntries(keys.map((key) => [key, {}]))
         const { success, error } = schema.safeParse(input)
         if (success) return
@@ -141,7 +141,7 @@ describe('errors by field', () => {
     )
   })
 
-  test.for(['__proto__', 'constructor', 'prototype'])('put the name %s in quotes', (name) => {
+  test.for(['__proto__', 'constructor', 'prototype'])('quote the name %s', (name) => {
     const issue = { code: 'custom' as const, path: [name], message: 'is odd', input: 1 }
     expect(fieldErrors(new z.ZodError([issue]))).toEqual({ [`"${name}"`]: ['is odd'] })
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
@@ -149,14 +149,14 @@ describe('errors by field', () => {
 })
 
 test.for(['constructor', 'prototype', 'toString', 'hasOwnProperty', 'x'])(
-  'an unknown key %s is told over tRPC, too',
+  'tRPC reports the unknown key %s',
   async (key) => {
     const input = JSON.stringify({ json: { roomId: '64e96a73f59c079a226e1ae9', [key]: 1 } })
     const response = await fetchRequestHandler({
       endpoint: '/trpc',
       router: appRouter,
       req: new Request(`http://server/trpc/getRoomById?input=${encodeURIComponent(input)}`),
-      // Input that is refused reaches nothing.
+      // Rejected input does not use the deps.
       createContext: () => createContext({} as never),
     })
     expect(response.status).toBe(400)
@@ -171,7 +171,7 @@ test.for(['constructor', 'prototype', 'toString', 'hasOwnProperty', 'x'])(
 )
 
 test.for(['{}', '{"json":null}', '{"json":[]}', '{"json":"x"}', undefined])(
-  'an input that is no object (%s) is told in our words',
+  'tRPC reports an input that is not an object (%s) with our text',
   async (input) => {
     const query = input === undefined ? '' : `?input=${encodeURIComponent(input)}`
     const response = await fetchRequestHandler({
@@ -185,7 +185,7 @@ test.for(['{}', '{"json":null}', '{"json":[]}', '{"json":"x"}', undefined])(
   },
 )
 
-describe('the table of errors', () => {
+describe('the error table', () => {
   const entries = Object.entries(errorTable) as [ErrorCode, (typeof errorTable)[ErrorCode]][]
 
   test.for(entries)('%s is consistent', ([code, { status, trpc, text }]) => {
@@ -193,7 +193,7 @@ describe('the table of errors', () => {
     expect(status).toBeGreaterThanOrEqual(400)
     expect(status).toBeLessThan(600)
     expect(text).toMatch(/^[A-Z].*[^.]$/)
-    // A caller of tRPC sees the status of tRPC's code, so it must be ours, or at least of the same kind.
+    // tRPC clients see the status of tRPC's code: it must be the same, or 400 where tRPC has no such code.
     const ofTrpc = getHTTPStatusCodeFromError(new TRPCError({ code: trpc }))
     const missingInTrpc: ErrorCode[] = ['URI_TOO_LONG', 'HEADERS_TOO_LARGE']
     expect(ofTrpc).toBe(missingInTrpc.includes(code) ? 400 : status)
@@ -202,15 +202,15 @@ describe('the table of errors', () => {
     expect(toPublicError(tRpc(trpc, new AppError(code)))).toEqual({ code, status, message: text })
   })
 
-  test("every code of tRPC that means one of ours is told as that one's", () => {
-    const told = entries.map(([, { trpc }]) => [trpc, toPublicError(tRpc(trpc)).code] as const)
-    for (const [trpc, code] of told) {
+  test('every tRPC code of the table maps back to our code', () => {
+    const pairs = entries.map(([, { trpc }]) => [trpc, toPublicError(tRpc(trpc)).code] as const)
+    for (const [trpc, code] of pairs) {
       expect(errorTable[code].trpc).toBe(trpc)
       expect(code).toBe(trpc === 'METHOD_NOT_SUPPORTED' ? 'METHOD_NOT_ALLOWED' : trpc)
     }
   })
 
-  test('texts differ, so that people can tell failures apart', () => {
+  test('has a different text for each code', () => {
     expect(new Set(entries.map(([, { text }]) => text)).size).toBe(entries.length)
   })
 })

@@ -1,16 +1,17 @@
 import { deleteEvents } from '@dowell-chat/db'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { listEvents } from '../src/events/listEvents.ts'
-import type { EventStream, RoomRef } from '../src/events/live/stream.ts'
+import type { EventStream } from '../src/events/live/eventStream.ts'
+import type { RoomRef } from '../src/events/live/streamFilter.ts'
 import { pruneEvents } from '../src/events/retention.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
 import { createDeps, run } from './support.ts'
 
-const DAY = 24 * 60 * 60_000
+const DAY_MS = 24 * 60 * 60_000
 /** A moment in 2026. */
 const now = 1_790_000_000_000
 
-const kept = async (log: TestLog, orgId: string) => {
+const positionsOf = async (log: TestLog, orgId: string) => {
   const rows = await log.read
     .selectFrom('events')
     .select('position')
@@ -23,10 +24,10 @@ const kept = async (log: TestLog, orgId: string) => {
 const [A, B] = [0, 1]
 const room = (log: TestLog, at: number) => log.rooms[at] as RoomRef
 
-test('forgets what happened before a time, in every organisation, and nothing else', async () => {
+test('deletes events before a time in every organisation, and nothing else', async () => {
   await using log = await createLog()
-  for (const days of [40, 31, 30, 29, 0]) await log.appendAt(now - days * DAY, room(log, A))
-  await log.appendAt(now - 31 * DAY, room(log, B))
+  for (const days of [40, 31, 30, 29, 0]) await log.appendAt(now - days * DAY_MS, room(log, A))
+  await log.appendAt(now - 31 * DAY_MS, room(log, B))
   const contents = () =>
     Promise.all([
       log.read.selectFrom('rooms').selectAll().execute(),
@@ -34,20 +35,20 @@ test('forgets what happened before a time, in every organisation, and nothing el
       log.read.selectFrom('organisations').selectAll().execute(),
     ])
   const before = await contents()
-  expect(await pruneEvents(log, now - 30 * DAY)).toBe(3)
-  expect(await kept(log, 'A')).toEqual([3, 4, 5])
-  expect(await kept(log, 'B')).toEqual([])
-  expect(await pruneEvents(log, now - 30 * DAY)).toBe(0)
+  expect(await pruneEvents(log, now - 30 * DAY_MS)).toBe(3)
+  expect(await positionsOf(log, 'A')).toEqual([3, 4, 5])
+  expect(await positionsOf(log, 'B')).toEqual([])
+  expect(await pruneEvents(log, now - 30 * DAY_MS)).toBe(0)
   expect(await contents()).toEqual(before)
-  // The log goes on where it was.
+  // Positions continue.
   await log.appendAt(now, room(log, B))
-  expect(await kept(log, 'B')).toEqual([2])
+  expect(await positionsOf(log, 'B')).toEqual([2])
 })
 
-test('forgets a few at a time, however many there are, and others write in between', async () => {
+test('deletes in batches of 500, with other writes in between', async () => {
   await using log = await createLog()
   const many = (count: number) => Array<RoomRef>(count).fill(room(log, A))
-  await log.appendAt(now - 31 * DAY, ...many(1_700))
+  await log.appendAt(now - 31 * DAY_MS, ...many(1_700))
   await log.appendAt(now, ...many(3))
   let largest = 0
   let writes = 0
@@ -56,37 +57,37 @@ test('forgets a few at a time, however many there are, and others write in betwe
       ...log,
       async write(job) {
         writes++
-        const before = (await kept(log, 'A')).length
+        const before = (await positionsOf(log, 'A')).length
         const result = await log.write(job)
-        largest = Math.max(largest, before - (await kept(log, 'A')).length)
+        largest = Math.max(largest, before - (await positionsOf(log, 'A')).length)
         await log.appendAt(now, room(log, A))
         return result
       },
     },
-    now - 30 * DAY,
+    now - 30 * DAY_MS,
   )
   expect(await pruning).toBe(1_700)
   expect(largest).toBe(500)
   expect(writes).toBe(4)
-  expect(await kept(log, 'A')).toEqual([1701, 1702, 1703, 1704, 1705, 1706, 1707])
+  expect(await positionsOf(log, 'A')).toEqual([1701, 1702, 1703, 1704, 1705, 1706, 1707])
 })
 
-test('after a clock stepped back the log is forgotten from its beginning on, without a hole', async () => {
+test('deletes a prefix of the log without gaps after a clock stepped back', async () => {
   await using log = await createLog()
-  for (const days of [40, 29, 35, 28]) await log.appendAt(now - days * DAY, room(log, A))
-  expect(await pruneEvents(log, now - 30 * DAY)).toBe(1)
-  expect(await kept(log, 'A')).toEqual([2, 3, 4])
-  expect(await pruneEvents(log, now - 29 * DAY + 1)).toBe(2)
-  expect(await kept(log, 'A')).toEqual([4])
+  for (const days of [40, 29, 35, 28]) await log.appendAt(now - days * DAY_MS, room(log, A))
+  expect(await pruneEvents(log, now - 30 * DAY_MS)).toBe(1)
+  expect(await positionsOf(log, 'A')).toEqual([2, 3, 4])
+  expect(await pruneEvents(log, now - 29 * DAY_MS + 1)).toBe(2)
+  expect(await positionsOf(log, 'A')).toEqual([4])
 })
 
-test('who comes with an older cursor is told to read anew', async () => {
+test('a cursor before the deleted events gets a reset, and CURSOR_TOO_OLD from listEvents', async () => {
   await using log = await createLog()
   using live = createLive(log)
   const deps = createDeps(log)
-  for (const days of [40, 35, 1]) await log.appendAt(now - days * DAY, room(log, A))
+  for (const days of [40, 35, 1]) await log.appendAt(now - days * DAY_MS, room(log, A))
   const after = (position: number) => cursorOf(log, 'A', position)
-  await pruneEvents(log, now - 30 * DAY)
+  await pruneEvents(log, now - 30 * DAY_MS)
   const late = live.open(open, { orgId: 'A' }, { after: after(1) })
   expect(await take(late)).toMatchObject([{ type: 'reset', reason: 'too_old', position: 3 }])
   const inTime = live.open(open, { orgId: 'A' }, { after: after(2) })
@@ -103,12 +104,12 @@ test.for([
   ['all of it', 8],
   ['all but the last', 7],
 ] as const)(
-  'what is forgotten before a live stream had it, %s, is not missing without a word',
+  'a live stream is reset when the retention deletes its unread events: %s',
   async ([, upTo]) => {
     await using log = await createLog()
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     onTestFinished(() => void vi.useRealTimers())
-    // Nobody tells it of a commit, as if another process had done all this: it looks once a second.
+    // Without commit notifications, as from another process: the sweep finds the events once a second.
     using live = createLive({ ...log, onEvents: () => () => undefined })
     const [mine, other] = [room(log, A), room(log, 2)]
     const filters = [{}, { userId: mine.userId }, { rooms: [mine] }, { rooms: [other] }]
@@ -126,25 +127,25 @@ test.for([
       EventStream,
       EventStream,
     ]
-    const had = [['message.created', 1]]
-    for (const stream of [wide, byUser]) expect(await take(stream)).toEqual(had)
+    const first = [['message.created', 1]]
+    for (const stream of [wide, byUser]) expect(await take(stream)).toEqual(first)
     const waiting = [wide, byUser, idle].map(take)
     await log.append(...Array<RoomRef>(7).fill(mine))
     await log.write((tx) => deleteEvents(tx, { orgId: 'A', upTo }))
     vi.advanceTimersByTime(1_000)
     const missing = [['reset', 8]]
     expect(await Promise.all(waiting)).toEqual([missing, missing, missing])
-    expect(await take(slow)).toEqual(had)
+    expect(await take(slow)).toEqual(first)
     expect(await take(slow)).toEqual(missing)
     for (const stream of streams) expect(await take(stream)).toEqual([['ready', 8]])
   },
 )
 
-test('what listEvents reads while it is forgotten is not missing without a word', async () => {
+test('listEvents fails with CURSOR_TOO_OLD when its events are deleted during the call', async () => {
   await using log = await createLog()
   const deps = createDeps(log)
   await log.appendAt(now, room(log, A), room(log, A))
-  // Forgotten between the first read and the next.
+  // Deletes between the first read and the next.
   const bounds = vi.spyOn(log.read, 'executeQuery')
   bounds.mockImplementationOnce(async (...args) => {
     bounds.mockRestore()
@@ -163,12 +164,12 @@ test.for([
   [50, [2_003]],
   [1, []],
 ] as const)(
-  'what listEvents reads from the beginning on, %i at most, has no hole when that is forgotten',
+  'listEvents without a cursor, limit %i, has no gap when events are deleted during the call',
   async ([limit, expected]) => {
     await using log = await createLog()
     const deps = createDeps(log)
     const [shop, login] = [room(log, 0), room(log, 4)]
-    // More than one read looks through.
+    // More events than one read scans.
     await log.appendAt(now, shop, ...Array<RoomRef>(2_000).fill(login), shop, shop)
     const read = log.read.executeQuery.bind(log.read)
     let count = 0
@@ -182,14 +183,14 @@ test.for([
     const { items, after, hasAfter } = await run(deps, open, listEvents, { ...input, limit })
     expect(items.map(({ position }) => position)).toEqual(expected)
     expect(hasAfter).toBe(expected.length === 0)
-    // What it says is no cursor that is too old.
+    // The returned cursor is valid.
     const rest = (await run(deps, open, listEvents, { ...input, after })).items
     expect([...items, ...rest].map(({ position }) => position)).toEqual([2_003])
     deps.live.close()
   },
 )
 
-test('looks at many organisations with few reads, and lets others run between them', async () => {
+test('scans 10,000 organisations in 102 reads and yields between them', async () => {
   await using log = await createLog()
   await log.write(async (tx) => {
     const ids = Array.from({ length: 10_000 }, (_, i) => `organisation ${i}`)
@@ -200,17 +201,17 @@ test('looks at many organisations with few reads, and lets others run between th
       await tx.insertInto('organisations').values(rows).execute()
     }
   })
-  await log.appendAt(now - 31 * DAY, room(log, B))
+  await log.appendAt(now - 31 * DAY_MS, room(log, B))
   const read = vi.spyOn(log.read, 'executeQuery')
   let turns = 0
   let counting = setImmediate(function count() {
     turns++
     counting = setImmediate(count)
   })
-  expect(await pruneEvents(log, now - 30 * DAY)).toBe(1)
+  expect(await pruneEvents(log, now - 30 * DAY_MS)).toBe(1)
   clearImmediate(counting)
-  // One for every hundred, and one that finds no more.
+  // One per hundred organisations, and a last one that finds none.
   expect(read.mock.calls.length).toBe(102)
   expect(turns).toBeGreaterThan(90)
-  expect(await kept(log, 'B')).toEqual([])
+  expect(await positionsOf(log, 'B')).toEqual([])
 })

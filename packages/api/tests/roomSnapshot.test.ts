@@ -16,7 +16,7 @@ type Operation =
   | { kind: 'mark'; seq: number; userId: string; side: boolean }
   | { kind: 'activate'; isActive: boolean }
   | { kind: 'snapshot' }
-  /** Lets what was begun go on for a while. */
+  /** Lets pending work continue for a while. */
   | { kind: 'pause'; times: number }
 
 const operation: fc.Arbitrary<Operation> = fc.oneof(
@@ -40,8 +40,8 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
 
 const caller = (deps: Deps) => createCaller(createContext(deps))
 
-/** Reads with a pause after each statement, in which others write. */
-function hesitant(db: Database, pause: () => Promise<void>): Database {
+/** Pauses after each read, so that others write in between. */
+function withSlowReads(db: Database, pause: () => Promise<void>): Database {
   const slow = <Reader extends Database['read']>(reader: Reader) =>
     reader.withPlugin({
       transformQuery: ({ node }) => node,
@@ -58,7 +58,7 @@ function hesitant(db: Database, pause: () => Promise<void>): Database {
   }
 }
 
-/** All that happened in the room after a cursor. */
+/** The events of the room after a cursor. */
 async function eventsAfter(deps: Deps, roomId: string, after: string): Promise<Event[]> {
   const stream = await run(deps, { kind: 'open', via: 'http' }, onRoomEvents, { roomId, after })
   const events: Event[] = []
@@ -73,7 +73,7 @@ async function eventsAfter(deps: Deps, roomId: string, after: string): Promise<E
   }
 }
 
-/** What a client shows of a room: everything that has an event of its own. */
+/** The part of a room that a client derives from events. */
 function viewOf({ room, messages, markers }: Snapshot) {
   return {
     isActive: room.isActive,
@@ -86,7 +86,7 @@ function apply(view: ReturnType<typeof viewOf>, event: Event): void {
   switch (event.type) {
     case 'room.deleted':
     case 'room.restored':
-      // Each of them says something new: it did not happen before the snapshot.
+      // An event that the snapshot contains already would change nothing.
       expect(event.type === 'room.restored').not.toBe(view.isActive)
       view.isActive = event.type === 'room.restored'
       return
@@ -102,19 +102,19 @@ function apply(view: ReturnType<typeof viewOf>, event: Event): void {
       return
     }
     default:
-      throw new Error(`${event.type} in this test`)
+      throw new Error(`${event.type} is not expected in this test`)
   }
 }
 
-test('a snapshot and the events after its cursor are the room as it is now, nothing twice', async () => {
+test('a snapshot and the events after its cursor give the current room, without duplicates', async () => {
   await using db = await createTestDb()
   const deps = createDeps(db)
-  // Half of the writes come from elsewhere, as from another process.
+  // Half of the writes come from another connection pool, as from another process.
   const elsewhere = createDeps(openDatabase({ url: db.url }))
   const writers = [caller(deps), caller(elsewhere)]
-  // On connections of its own: the snapshots may have all of the others.
+  // The snapshots may occupy all connections of the first pool.
   const briefly = () => pause(elsewhere.db)
-  const reader = caller({ ...deps, db: hesitant(db, briefly) })
+  const reader = caller({ ...deps, db: withSlowReads(db, briefly) })
   let rooms = 0
   let taken = 0
   let between = 0
@@ -132,7 +132,7 @@ test('a snapshot and the events after its cursor are the room as it is now, noth
           case 'send': {
             const { side } = step
             const message = { roomId, side, author: 'ann', messageData: `${index}` }
-            writes.push(writer.createMessage(message).catch(closed))
+            writes.push(writer.createMessage(message).catch(expectRoomClosed))
             break
           }
           case 'mark': {
@@ -166,12 +166,12 @@ test('a snapshot and the events after its cursor are the room as it is now, noth
   deps.live.close()
   elsewhere.live.close()
   await elsewhere.db.close()
-  // Snapshots in the midst of things, and not only before and after.
+  // Proves that some snapshots were taken between writes.
   expect(taken).toBeGreaterThan(20)
   expect(between).toBeGreaterThan(3)
 })
 
-function closed(error: unknown): void {
+function expectRoomClosed(error: unknown): void {
   if (!(error instanceof Error && error.cause instanceof AppError)) throw error
   expect(error.cause.code).toBe('ROOM_CLOSED')
 }

@@ -15,7 +15,7 @@ function tokenOf(userId: Name): UserActor {
   return { kind: 'user', orgId: 'org', userId, side, rooms: undefined, keyId: undefined, expiresAt }
 }
 
-test('who listens hears of a start, of nothing that only repeats it, and of the end', async () => {
+test('streams get the start and the stop of typing, but no repeated start', async () => {
   await using db = await createTestDb()
   const deps = createDeps(db)
   const chat = createCaller(createContext(deps))
@@ -25,11 +25,12 @@ test('who listens hears of a start, of nothing that only repeats it, and of the 
   const { room: other } = await chat.createRoom({ ...identity, productName: 'r' })
   const roomId = room.id
   const stream = await run(deps, tokenOf('ann'), onRoomEvents, { roomId })
-  const heard: StreamEvent[] = []
-  // Until something is heard that the test does last.
-  const hearUntil = async (type: StreamEvent['type']) => {
-    while (heard.every((event) => event.type !== type)) heard.push(...((await stream.next()) ?? []))
-    return heard
+  const received: StreamEvent[] = []
+  /** Returns the events up to the first one of this type. */
+  const receiveUntil = async (type: StreamEvent['type']) => {
+    while (received.every((event) => event.type !== type))
+      received.push(...((await stream.next()) ?? []))
+    return received
       .splice(0)
       .flatMap((event) =>
         event.type === 'typing'
@@ -37,7 +38,7 @@ test('who listens hears of a start, of nothing that only repeats it, and of the 
           : [event.type],
       )
   }
-  await hearUntil('presence')
+  await receiveUntil('presence')
 
   const started = await as('amara').setTyping({ roomId, isTyping: true })
   expect(started.expiresAt.getTime()).toBeGreaterThan(deps.clock())
@@ -45,24 +46,24 @@ test('who listens hears of a start, of nothing that only repeats it, and of the 
   await as('ann').setTyping({ roomId: other.id, isTyping: true })
   await as('ann').setTyping({ roomId, isTyping: false })
   await chat.setTyping({ roomId, isTyping: true, userId: 'ann', side: true })
-  // Somebody else's message ends nothing; nor does one of the same name on the other side.
+  // A message of the same user id on the other side does not end the typing.
   const message = { roomId, messageData: 'text' }
   await chat.createMessage({ ...message, side: false, author: 'amara' })
-  expect(await hearUntil('message.created')).toEqual([
+  expect(await receiveUntil('message.created')).toEqual([
     [roomId, 'amara', true, true],
     [roomId, 'ann', true, true],
     'message.created',
   ])
 
   await as('amara').createMessage({ ...message, side: true, author: 'amara' })
-  expect(await hearUntil('message.created')).toEqual([
+  expect(await receiveUntil('message.created')).toEqual([
     [roomId, 'amara', true, false],
     'message.created',
   ])
 
   await chat.setTyping({ roomId, isTyping: false, userId: 'ann', side: true })
   await chat.createMessage({ ...message, side: true, author: 'ann' })
-  expect(await hearUntil('message.created')).toEqual([
+  expect(await receiveUntil('message.created')).toEqual([
     [roomId, 'ann', true, false],
     'message.created',
   ])

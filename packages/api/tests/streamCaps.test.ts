@@ -17,37 +17,37 @@ const user = (userId: string, side: boolean): Actor => ({
 const customer = (userId: string) => user(userId, false)
 const support = (userId: string) => user(userId, true)
 
-let made = 0
-const someone = () => `${made++}`
+let uniqueCount = 0
+const unique = () => `${uniqueCount++}`
 
-/** Streams with some caps; each is of another address unless it says which. */
+/** Each stream has its own address unless the test names one. */
 function createStreams(caps: Partial<StreamCaps>) {
   const streams = new OpenStreams({ ...noCaps, ...caps })
   return {
     take: (actor: Actor, rest: Partial<StreamOwner> = {}) =>
-      streams.take({ actor, address: someone(), orgId: 'A', ...rest }),
+      streams.take({ actor, address: unique(), orgId: 'A', ...rest }),
   }
 }
 
-const refused = (code: string, message: string) =>
+const rejection = (code: string, message: string) =>
   expect.objectContaining({ code, message, retryAfter: 10 })
 
-test('without caps any number is open', () => {
+test('without caps any number of streams may be open', () => {
   const { take } = createStreams({ reserved: 50 })
   for (let i = 0; i < 1_000; i++) take(customer('ann'), { address: 'one' })
 })
 
-test('one customer has fewer than one key or one of the support team, and each their own', () => {
+test('each customer, key and support user has its own cap', () => {
   const { take } = createStreams({ perActor: 2, perCustomer: 1 })
   const free = take(customer('ann'))
-  const tooMany = refused('TOO_MANY_REQUESTS', 'At most 1 streams may be open for one customer')
+  const tooMany = rejection('TOO_MANY_REQUESTS', 'At most 1 streams may be open for one customer')
   expect(() => take(customer('ann'))).toThrow(tooMany)
   take(customer('bob'))
   for (const actor of [key('a'), key('b'), support('ann')]) {
     take(actor)
     take(actor)
     expect(() => take(actor)).toThrow(
-      refused('TOO_MANY_REQUESTS', 'At most 2 streams may be open for one key or user'),
+      rejection('TOO_MANY_REQUESTS', 'At most 2 streams may be open for one key or user'),
     )
   }
   free()
@@ -55,7 +55,7 @@ test('one customer has fewer than one key or one of the support team, and each t
   expect(() => take(customer('ann'))).toThrow(tooMany)
 })
 
-test('one address has so many customers and callers without a credential, and any support team', () => {
+test('the cap by address counts customers and callers without a credential only', () => {
   const { take } = createStreams({ perAddress: 3 })
   const office = { address: '192.0.2.1' }
   const free = take(open, office)
@@ -63,7 +63,7 @@ test('one address has so many customers and callers without a credential, and an
   take(customer('bob'), { ...office, orgId: 'B' })
   for (const actor of [open, customer('eve')]) {
     expect(() => take(actor, office)).toThrow(
-      refused(
+      rejection(
         'TOO_MANY_REQUESTS',
         'At most 3 streams may be open for the customers at one address',
       ),
@@ -75,13 +75,13 @@ test('one address has so many customers and callers without a credential, and an
   take(open, office)
 })
 
-test('one organisation has so many, of which its customers leave a part', () => {
+test('the cap of an organisation reserves a part for its support team', () => {
   const { take } = createStreams({ perOrganisation: 10, reserved: 25 })
-  // A quarter of ten is two.
-  const customers = Array.from({ length: 8 }, () => take(customer(someone())))
+  // 25 % of ten, rounded down, is two.
+  const customers = Array.from({ length: 8 }, () => take(customer(unique())))
   for (const actor of [open, customer('eve')]) {
     expect(() => take(actor)).toThrow(
-      refused(
+      rejection(
         'TOO_MANY_REQUESTS',
         "At most 8 streams may be open for one organisation's customers",
       ),
@@ -89,10 +89,10 @@ test('one organisation has so many, of which its customers leave a part', () => 
   }
   take(key('a'))
   const free = take(support('sam'))
-  const full = refused('TOO_MANY_REQUESTS', 'At most 10 streams may be open for one organisation')
+  const full = rejection('TOO_MANY_REQUESTS', 'At most 10 streams may be open for one organisation')
   for (const actor of [key('b'), support('sue')]) expect(() => take(actor)).toThrow(full)
   take(customer('eve'), { orgId: 'B' })
-  // What a customer leaves the support team may have, and what the support team leaves no customer gets.
+  // The support team may use freed customer slots, but not the reverse.
   free()
   expect(() => take(customer('eve'))).toThrow(/customers/)
   take(support('sue'))
@@ -101,23 +101,23 @@ test('one organisation has so many, of which its customers leave a part', () => 
   expect(() => take(customer('eve'))).toThrow(full)
 })
 
-test('a process has so many, of which customers leave a part', () => {
+test('the cap of the process reserves a part for the support team', () => {
   const { take } = createStreams({ total: 5, reserved: 20 })
-  for (let i = 0; i < 4; i++) take(i % 2 ? open : customer(someone()), { orgId: someone() })
+  for (let i = 0; i < 4; i++) take(i % 2 ? open : customer(unique()), { orgId: unique() })
   expect(() => take(open)).toThrow(
-    refused(
+    rejection(
       'SERVICE_UNAVAILABLE',
       'At most 4 streams may be open for the customers on this server',
     ),
   )
   const free = take(support('sam'))
-  const full = refused('SERVICE_UNAVAILABLE', 'At most 5 streams may be open on this server')
+  const full = rejection('SERVICE_UNAVAILABLE', 'At most 5 streams may be open on this server')
   for (const actor of [key('a'), support('sue')]) expect(() => take(actor)).toThrow(full)
   free()
   take(key('a'))
 })
 
-test('who is refused takes no place under any cap', () => {
+test('a refused stream counts under no cap', () => {
   const { take } = createStreams({ total: 2, perCustomer: 1, perAddress: 2, perOrganisation: 2 })
   const home = { address: 'home' }
   const free = take(customer('ann'), home)

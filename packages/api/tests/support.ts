@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Database } from '@dowell-chat/db'
 import type { z } from 'zod'
 import type { Actor } from '../src/auth/actor.ts'
@@ -10,7 +10,7 @@ import type { Context, Deps } from '../src/operation/context.ts'
 import { execute } from '../src/operation/execute.ts'
 import type { Executable } from '../src/operation/operation.ts'
 
-/** As many streams as anybody likes. */
+/** No limits. */
 export const noCaps = {
   total: 0,
   perActor: 0,
@@ -20,9 +20,9 @@ export const noCaps = {
   reserved: 0,
 }
 
-/** What the server would build around this database, with chance and time as they are. */
+/** The deps that the server would build around this database, with real time and randomness. */
 export function createDeps(db: Database): Deps {
-  const made = {
+  const deps = {
     db,
     clock: Date.now,
     randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
@@ -45,7 +45,7 @@ export function createDeps(db: Database): Deps {
       lifetime: 60_000,
     }),
   }
-  return { ...made, signingKeys: storedSigningKeys(made) }
+  return { ...deps, signingKeys: storedSigningKeys(deps) }
 }
 
 /** A request from a caller with unlimited quota; by default to a server in open mode. */
@@ -71,8 +71,8 @@ export function run<Input extends z.ZodObject, Output>(
   return execute(createContext(deps, actor), operation, () => input)
 }
 
-/** Lets what was begun go on, for as long as a read takes on this database and a turn of the event loop. */
+/** Lets pending work continue for one read of this database and one turn of the event loop. */
 export async function pause(db: Database): Promise<void> {
   await db.ping()
-  await turn()
+  await nextTurn()
 }

@@ -4,7 +4,7 @@ import { newId } from '../identifiers.ts'
 import type { Deps } from '../operation/context.ts'
 import type { AuditAction } from './schema.ts'
 
-/** Writes down who did what, in the transaction that does it. */
+/** Records an action in the audit log, in the transaction of the action. */
 export async function appendAuditEvent(
   deps: Pick<Deps, 'clock' | 'randomBytes'>,
   tx: Tx,
@@ -12,9 +12,9 @@ export async function appendAuditEvent(
     actor: Actor
     orgId: string
     action: AuditAction
-    /** The id of what was acted on. */
+    /** The id of the changed object. */
     target: string
-    /** What else a reader needs; never a secret. */
+    /** Must not contain secrets. */
     details?: Record<string, unknown>
   },
 ): Promise<void> {

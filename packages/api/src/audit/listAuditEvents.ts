@@ -2,23 +2,23 @@ import { auditEventsNextTo } from '@dowell-chat/db'
 import { z } from 'zod'
 import { name } from '../encoding/fields.ts'
 import { listPage } from '../encoding/listPage.ts'
-import { DEFAULT_LIMIT, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
+import { DEFAULT_LIMIT, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
 import { assertOrganisation } from '../operation/access.ts'
 import { badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
 import { AuditEvent, toAuditEvent } from './schema.ts'
 
-const { around: _, ...paging } = pageInput
+const { around: _, ...pageFields } = pageInput
 
 const input = z.strictObject({
   orgId: name.meta({ description: 'The organisation.', example: 'DOWELL12345' }),
-  ...paging,
+  ...pageFields,
 })
 
 const output = pageOf(AuditEvent).meta({ id: 'AuditEventPage', additionalProperties: true })
 
 /**
- * Who did what to an organisation's settings, keys, tokens, rooms and messages, oldest first. Without a cursor: the newest page.
+ * Lists the audit log of an organisation, oldest first. Without a cursor: the newest page.
  *
  * @throws AppError FORBIDDEN, NOT_FOUND; BAD_REQUEST for an invalid cursor
  */
@@ -41,7 +41,7 @@ export const listAuditEvents = query({
     tag: 'access',
     summary: 'Read the audit log',
     description:
-      'Who did what to settings, keys, tokens and rooms, and to messages that were not their own, oldest first, a page at a time; without a cursor the newest page.',
+      'Changes of settings, keys, tokens and rooms, and of messages by callers without a user token, with the caller of each. Oldest first, in pages; without a cursor the newest page.',
   },
   example: {
     input: { orgId: 'DOWELL12345', limit: 50 },
@@ -63,7 +63,7 @@ export const listAuditEvents = query({
       hasAfter: false,
     },
   },
-  async run({ deps, scope }, { orgId, limit = DEFAULT_LIMIT, ...place }) {
+  async run({ deps, scope }, { orgId, limit = DEFAULT_LIMIT, ...page }) {
     assertOrganisation(scope, orgId)
     return listPage(
       {
@@ -73,7 +73,7 @@ export const listAuditEvents = query({
         toItem: toAuditEvent,
       },
       limit,
-      placeOf('a', place),
+      toPageRef('a', page),
     )
   },
 })

@@ -27,7 +27,7 @@ export const AuditEvent = z
     }),
     target: z
       .string()
-      .meta({ description: 'The id of what was acted on, or the user of a token.' }),
+      .meta({ description: 'The id of the changed object, or the user of a token.' }),
     details: z.record(z.string(), z.unknown()),
     createdAt: time,
   })

@@ -1,15 +1,15 @@
 import type { ApiKeyRow } from '@dowell-chat/db'
 
-/** Who is calling. */
+/** The authenticated caller. */
 export type Actor = OpenActor | KeyActor | UserActor
 
-/** A caller who needs no credential: of a server in open mode, or the operator at the command line. */
+/** A caller without a credential: over HTTP in open mode, or the operator at the command line. */
 export interface OpenActor {
   readonly kind: 'open'
   readonly via: 'http' | 'cli'
 }
 
-/** A server of the organisation's, with an API key. */
+/** A backend of the organisation, with an API key. */
 export interface KeyActor {
   readonly kind: 'key'
   readonly orgId: string
@@ -19,22 +19,22 @@ export interface KeyActor {
 
 export type Right = ApiKeyRow['access']
 
-/** One person, with a token that was made for them. */
+/** One person, with a user token. */
 export interface UserActor {
   readonly kind: 'user'
   readonly orgId: string
   readonly userId: string
   /** False: a customer. True: one of the support team. */
   readonly side: boolean
-  /** The only rooms that the token is for; undefined when it is not limited to any. */
+  /** The only rooms that the token gives access to; undefined: all rooms of the role. */
   readonly rooms: ReadonlySet<string> | undefined
-  /** The API key that asked for the token; undefined when it was made without one, as in open mode before: it ends with that. */
+  /** The API key that issued the token; undefined for a token issued without one, which is valid in open mode only. */
   readonly keyId: string | undefined
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number
 }
 
-/** An actor as the audit log names it. */
+/** Names an actor for the audit log. */
 export function auditName(actor: Actor): string {
   switch (actor.kind) {
     case 'open':
@@ -46,7 +46,7 @@ export function auditName(actor: Actor): string {
   }
 }
 
-/** Tells callers apart whatever signs their names are made of; all who need no credential are one. */
+/** A key that is unique per caller, whatever characters the ids contain. Callers without a credential share one. */
 export function actorKey(actor: Actor): string {
   if (actor.kind === 'open') return 'open'
   return JSON.stringify([actor.orgId, auditName(actor), actor.kind === 'user' && actor.side])

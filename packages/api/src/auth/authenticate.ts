@@ -2,18 +2,18 @@ import { anyOrganisation, findApiKey } from '@dowell-chat/db'
 import type { Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
-import { parseApiKey, sameHash } from './apiKeySecret.ts'
+import { isSameHash, parseApiKey } from './apiKeySecret.ts'
 import { isRevoked } from './revocationCheck.ts'
 import { verifyStreamToken } from './streamToken.ts'
 import { verifyUserToken } from './userToken.ts'
 
-/** The longest token that createUserToken can make (50 rooms, long names) has less; so has any header that node takes. */
+/** 8,192 characters: more than the longest user token (50 rooms, long names). */
 const CREDENTIAL = /^Bearer +([^\s,]{1,8192})$/i
 
 /**
- * Who holds the credential of an Authorization header: an API key or a user token.
+ * Authenticates the caller by an Authorization header with an API key or a user token.
  *
- * @throws AppError UNAUTHORIZED for one that is malformed, unknown, wrongly signed, expired or revoked
+ * @throws AppError UNAUTHORIZED when it is malformed, unknown, wrongly signed, expired or revoked
  */
 export async function authenticate(deps: Deps, authorization: string): Promise<Actor> {
   const [, credential] = CREDENTIAL.exec(authorization.trim()) ?? []
@@ -22,40 +22,43 @@ export async function authenticate(deps: Deps, authorization: string): Promise<A
       message: 'The Authorization header must be "Bearer" and an API key or a user token',
     })
   }
-  return credential.startsWith('dck_') ? keyActor(deps, credential) : userActor(deps, credential)
+  return credential.startsWith('dck_')
+    ? authenticateKey(deps, credential)
+    : authenticateUser(deps, credential)
 }
 
-async function keyActor(deps: Deps, credential: string): Promise<Actor> {
-  const refused = () => new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
+async function authenticateKey(deps: Deps, credential: string): Promise<Actor> {
+  const invalidKey = () => new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
   const parsed = parseApiKey(credential)
-  if (!parsed) throw refused()
+  if (!parsed) throw invalidKey()
   const row = await findApiKey(deps.db.read, { orgId: anyOrganisation, keyId: parsed.keyId })
-  // Compared with itself where there is no such key, so that this takes as long.
-  const same = sameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
-  if (!row || !same || row.revoked_at !== null) throw refused()
+  // An unknown key is compared with itself, so that it takes as long as a known one.
+  const isSame = isSameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
+  if (!row || !isSame || row.revoked_at !== null) throw invalidKey()
   deps.lastUsed.note(row)
   return { kind: 'key', orgId: row.org_id, keyId: row.id, right: row.access }
 }
 
-async function userActor(deps: Deps, credential: string): Promise<Actor> {
+async function authenticateUser(deps: Deps, credential: string): Promise<Actor> {
   const actor = await verifyUserToken(deps, credential)
-  await refuseRevoked(deps, actor)
+  await assertNotRevoked(deps, actor)
   return actor
 }
 
 /**
- * Whom a stream token stands for. One who needs no credential must still be somebody who needs none.
+ * Authenticates the caller by a stream token. A token of open mode yields an `open` actor: the server must check that it
+ * is still in open mode.
  *
- * @throws AppError UNAUTHORIZED for a token that is none, wrongly signed, expired or revoked
+ * @throws AppError UNAUTHORIZED when it is malformed, wrongly signed, expired or revoked
  */
 export async function authenticateStream(deps: Deps, token: string): Promise<Actor> {
   const actor = await verifyStreamToken(deps, token)
-  await refuseRevoked(deps, actor)
+  await assertNotRevoked(deps, actor)
   return actor
 }
 
-/** A token dies with the key that asked for it. */
-async function refuseRevoked(deps: Deps, actor: Actor): Promise<void> {
+/** Revoking a key revokes the tokens that it issued. */
+async function assertNotRevoked(deps: Deps, actor: Actor): Promise<void> {
   if (actor.kind === 'open' || actor.keyId === undefined) return
   const { orgId, keyId } = actor
   if (await isRevoked(deps.db, { orgId, keyId })) {

@@ -5,15 +5,15 @@ import type { Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
 import type { SigningKey } from './signingKeys.ts'
 
-/** The one algorithm; whatever else a token's header asks for is refused, `none` first of all (RFC 8725, 3.1). */
+/** The only accepted algorithm, whatever the token's header names (RFC 8725, 3.1). */
 const ALGORITHM = 'HS256'
 const ISSUER = 'dowell-chat'
 
-/** What a token says. `exp` is in seconds since the Unix epoch. */
+/** `exp` is in seconds since the Unix epoch. */
 type Claims = { exp: number }
 
 export interface TokenKind<T extends Claims> {
-  /** The `typ`: no other JWT that is signed with the same key can stand in (RFC 8725, 3.11). */
+  /** The `typ` header, so that other JWTs of the same signing key are rejected (RFC 8725, 3.11). */
   readonly type: string
   readonly claims: z.ZodType<T>
 }
@@ -32,23 +32,23 @@ export async function signToken<T extends Claims>(
     .sign(key.secret)
 }
 
-/** What a token of this kind says. @throws AppError UNAUTHORIZED for one that is none, wrongly signed or expired */
+/** Returns the claims of a token. @throws AppError UNAUTHORIZED when it is malformed, wrongly signed or expired */
 export async function verifyToken<T extends Claims>(
   deps: Pick<Deps, 'signingKeys' | 'clock'>,
   kind: TokenKind<T>,
   token: string,
 ): Promise<T> {
   const kid = keyIdOf(token)
-  // Outside the try: a database that does not answer is no fault of the token's.
+  // Outside the try: a database error must not become UNAUTHORIZED.
   const key = kid === undefined ? undefined : await deps.signingKeys.find(kid)
-  if (!key) throw notValid()
+  if (!key) throw invalidToken()
   const now = deps.clock()
-  const known = verifiedBy(key)
-  const name = `${kind.type} ${token}`
-  const verified = known.get(name) as T | undefined
-  if (verified) {
-    if (verified.exp <= Math.floor(now / 1000)) throw notValid()
-    return verified
+  const cache = verifiedCacheOf(key)
+  const cacheKey = `${kind.type} ${token}`
+  const cached = cache.get(cacheKey) as T | undefined
+  if (cached) {
+    if (cached.exp <= Math.floor(now / 1000)) throw invalidToken()
+    return cached
   }
   try {
     const { payload } = await jwtVerify(token, key.secret, {
@@ -59,35 +59,35 @@ export async function verifyToken<T extends Claims>(
       currentDate: new Date(now),
     })
     const claims = kind.claims.parse(payload)
-    known.set(name, claims)
+    cache.set(cacheKey, claims)
     return claims
   } catch (cause) {
-    throw notValid(cause)
+    throw invalidToken(cause)
   }
 }
 
-/** Bytes that the tokens of a key may take in memory: some thousands. */
-const MAX_VERIFIED = 8 * 1024 * 1024
+/** Per signing key: some thousands of tokens. */
+const MAX_CACHE_BYTES = 8 * 1024 * 1024
 
 /**
- * What the tokens say that a key was found to have signed, by their kind and text. A caller sends the same one with each
- * call, and nothing but the time can change whether it is valid; to verify it costs as much as the rest of a read.
+ * Claims of verified tokens per signing key, by token type and text. A caller sends the same token with each call, only
+ * time invalidates it, and verifying it costs as much as the rest of a read.
  */
-const verifiedBySome = new WeakMap<SigningKey, LRUCache<string, Claims>>()
+const verifiedCaches = new WeakMap<SigningKey, LRUCache<string, Claims>>()
 
-function verifiedBy(key: SigningKey): LRUCache<string, Claims> {
-  const known =
-    verifiedBySome.get(key) ??
+function verifiedCacheOf(key: SigningKey): LRUCache<string, Claims> {
+  const cache =
+    verifiedCaches.get(key) ??
     new LRUCache({
-      maxSize: MAX_VERIFIED,
-      // The text and what it says, in at most two bytes a character, and the objects around.
-      sizeCalculation: (_, name) => 1_000 + 4 * name.length,
+      maxSize: MAX_CACHE_BYTES,
+      // The text and its claims, each at most two bytes per character, plus the objects around them.
+      sizeCalculation: (_, cacheKey) => 1_000 + 4 * cacheKey.length,
     })
-  verifiedBySome.set(key, known)
-  return known
+  verifiedCaches.set(key, cache)
+  return cache
 }
 
-/** The signing key that a token names; undefined when it names none or is no token. */
+/** The id of the token's signing key; undefined when it has none or is malformed. */
 function keyIdOf(token: string): string | undefined {
   try {
     const { kid } = decodeProtectedHeader(token)
@@ -97,6 +97,6 @@ function keyIdOf(token: string): string | undefined {
   }
 }
 
-function notValid(cause?: unknown): AppError {
+function invalidToken(cause?: unknown): AppError {
   return new AppError('UNAUTHORIZED', { message: 'The token is not valid or has expired', cause })
 }

@@ -1,21 +1,22 @@
 import { AppError, badField } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
 
-/** Somebody on one of the two sides of a room. */
+/** A user on one of the two sides of a room. */
 export interface Participant {
   readonly userId: string
   /** False: the customer. True: one of the support team. */
   readonly side: boolean
 }
 
-/** A field of an input: its name there, and what the caller gave. */
+/** An input field by its name there. */
 type Field<T> = readonly [name: string, value: T | undefined]
 
 /**
- * The person for whom somebody calls. A token is its own; a key, and a caller who needs no credential, may name one.
+ * Resolves the participant of a call: the user of the token, or for other callers the one in the input.
  *
- * @returns undefined when nobody is named
- * @throws AppError FORBIDDEN when a token names another; BAD_REQUEST when only one of the two is given
+ * @returns undefined when the input names none
+ * @throws AppError FORBIDDEN when the input names another user than the token's; BAD_REQUEST when it has only one of the
+ *   two fields
  */
 export function resolveParticipant(
   actor: Actor,
@@ -23,13 +24,13 @@ export function resolveParticipant(
   [sideField, side]: Field<boolean>,
 ): Participant | undefined {
   if (actor.kind === 'user') {
-    const isOther = userId !== undefined && userId !== actor.userId
+    const isOtherUser = userId !== undefined && userId !== actor.userId
     const isOtherSide = side !== undefined && side !== actor.side
     const errors = {
-      ...(isOther ? { [idField]: ['must be the user of the token'] } : {}),
+      ...(isOtherUser ? { [idField]: ['must be the user of the token'] } : {}),
       ...(isOtherSide ? { [sideField]: [`must be ${actor.side}, the side of the token`] } : {}),
     }
-    if (isOther || isOtherSide) throw new AppError('FORBIDDEN', { errors })
+    if (isOtherUser || isOtherSide) throw new AppError('FORBIDDEN', { errors })
     return { userId: actor.userId, side: actor.side }
   }
   if (userId === undefined && side === undefined) return undefined
@@ -38,14 +39,14 @@ export function resolveParticipant(
   return { userId, side }
 }
 
-/** The same where there must be one. @throws AppError BAD_REQUEST also when nobody is named */
+/** The same, and requires one. @throws AppError BAD_REQUEST also when the input names none */
 export function requireParticipant(
   actor: Actor,
   id: Field<string>,
   side: Field<boolean>,
 ): Participant {
-  const person = resolveParticipant(actor, id, side)
-  if (person) return person
+  const participant = resolveParticipant(actor, id, side)
+  if (participant) return participant
   const text = ['is required of a caller without a user token']
   throw new AppError('BAD_REQUEST', { errors: { [id[0]]: text, [side[0]]: text } })
 }

@@ -2,10 +2,10 @@ import { type Database, findApiKey } from '@dowell-chat/db'
 import type { Actor } from './actor.ts'
 
 /**
- * Whether a caller who was let in some time ago would be let in now: their key is not revoked, or nobody needs one.
- * That a token expires its holder can tell without asking.
+ * Creates a check that a caller's key is not revoked, or for a caller without a key that the server is in open mode. It
+ * does not check the expiry of tokens.
  *
- * @param isOpen whether callers need no credential
+ * @param isOpen whether the server is in open mode
  */
 export function createRevocationCheck(
   db: Database,
@@ -17,7 +17,7 @@ export function createRevocationCheck(
   }
 }
 
-/** Whether an API key is good for nothing any more. */
+/** Whether an API key is revoked or deleted. */
 export async function isRevoked(
   db: Database,
   key: { readonly orgId: string; readonly keyId: string },

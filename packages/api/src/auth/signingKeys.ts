@@ -10,7 +10,7 @@ import {
 } from '@dowell-chat/db'
 import { type IdSource, newId } from '../identifiers.ts'
 
-/** Seconds that a user token lives at most, and so how long a replaced signing key must still verify. */
+/** Longest lifetime of a user token; a replaced signing key verifies for as long. */
 export const MAX_TOKEN_SECONDS = 24 * 60 * 60
 
 export interface SigningKey {
@@ -19,13 +19,13 @@ export interface SigningKey {
 }
 
 export interface SigningKeys {
-  /** The key that signs. */
+  /** The key that signs new tokens. */
   current(): Promise<SigningKey>
-  /** A key that still verifies, the same object each time; undefined when there is none with this id. */
+  /** Finds a key that still verifies; undefined if none has this id. Returns the same object each time. */
   find(id: string): Promise<SigningKey | undefined>
 }
 
-/** Keys that the operator gave, which are then in no database. The first signs; all verify. */
+/** Signing keys from the configuration instead of the database. The first signs; all verify. */
 export function fixedSigningKeys(keys: readonly [SigningKey, ...SigningKey[]]): SigningKeys {
   return {
     current: async () => keys[0],
@@ -34,33 +34,33 @@ export function fixedSigningKeys(keys: readonly [SigningKey, ...SigningKey[]]): 
 }
 
 /**
- * Keys in the database. Read anew each time, so that a rotation counts at once. The first is made when a token is to be
- * signed, and not because somebody came with a token that nobody signed.
+ * Signing keys in the database, read each time, so that a rotation takes effect at once. The first key is created when a
+ * token is signed, not when an unknown token is verified.
  */
 export function storedSigningKeys(deps: IdSource & { readonly db: Database }): SigningKeys {
-  let known: readonly SigningKey[] = []
+  let cached: readonly SigningKey[] = []
 
-  /** The same object each time, as long as the key verifies. */
-  function keysOf(rows: readonly SigningKeyRow[]): readonly SigningKey[] {
+  /** Reuses the cached objects, since the cache of verified tokens is keyed by them. */
+  function toKeys(rows: readonly SigningKeyRow[]): readonly SigningKey[] {
     const keys = rows.map(toKey)
-    known = keys.map((key) => known.find((one) => isSame(one, key)) ?? key)
-    return known
+    cached = keys.map((key) => cached.find((one) => isSame(one, key)) ?? key)
+    return cached
   }
 
   return {
     async current() {
       const [newest] = await listSigningKeys(deps.db.read)
-      return toKey(newest ?? (await deps.db.write((tx) => firstKey(deps, tx))))
+      return toKey(newest ?? (await deps.db.write((tx) => getOrCreateKey(deps, tx))))
     },
     async find(id) {
       const rows = unexpired(await listSigningKeys(deps.db.read), deps.clock())
-      return keysOf(rows).find((key) => key.id === id)
+      return toKeys(rows).find((key) => key.id === id)
     },
   }
 }
 
-/** Another call may have made it meanwhile. */
-async function firstKey(deps: IdSource, tx: Tx): Promise<SigningKeyRow> {
+/** Looks again under the lock: a concurrent call may have created it. */
+async function getOrCreateKey(deps: IdSource, tx: Tx): Promise<SigningKeyRow> {
   const [newest] = await listSigningKeysToChange(tx)
   if (newest) return newest
   const key = newKey(deps)
@@ -68,7 +68,7 @@ async function firstKey(deps: IdSource, tx: Tx): Promise<SigningKeyRow> {
   return key
 }
 
-/** Of the keys, newest first, those that can have a unexpired token: each signed until the next newer one was made. */
+/** Keys that may have unexpired tokens. A key signs until the next newer one is created. @param rows newest first */
 function unexpired(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[] {
   return rows.filter((_, index) => {
     const replacedAt = rows[index - 1]?.created_at
@@ -77,23 +77,26 @@ function unexpired(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[]
 }
 
 /**
- * Puts a new key in front. Tokens signed with the others live on until they expire; keys that can have no unexpired token
- * any more are removed.
+ * Adds a signing key, which signs from now on. Tokens of the older keys stay valid until they expire. Deletes keys that
+ * can have no unexpired token.
+ *
+ * @returns the id of the new key
  */
 export async function rotateSigningKeys(
   deps: IdSource & { readonly db: Database },
 ): Promise<string> {
   return deps.db.write(async (tx) => {
     const rows = await listSigningKeysToChange(tx)
-    const made = newKey(deps)
-    // In front whatever the clock says: it may have been set back, or stand still for two rotations.
-    const key = { ...made, created_at: Math.max(made.created_at, (rows[0]?.created_at ?? 0) + 1) }
+    const newest = newKey(deps)
+    // The clock may have been set back, or two rotations may share a millisecond. The new key must still sort first.
+    const created_at = Math.max(newest.created_at, (rows[0]?.created_at ?? 0) + 1)
+    const key = { ...newest, created_at }
     await insertSigningKey(tx, key)
-    const kept = new Set(unexpired([key, ...rows], key.created_at))
-    const dead = rows.filter((row) => !kept.has(row))
+    const stillNeeded = new Set(unexpired([key, ...rows], key.created_at))
+    const expired = rows.filter((row) => !stillNeeded.has(row))
     await deleteSigningKeys(
       tx,
-      dead.map(({ id }) => id),
+      expired.map(({ id }) => id),
     )
     return key.id
   })

@@ -3,7 +3,7 @@ import type { Deps } from '../operation/context.ts'
 import type { Actor } from './actor.ts'
 import { signToken, verifyToken } from './jwt.ts'
 
-/** Says outright who opens a stream: an {@link Actor}, as JSON has it. */
+/** Carries the whole {@link Actor}, so that a stream has the caller's access. */
 const streamToken = {
   type: 'dowell-chat-stream+jwt',
   claims: z.object({
@@ -30,8 +30,7 @@ const streamToken = {
 }
 
 /**
- * A token that opens event streams and does nothing else. It is for an EventSource of the browser, which sends no headers,
- * and so travels in a URL.
+ * Signs a token that only opens event streams. It travels in a URL, for a browser's EventSource, which sends no headers.
  *
  * @param expiresAt seconds since the Unix epoch
  */
@@ -43,7 +42,7 @@ export function signStreamToken(
   return signToken(deps, streamToken, { actor: toClaim(actor), exp: expiresAt })
 }
 
-/** The caller that a token stands for, as long as their own credential would let them in. @throws AppError UNAUTHORIZED */
+/** Returns the caller in the token, without checking that caller's own credential. @throws AppError UNAUTHORIZED */
 export async function verifyStreamToken(
   deps: Pick<Deps, 'signingKeys' | 'clock'>,
   token: string,

@@ -20,7 +20,7 @@ export interface UserTokenContent {
   readonly userId: string
   readonly side: boolean
   readonly rooms?: readonly string[] | undefined
-  /** The API key that asked for it: the token dies with the key. */
+  /** The issuing API key. Revoking it revokes the token. */
   readonly keyId?: string | undefined
   /** Seconds since the Unix epoch. */
   readonly expiresAt: number
@@ -41,7 +41,7 @@ export function signUserToken(
   return signToken(deps, userToken, claims)
 }
 
-/** The user that a token stands for. @throws AppError UNAUTHORIZED */
+/** Returns the user of the token. @throws AppError UNAUTHORIZED */
 export async function verifyUserToken(
   deps: Pick<Deps, 'signingKeys' | 'clock'>,
   token: string,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** A text field that tells a missing value from one of the wrong type. */
+/** Distinguishes a missing value from one of the wrong type. */
 function text() {
   return z.string({
     error: (issue) => (issue.input === undefined ? 'is required' : 'must be text'),
@@ -10,8 +10,8 @@ function text() {
 const CONTROL = /[^\P{Cc}\t\n\r]/u
 
 /**
- * Text that every store and every wire keeps byte for byte: valid Unicode, without control characters other than
- * newline, carriage return and tab.
+ * Text that every database and wire format preserves: valid Unicode, without control characters other than newline,
+ * carriage return and tab.
  */
 function storable() {
   return text()
@@ -24,7 +24,7 @@ function storable() {
     })
 }
 
-/** Length in Unicode characters (code points), as JSON Schema's maxLength counts. */
+/** Compares the length in code points, as JSON Schema's maxLength counts it. */
 export function isLongerThan(value: string, max: number): boolean {
   if (value.length <= max) return false
   if (value.length > 2 * max) return true
@@ -35,7 +35,7 @@ export function isLongerThan(value: string, max: number): boolean {
 
 const NAME_MAX = 200
 
-/** A name or an id that is made elsewhere: 1 to 200 characters, kept as it is. */
+/** A name, or an id from another system: 1 to 200 characters, stored unchanged. */
 export const name = storable()
   .refine((value) => value !== '', { error: 'must not be empty', abort: true })
   .refine((value) => !isLongerThan(value, NAME_MAX), {
@@ -45,7 +45,7 @@ export const name = storable()
 
 const LABEL_MAX = 50
 
-/** What rooms are sorted by: 1 to 50 characters, no comma, since lists in a URL are separated by commas. */
+/** A label of a room: 1 to 50 characters, no comma, since lists in a URL are separated by commas. */
 export const label = storable()
   .refine((value) => value !== '', { error: 'must not be empty', abort: true })
   .refine((value) => !isLongerThan(value, LABEL_MAX), {
@@ -54,12 +54,12 @@ export const label = storable()
   .refine((value) => !value.includes(','), { error: 'must have no comma' })
   .meta({ minLength: 1, maxLength: LABEL_MAX, pattern: '^[^,]*$' })
 
-/** The text of a message. Its greatest length is a setting, so createMessage checks it. */
+/** Its maximum length is configurable, so createMessage checks it. */
 export const messageText = storable()
   .refine((value) => value !== '', { error: 'must not be empty' })
   .meta({ minLength: 1 })
 
-/** An id that this server gave. */
+/** An id of this server. */
 export const id = text()
   .regex(/^[0-9a-f]{24}$/, { error: 'must be an id: 24 of the characters 0-9 and a-f' })
   .meta({ example: '64e96a73f59c079a226e1ae9' })
@@ -75,7 +75,7 @@ export const messageType = text()
     error: `must be one of ${messageTypes.join(', ')}, in any casing`,
   })
   .meta({
-    description: `One of ${messageTypes.join(', ')}, in any casing; answered as it was sent.`,
+    description: `One of ${messageTypes.join(', ')}, in any casing, which is preserved.`,
     example: 'text',
   })
 
@@ -83,27 +83,27 @@ export const boolean = z.boolean({
   error: (issue) => (issue.input === undefined ? 'is required' : 'must be true or false'),
 })
 
-/** Who reads: for whom unread messages are counted, and whose read marker is meant. */
+/** The reader whose marker is meant and whose unread messages are counted. */
 export const reader = {
   readerId: name
     .meta({ description: 'The user who reads, for a caller without a user token.' })
     .optional(),
   readerSide: boolean
-    .meta({ description: "The reader's side, together with `readerId`." })
+    .meta({ description: 'The side of `readerId`; required together with it.' })
     .optional(),
 }
 
 export const unread = z.int().nonnegative().meta({
   description:
-    "How many messages of the other side lie after the reader's marker, deleted ones left out.",
+    "Number of messages of the other side after the reader's marker, without deleted ones.",
   example: 1,
 })
 
-/** The same where there may be no reader. */
+/** For calls in which the reader is optional. */
 export const unreadOfReader = unread.nullable().meta({
   description:
-    "How many messages of the other side lie after the reader's marker, deleted ones left out; null when no reader is named.",
+    "Number of messages of the other side after the reader's marker, without deleted ones; null without a reader.",
 })
 
-/** A point in time. A real Date in tRPC; ISO 8601 in UTC, with milliseconds, in JSON. */
+/** A Date in tRPC; in JSON, ISO 8601 in UTC with milliseconds. */
 export const time = z.date().meta({ type: 'string', format: 'date-time' })

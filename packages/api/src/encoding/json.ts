@@ -1,15 +1,15 @@
 import superjson, { type SuperJSONResult } from 'superjson'
 import { badField } from '../operation/errors.ts'
 
-// JSON.stringify leaves its fast path at the first Date, and superjson walks an answer several times. Nearly all answers
-// are plain data with Dates, and for those there is a short way: a copy with the Dates as text.
+// JSON.stringify leaves its fast path at the first Date, and superjson walks an output several times. Nearly all outputs
+// are plain data with Dates: a copy with the Dates as text is faster to encode.
 
-/** A value as REST has it: JSON, with Dates in ISO 8601. */
+/** Encodes a value for REST: JSON, with Dates in ISO 8601. */
 export function toJson(value: unknown): string {
   return JSON.stringify(plainCopy(value, '', []) ?? value)
 }
 
-/** The same text as superjson's, for {@link transformer} to read. */
+/** Encodes a value as superjson does, with the same text, for {@link transformer} to decode. */
 export function toSuperjson(value: unknown): string {
   const dates: string[] = []
   const copy = plainCopy(value, '', dates)
@@ -21,38 +21,38 @@ export function toSuperjson(value: unknown): string {
 }
 
 /**
- * What superjson's notes may make of a value. No input holds anything else, and the rest can be dear: a set is searched
- * from its beginning at each reference into it, and a typed array is as long as its caller says.
+ * The superjson types that inputs use. Others can be expensive to decode: a set is searched linearly for each reference
+ * into it, and a typed array has the length that the caller names.
  */
 const SCALARS = new Set<unknown>(['undefined', 'number', 'Date'])
 
-/** What superjson may note of one input, and the characters of each path. No input of ours has nearly as many keys. */
+/** Annotations of superjson per input. No input has nearly as many keys. */
 const MAX_NOTES = 100
-const MAX_PATH = 1_000
+const MAX_PATH_LENGTH = 1_000
 
-/** Whether superjson's notes of types are of scalars: one for the whole value, or one for each path. */
-function areOfScalars(values: unknown): boolean {
+/** @param values superjson's annotations: one for the whole value, or one for each path */
+function haveScalarTypes(values: unknown): boolean {
   const notes: unknown[] = Array.isArray(values) ? [values] : Object.values(values ?? {})
   return notes.every((note) => Array.isArray(note) && note.length === 1 && SCALARS.has(note[0]))
 }
 
-/** Whether there are few notes, with short paths. It stops where there are too many. */
-function areFew(notes: unknown, left = { notes: MAX_NOTES }): boolean {
-  if (typeof notes === 'string') return notes.length <= MAX_PATH
+/** Whether the annotations are within the limits. Stops at the first that is not. */
+function areWithinLimits(notes: unknown, left = { notes: MAX_NOTES }): boolean {
+  if (typeof notes === 'string') return notes.length <= MAX_PATH_LENGTH
   if (typeof notes !== 'object' || notes === null) return true
   for (const key in notes) {
-    if (--left.notes < 0 || key.length > MAX_PATH) return false
-    if (!areFew((notes as Record<string, unknown>)[key], left)) return false
+    if (--left.notes < 0 || key.length > MAX_PATH_LENGTH) return false
+    if (!areWithinLimits((notes as Record<string, unknown>)[key], left)) return false
   }
   return true
 }
 
-/** What tRPC gives its wire's values to. */
+/** The transformer of the tRPC router. Every client needs the same format. */
 export const transformer = {
   serialize: (value: unknown): SuperJSONResult => superjson.serialize(value),
 
   /**
-   * superjson leaves out what is called `__proto__`: it is refused instead, here, or deeper down by who takes objects.
+   * Rejects a top-level `__proto__`, which superjson would drop silently. Schemas that take objects reject deeper ones.
    *
    * @throws AppError BAD_REQUEST
    */
@@ -61,13 +61,13 @@ export const transformer = {
     if (typeof json === 'object' && json !== null && Object.hasOwn(json, '__proto__')) {
       throw badField('input', '__proto__ is not a known key')
     }
-    // Counted first: each is a walk through the value.
-    if (!areFew(meta?.values) || !areFew(meta?.referentialEqualities)) {
+    // First, because superjson walks the value for each annotation.
+    if (!areWithinLimits(meta?.values) || !areWithinLimits(meta?.referentialEqualities)) {
       throw badField('input', `must have at most ${MAX_NOTES} notes of superjson`)
     }
-    if (!areOfScalars(meta?.values)) throw badField('input', 'must hold nothing but JSON')
+    if (!haveScalarTypes(meta?.values)) throw badField('input', 'must hold nothing but JSON')
     try {
-      // In place, since its copy is where that is left out; nobody else has this object.
+      // In place, since superjson drops `__proto__` in its copy. Nothing else uses this object.
       return superjson.deserialize(payload, { inPlace: true })
     } catch {
       throw badField('input', 'must be as superjson writes it')
@@ -75,17 +75,17 @@ export const transformer = {
   },
 }
 
-/** Keys that superjson refuses, or that need care in a path. */
-const SPECIAL = /[.\\]|^(?:__proto__|constructor|prototype)?$/
+/** Keys that superjson rejects, or escapes in a path. */
+const SPECIAL_KEY = /[.\\]|^(?:__proto__|constructor|prototype)?$/
 
 /**
- * A copy of plain data, with Dates as text.
+ * Copies plain data, with Dates as text.
  *
- * @param dates gets the path of every Date
- * @returns undefined for data that JSON has no words for, or superjson words of its own
+ * @param dates receives the path of every Date
+ * @returns undefined for data that JSON cannot express, or superjson annotates
  */
 function plainCopy(value: unknown, path: string, dates: string[]): unknown {
-  if (isOneWord(value)) return value
+  if (isJsonScalar(value)) return value
   if (typeof value !== 'object' || value === null) return undefined
   if (value instanceof Date) {
     if (path === '' || Number.isNaN(value.getTime())) return undefined
@@ -103,12 +103,12 @@ function plainCopy(value: unknown, path: string, dates: string[]): unknown {
     return copy
   }
   if (Object.getPrototypeOf(value) !== Object.prototype) return undefined
-  // Far cheaper than an object that grows key by key: most of its values stay.
+  // Far cheaper than an object that grows key by key: most values stay as they are.
   const copy: Record<string, unknown> = { ...value }
   for (const key in copy) {
     const inner = copy[key]
-    if (isOneWord(inner)) continue
-    if (SPECIAL.test(key)) return undefined
+    if (isJsonScalar(inner)) continue
+    if (SPECIAL_KEY.test(key)) return undefined
     const item = plainCopy(inner, before + key, dates)
     if (item === undefined) return undefined
     copy[key] = item
@@ -116,8 +116,8 @@ function plainCopy(value: unknown, path: string, dates: string[]): unknown {
   return copy
 }
 
-/** Whether JSON and superjson write it alike, and without a word about it elsewhere. */
-function isOneWord(value: unknown): boolean {
+/** Whether JSON and superjson encode it alike, without an annotation. */
+function isJsonScalar(value: unknown): boolean {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -129,26 +129,26 @@ function isOneWord(value: unknown): boolean {
   }
 }
 
-const DAY = 86_400_000
+const DAY_MS = 86_400_000
 
-/** Days whose text is kept, at most: a page of messages is of few. */
-const MAX_DAYS = 1_000
+/** A page of messages spans few days. */
+const MAX_CACHED_DAYS = 1_000
 
-const days = new Map<number, string>()
+const dayTextCache = new Map<number, string>()
 const twoDigits = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0'))
 const threeDigits = Array.from({ length: 1_000 }, (_, n) => String(n).padStart(3, '0'))
 
-/** The same as `toISOString`, which takes a third of a microsecond: four times as long. */
+/** Returns the text of `toISOString`, which takes 0.33 µs, in 0.08 µs. */
 function isoText(date: Date): string {
   const time = date.getTime()
-  const day = Math.floor(time / DAY)
-  let text = days.get(day)
+  const day = Math.floor(time / DAY_MS)
+  let text = dayTextCache.get(day)
   if (text === undefined) {
-    if (days.size === MAX_DAYS) days.clear()
+    if (dayTextCache.size === MAX_CACHED_DAYS) dayTextCache.clear()
     text = date.toISOString().slice(0, -'00:00:00.000Z'.length)
-    days.set(day, text)
+    dayTextCache.set(day, text)
   }
-  const ms = time - day * DAY
+  const ms = time - day * DAY_MS
   const seconds = Math.floor(ms / 1_000)
   const minutes = Math.floor(seconds / 60)
   const hours = Math.floor(minutes / 60)

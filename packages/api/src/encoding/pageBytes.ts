@@ -1,23 +1,24 @@
 import { Buffer } from 'node:buffer'
 
-/** Bytes of JSON that the items of a page may have together. One item always comes, however large. */
+/** Greatest size of a page's items as JSON. A larger item is a page of its own. */
 export const PAGE_BYTES = 1024 * 1024
 
-/** Bytes of JSON, at most, for a character of a text: a unit of UTF-16 takes three in UTF-8, or two when it is escaped. */
+/** Upper bound per UTF-16 unit of a text: three bytes of UTF-8, or two when escaped. */
 export const BYTES_PER_CHARACTER = 3
 
-/** Bytes of a value as JSON in UTF-8. */
+/** Size of a value as JSON in UTF-8. */
 export function jsonBytes(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value))
 }
 
 /**
- * The items of a page that fit into a budget: those nearest to a boundary, without a gap.
+ * Chooses the items that fit into a page: those nearest to a boundary, without a gap.
  *
  * @param sizes bytes of each item, in the order of the page
- * @param boundary the place from which the page grows: items before it and items after it are taken in turn. 0 keeps the
- *   first items, `sizes.length` the last ones
- * @returns the first index that is in and the first that is not; at least one item where there is any
+ * @param boundary the index from which the page grows, by items before and after it in turn. 0 keeps the first items,
+ *   `sizes.length` the last ones
+ * @param budget in bytes
+ * @returns the half-open range of indexes, with at least one item if there is any
  */
 export function fittingRange(
   sizes: readonly number[],

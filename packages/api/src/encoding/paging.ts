@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import { z } from 'zod'
 import { badField } from '../operation/errors.ts'
 
-/** Items of a page when the caller does not say, and at most. */
+/** Items per page. */
 export const DEFAULT_LIMIT = 50
 export const MAX_LIMIT = 200
 
@@ -10,18 +10,18 @@ const cursorText = z
   .string({ error: 'must be a cursor' })
   .max(100, { error: 'is not a valid cursor' })
 
-const limitText = `must be a whole number from 1 to ${MAX_LIMIT}`
+const limitError = `must be a whole number from 1 to ${MAX_LIMIT}`
 
 /**
- * The keys by which a caller chooses a page. At most one of before, after and around; none has an example, because the
+ * The input fields that choose a page: at most one of before, after and around. None has an example, because the
  * documentation page would send them all.
  */
 export const pageInput = {
   limit: z
-    .int({ error: limitText })
-    .min(1, { error: limitText })
-    .max(MAX_LIMIT, { error: limitText })
-    .meta({ description: `Items in the page, at most; ${DEFAULT_LIMIT} when left out.` })
+    .int({ error: limitError })
+    .min(1, { error: limitError })
+    .max(MAX_LIMIT, { error: limitError })
+    .meta({ description: `Maximum number of items; ${DEFAULT_LIMIT} by default.` })
     .optional(),
   before: cursorText.meta({ description: 'The page that ends at this cursor.' }).optional(),
   after: cursorText.meta({ description: 'The page that begins at this cursor.' }).optional(),
@@ -44,12 +44,11 @@ export function pageOf<Item extends z.ZodType>(item: Item) {
   return z.object({
     items: z.array(item).meta({ description: 'In ascending order.' }),
     before: z.string().meta({
-      description: 'Give it as `before` for the page that comes before this one.',
+      description: 'Send it as `before` for the previous page.',
       example: 'bTowMA',
     }),
     after: z.string().meta({
-      description:
-        'Give it as `after` for the page that comes after this one; later too, when there is more.',
+      description: 'Send it as `after` for the next page, also later when there are new items.',
       example: 'bTo0Mg',
     }),
     hasBefore: z.boolean().meta({ description: 'Whether there are items before this page.' }),
@@ -66,15 +65,15 @@ export interface Page<Item> {
 }
 
 /**
- * Where a page lies. A boundary is a place between two positions: 7 lies between the items at 7 and at 8, and 0 before
- * everything. It exists whether or not there are items beside it, so an empty page has cursors as well.
+ * The page that a caller asks for. A boundary lies between two positions: 7 lies between the items at 7 and at 8, and 0
+ * before all items. It needs no items beside it, so an empty page has cursors as well.
  */
-export type Place =
+export type PageRef =
   | { readonly kind: 'newest' }
   | { readonly kind: 'before' | 'after' | 'around'; readonly boundary: number }
   | { readonly kind: 'aroundItem'; readonly id: string }
 
-/** The list that a cursor belongs to, in one letter: a cursor of one list is refused by the other. */
+/** The list of a cursor: messages, rooms, keys or audit events. Other lists reject the cursor. */
 export type ListTag = 'm' | 'r' | 'k' | 'a'
 
 export function encodeCursor(list: ListTag, boundary: number): string {
@@ -84,18 +83,19 @@ export function encodeCursor(list: ListTag, boundary: number): string {
 function decodeCursor(list: ListTag, field: string, cursor: string): number {
   const match = /^([a-z]):(0|[1-9][0-9]{0,14})$/.exec(Buffer.from(cursor, 'base64url').toString())
   const boundary = Number(match?.[2])
-  // Decoding forgives what encoding never writes, so a cursor must also be what we would have written.
+  // Base64 decoding accepts several spellings; only the one that we encode is valid.
   if (match?.[1] !== list || encodeCursor(list, boundary) !== cursor) {
     throw badField(field, 'is not a cursor that this list gave')
   }
   return boundary
 }
 
-/** @throws AppError BAD_REQUEST when more than one place is named, or a cursor is not one of this list */
-export function placeOf(list: ListTag, request: PageRequest): Place {
+/** @throws AppError BAD_REQUEST when the request has more than one of the fields, or a cursor of another list */
+export function toPageRef(list: ListTag, request: PageRequest): PageRef {
   const { before, after, around } = request
-  const given = Object.entries({ before, after, around }).filter(([, value]) => value !== undefined)
-  const [first, second] = given
+  const [first, second] = Object.entries({ before, after, around }).filter(
+    ([, value]) => value !== undefined,
+  )
   if (second) throw badField(second[0], `cannot be given together with ${first?.[0]}`)
   if (before !== undefined) {
     return { kind: 'before', boundary: decodeCursor(list, 'before', before) }

@@ -3,21 +3,21 @@ import { signStreamToken } from '../auth/streamToken.ts'
 import { time } from '../encoding/fields.ts'
 import { mutation } from '../operation/operation.ts'
 
-/** How long a stream token lives: long enough to open a stream, and again after a cut. */
-const SECONDS = 10 * 60
+/** Long enough to open a stream and to reopen it after a lost connection. */
+const LIFETIME_SECONDS = 10 * 60
 
 const input = z.strictObject({})
 
 const output = z
   .object({
     token: z.string().meta({
-      description: 'For the URL of a stream: `?streamToken=…`. It opens streams and nothing else.',
+      description: 'Send it in the URL of a stream: `?streamToken=…`. It only opens streams.',
     }),
     expiresAt: time,
   })
   .meta({ id: 'CreateStreamTokenResult', additionalProperties: true })
 
-/** Makes a token that opens streams as the caller, for a browser's EventSource, which sends no headers. */
+/** Creates a token that opens streams as the caller, for a browser's EventSource, which sends no headers. */
 export const createStreamToken = mutation({
   access: {
     open: 'any',
@@ -34,9 +34,9 @@ export const createStreamToken = mutation({
     method: 'POST',
     path: '/api/v3/stream-tokens',
     tag: 'events',
-    summary: 'Make a stream token',
+    summary: 'Create a stream token',
     description:
-      "For a browser's EventSource, which sends no headers: the token goes into the URL of a stream. It lives 10 minutes, never longer than the caller's own credential, and opens streams as the caller, as often as they are cut meanwhile. The streams go on when it has expired.",
+      "For a browser's EventSource, which sends no headers: send the token in the URL of a stream. It opens streams as the caller, any number of times for 10 minutes, never longer than the caller's own credential is valid. An open stream continues after the stream token expires.",
     created: () => true,
   },
   example: {
@@ -44,9 +44,9 @@ export const createStreamToken = mutation({
     output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T05:20:21.000Z' },
   },
   async run({ deps, actor }) {
-    const wanted = Math.floor(deps.clock() / 1000) + SECONDS
+    const latest = Math.floor(deps.clock() / 1000) + LIFETIME_SECONDS
     const expiresAt =
-      actor.kind === 'user' ? Math.min(wanted, Math.floor(actor.expiresAt / 1000)) : wanted
+      actor.kind === 'user' ? Math.min(latest, Math.floor(actor.expiresAt / 1000)) : latest
     return {
       token: await signStreamToken(deps, actor, expiresAt),
       expiresAt: new Date(expiresAt * 1000),

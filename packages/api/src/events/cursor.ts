@@ -1,54 +1,55 @@
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 
-/** A place in an organisation's event log, between what was read and what is to come. */
+/** A position in an organisation's event log: after the event at `position`, before the next one. */
 export interface EventCursor {
   readonly orgId: string
   readonly position: number
-  /** Which history of the log the position is of. */
+  /** The history of the log that the position belongs to. */
   readonly epoch: string
 }
 
-/** Names the log: positions are numbers that every organisation has, and one's cursor must not fit another's log. */
+/** Identifies the log in a cursor, so that another organisation's cursor is rejected. */
 function tagOf(orgId: string): string {
   return createHash('sha256').update(orgId).digest('base64url').slice(0, 8)
 }
 
-const tags = new Map<string, string>()
+const tagCache = new Map<string, string>()
+const MAX_CACHED_TAGS = 10_000
 
-/** The epoch stands at the end and in the open: readers may compare it, and positions of two epochs they may not. */
+/** The epoch is readable: clients compare it, since positions of two epochs are not comparable. */
 export function encodeEventCursor({ orgId, position, epoch }: EventCursor): string {
   return `${encodePosition(orgId, position)}.${epoch}`
 }
 
 function encodePosition(orgId: string, position: number): string {
-  let tag = tags.get(orgId)
+  let tag = tagCache.get(orgId)
   if (tag === undefined) {
-    if (tags.size >= 10_000) tags.clear()
+    if (tagCache.size >= MAX_CACHED_TAGS) tagCache.clear()
     tag = tagOf(orgId)
-    tags.set(orgId, tag)
+    tagCache.set(orgId, tag)
   }
   return Buffer.from(`e:${position}:${tag}`).toString('base64url')
 }
 
-/** What stands in a cursor of an organisation's log. A cursor of before there were epochs has none. */
+/** The epoch is undefined in cursors that were issued before epochs existed. */
 export interface DecodedCursor {
   readonly position: number
   readonly epoch: string | undefined
 }
 
-/** @returns undefined for what is no cursor of this organisation's log */
+/** @returns undefined when the text is not a cursor into this organisation's log */
 export function decodeEventCursor(orgId: string, cursor: string): DecodedCursor | undefined {
-  const [, place = '', epoch] = /^([^.]*)(?:\.(.*))?$/.exec(cursor.slice(0, 200)) ?? []
-  const text = Buffer.from(place, 'base64url').toString()
+  const [, encoded = '', epoch] = /^([^.]*)(?:\.(.*))?$/.exec(cursor.slice(0, 200)) ?? []
+  const text = Buffer.from(encoded, 'base64url').toString()
   const digits = /^e:(0|[1-9][0-9]{0,14}):/.exec(text)?.[1]
   if (digits === undefined) return undefined
   const position = Number(digits)
-  // Decoding forgives what encoding never writes, so a cursor must also be what we would have written.
-  return encodePosition(orgId, position) === place ? { position, epoch } : undefined
+  // Base64 decoding accepts several spellings; only the one that we encode is valid.
+  return encodePosition(orgId, position) === encoded ? { position, epoch } : undefined
 }
 
-/** Whether a cursor is of the history that a log has now. */
+/** Whether a cursor belongs to the current history of a log. */
 export function isOfEpoch(
   { epoch }: DecodedCursor,
   log: { readonly epoch: string; readonly firstEpoch: string },

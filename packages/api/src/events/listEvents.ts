@@ -20,7 +20,7 @@ const input = z.strictObject({
   userId: roomIdentity.userId.meta({ description: 'Only the rooms of this end user.' }).optional(),
   roomId: roomId.meta({ description: 'Only this room.' }).optional(),
   after: pageInput.after.meta({
-    description: 'The cursor after which to begin; left out: with the oldest event that is kept.',
+    description: 'Begin after this cursor. Without it: with the oldest stored event.',
   }),
   limit: pageInput.limit,
 })
@@ -29,32 +29,32 @@ const output = z
   .object({
     items: z.array(Event).meta({ description: 'In the order in which they happened.' }),
     after: z.string().meta({
-      description: 'Give it as `after` for the events that come after these; later too.',
+      description: 'Send it as `after` for the next events, also later.',
       example: exampleEvent.cursor,
     }),
     hasAfter: z.boolean().meta({
-      description: 'Whether there may be more already; a page may be empty and not the last.',
+      description: 'Whether there may be more events. Even an empty page may not be the last.',
     }),
   })
   .meta({ id: 'EventPage', additionalProperties: true })
 
-/** Positions of one read that looks at every room's events, and such reads of one call: what is asked for may be rare. */
-const WINDOW = 2_000
+/** Positions per read without a room or user filter; with MAX_READS it bounds a call that matches few events. */
+const SCAN_WINDOW = 2_000
 const MAX_READS = 10
 
-/** Bytes of JSON, or a little more. */
+/** Bytes of an event as JSON, or a little more. */
 function eventBytes({ room, message }: LoggedEvent): number {
   return message
     ? 1_000 + jsonBytes(message.message_data) + jsonBytes(message.author)
     : roomBytesAtMost(room)
 }
 
-/** @throws AppError BAD_REQUEST; CURSOR_TOO_OLD for a cursor of another epoch, whose holder has to do the same about it */
-function positionOf(orgId: string, text: string, log: EventLogBounds): number {
+/** @throws AppError BAD_REQUEST; CURSOR_TOO_OLD for another epoch, since the client recovers in the same way */
+function decodePosition(orgId: string, text: string, log: EventLogBounds): number {
   const cursor = decodeEventCursor(orgId, text)
   if (cursor && !isOfEpoch(cursor, log)) {
     throw new AppError('CURSOR_TOO_OLD', {
-      message: 'The cursor is of before the database was restored or failed over',
+      message: 'The cursor is from before the database was restored or failed over',
     })
   }
   if (!cursor || cursor.position > log.head) {
@@ -64,10 +64,10 @@ function positionOf(orgId: string, text: string, log: EventLogBounds): number {
 }
 
 /**
- * The events of an organisation's rooms after a place in its log, for a customer only of their own.
+ * Lists the events of an organisation's rooms after a cursor; a customer gets those of their own rooms.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation, or a room that is not the caller's; BAD_REQUEST for an
- *   invalid cursor; CURSOR_TOO_OLD; SERVICE_UNAVAILABLE when the log went back meanwhile
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation, or a room that the caller may not see; BAD_REQUEST for
+ *   an invalid cursor; CURSOR_TOO_OLD; SERVICE_UNAVAILABLE when the log went back during the call
  */
 export const listEvents = query({
   access: {
@@ -88,7 +88,7 @@ export const listEvents = query({
     tag: 'events',
     summary: "Read an organisation's event log",
     description:
-      'What happened after a cursor, oldest first, a page at a time: for who asks now and then. A page has about 1 MiB at most; `hasAfter` says whether there is more. The streams bring the same events as they happen.',
+      'Events after a cursor, oldest first, in pages of at most about 1 MiB. `hasAfter` says whether there is more. For polling: the streams send the same events as they happen.',
   },
   example: {
     input: { orgId: 'DOWELL12345', after: exampleEvent.cursor, limit: 50 },
@@ -99,45 +99,46 @@ export const listEvents = query({
     if (roomId !== undefined) await getRoomOrThrow({ deps, scope }, roomId)
     const bounds = await eventLogBounds(deps.db.read, { orgId })
     const { head, floor, epoch } = bounds
-    const found: LoggedEvent[] = []
-    const start = after === undefined ? floor : positionOf(orgId, after, bounds)
+    const collected: LoggedEvent[] = []
+    const start = after === undefined ? floor : decodePosition(orgId, after, bounds)
     const filter = {
       orgId,
       productName,
       userId: scope.userId ?? userId,
       roomIds: roomId === undefined ? scope.roomIds : [roomId],
     }
-    const isForeign = userId !== undefined && scope.userId !== undefined && userId !== scope.userId
-    let position = isForeign ? head : start
+    const isOtherUser =
+      userId !== undefined && scope.userId !== undefined && userId !== scope.userId
+    let position = isOtherUser ? head : start
     let bytes = 0
-    const isWide = filter.roomIds === undefined && filter.userId === undefined
-    for (let reads = 0; position < head && found.length < limit && reads < MAX_READS; reads++) {
-      const upTo = isWide ? Math.min(head, position + WINDOW) : head
-      const range = { after: position, upTo, limit: limit - found.length, maxBytes: PAGE_BYTES }
+    const hasNarrowFilter = filter.roomIds !== undefined || filter.userId !== undefined
+    for (let reads = 0; position < head && collected.length < limit && reads < MAX_READS; reads++) {
+      const upTo = hasNarrowFilter ? head : Math.min(head, position + SCAN_WINDOW)
+      const range = { after: position, upTo, limit: limit - collected.length, maxBytes: PAGE_BYTES }
       const { events, isComplete } = await eventsInScope(deps.db.read, { ...filter, ...range })
       const sizes = events.map(eventBytes)
       const [, fitting] = fittingRange(sizes, 0, PAGE_BYTES - bytes)
-      // One event always comes, also one that does not fit: but not after others.
+      // An event that exceeds the limit by itself is returned alone.
       const isFull = bytes > 0 && bytes + (sizes[0] ?? 0) > PAGE_BYTES
       const taken = isFull ? [] : events.slice(0, fitting)
-      found.push(...taken)
+      collected.push(...taken)
       bytes += sizes.slice(0, taken.length).reduce((sum, size) => sum + size, 0)
       const isCut = taken.length < events.length
       if (isComplete && !isCut) position = upTo
       else position = taken.at(-1)?.event.position ?? position
       if (isCut) break
     }
-    // Asked when all is read: what is forgotten meanwhile would be missing without a word.
+    // Read last: events that the retention deleted in between would be missing without an error.
     const now = await eventLogBounds(deps.db.read, { orgId })
-    // Read partly before a failover and partly after it. The next try says what became of the cursor.
+    // The reads straddle a failover. A retry tells whether the cursor is still valid.
     if (now.epoch !== epoch || now.head < head) {
       throw new AppError('SERVICE_UNAVAILABLE', { retryAfter: 1 })
     }
     if (after !== undefined && start < now.floor) throw new AppError('CURSOR_TOO_OLD')
-    // Who begins with the oldest begins later then: what was found before it may have a hole after it.
+    // Without a cursor, begin at the new floor: events collected before it may have a gap behind them.
     position = Math.max(position, now.floor)
     return {
-      items: found.filter(({ event }) => event.position > now.floor).map(toEvent),
+      items: collected.filter(({ event }) => event.position > now.floor).map(toEvent),
       after: encodeEventCursor({ orgId, position, epoch }),
       hasAfter: position < head,
     }

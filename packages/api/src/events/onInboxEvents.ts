@@ -2,16 +2,21 @@ import { z } from 'zod'
 import { assertOrganisation } from '../operation/access.ts'
 import { subscription } from '../operation/operation.ts'
 import { listing } from '../rooms/schema.ts'
-import { openStream, place, presence, roomIds } from './openStream.ts'
+import { openStream, presenceInput, roomIdsInput, startInput } from './openStream.ts'
 import { exampleEvent } from './schema.ts'
 
-const input = z.strictObject({ ...listing, roomIds, ...presence, ...place })
+const input = z.strictObject({
+  ...listing,
+  roomIds: roomIdsInput,
+  ...presenceInput,
+  ...startInput,
+})
 
 /**
- * What happens in an organisation's rooms; for a customer in their own.
+ * Streams the events of an organisation's rooms; a customer gets those of their own rooms.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE for one
- *   stream too many
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when too many
+ *   streams are open
  */
 export const onInboxEvents = subscription({
   access: {
@@ -30,12 +35,11 @@ export const onInboxEvents = subscription({
     tag: 'events',
     path: '/api/v3/events',
     summary: "Follow the events of an organisation's rooms",
-    description:
-      'What happens in all rooms that the caller sees, or in those that are named, as it happens.',
+    description: 'Live events of all rooms that the caller may see, or of the rooms in `roomIds`.',
   },
   example: { input: { orgId: exampleEvent.orgId }, output: exampleEvent },
-  async run(call, wanted) {
-    assertOrganisation(call.scope, wanted.orgId)
-    return openStream(call, wanted)
+  async run(call, request) {
+    assertOrganisation(call.scope, request.orgId)
+    return openStream(call, request)
   },
 })

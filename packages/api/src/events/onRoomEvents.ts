@@ -2,15 +2,15 @@ import { z } from 'zod'
 import { subscription } from '../operation/operation.ts'
 import { getRoomOrThrow } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
-import { openStream, place, presence } from './openStream.ts'
+import { openStream, presenceInput, startInput } from './openStream.ts'
 import { exampleEvent } from './schema.ts'
 
-const input = z.strictObject({ roomId, ...presence, ...place })
+const input = z.strictObject({ roomId, ...presenceInput, ...startInput })
 
 /**
- * What happens in one room, deleted ones too.
+ * Streams the events of one room; a deleted one too.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE for one stream too many
+ * @throws AppError FORBIDDEN; NOT_FOUND; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when too many streams are open
  */
 export const onRoomEvents = subscription({
   access: {
@@ -29,12 +29,11 @@ export const onRoomEvents = subscription({
     tag: 'events',
     path: '/api/v3/rooms/{roomId}/events',
     summary: "Follow a room's events",
-    description: 'What happens in one room, as it happens.',
+    description: 'Live events of one room.',
   },
   example: { input: { roomId: exampleEvent.roomId }, output: exampleEvent },
-  async run(call, { roomId, ...wanted }) {
+  async run(call, { roomId, ...request }) {
     const room = await getRoomOrThrow(call, roomId)
-    const asked = { ...wanted, orgId: room.org_id, roomIds: [roomId] }
-    return openStream(call, asked)
+    return openStream(call, { ...request, orgId: room.org_id, roomIds: [roomId] })
   },
 })

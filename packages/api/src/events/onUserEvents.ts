@@ -2,16 +2,16 @@ import { z } from 'zod'
 import { assertOrganisation } from '../operation/access.ts'
 import { subscription } from '../operation/operation.ts'
 import { listing, roomIdentity } from '../rooms/schema.ts'
-import { openStream, place } from './openStream.ts'
+import { openStream, startInput } from './openStream.ts'
 import { exampleEvent } from './schema.ts'
 
-const input = z.strictObject({ ...listing, userId: roomIdentity.userId, ...place })
+const input = z.strictObject({ ...listing, userId: roomIdentity.userId, ...startInput })
 
 /**
- * What happens in all rooms of one end user. For a customer the rooms of others are empty.
+ * Streams the events of all rooms of one end user. A customer gets no events of other users.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE for one
- *   stream too many
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when too many
+ *   streams are open
  */
 export const onUserEvents = subscription({
   access: {
@@ -30,11 +30,11 @@ export const onUserEvents = subscription({
     tag: 'events',
     path: '/api/v3/users/{userId}/events',
     summary: "Follow the events of a user's rooms",
-    description: 'What happens in all rooms of one end user, as it happens.',
+    description: 'Live events of all rooms of one end user.',
   },
   example: { input: { orgId: exampleEvent.orgId, userId: 'ABCD12345' }, output: exampleEvent },
-  async run(call, wanted) {
-    assertOrganisation(call.scope, wanted.orgId)
-    return openStream(call, wanted)
+  async run(call, request) {
+    assertOrganisation(call.scope, request.orgId)
+    return openStream(call, request)
   },
 })

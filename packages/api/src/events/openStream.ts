@@ -4,41 +4,43 @@ import type { Actor } from '../auth/actor.ts'
 import { boolean, id } from '../encoding/fields.ts'
 import type { Call, Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
-import { type EventStream, type RoomRef, toRoomRef } from './live/stream.ts'
+import type { EventStream } from './live/eventStream.ts'
+import { type RoomRef, toRoomRef } from './live/streamFilter.ts'
 
 const cursorText = z.string({ error: 'must be a cursor' })
 
-/** Where a stream begins. Not checked here: a cursor that is none gets a `reset`, so that a client finds its way back. */
-export const place = {
+/** Cursors are not validated: an invalid one leads to a `reset`, from which every client recovers. */
+export const startInput = {
   after: cursorText
-    .meta({ description: 'The cursor after which to begin; left out: with what happens now.' })
+    .meta({ description: 'Begin after this cursor. Without it: with the next event.' })
     .optional(),
   lastEventId: cursorText
     .meta({
-      description: 'The same for who resumes, and counts before `after`. In REST: Last-Event-ID.',
+      description:
+        'The same, to resume a stream; takes precedence over `after`. In REST: Last-Event-ID.',
     })
     .optional(),
 }
 
-export const presence = {
+export const presenceInput = {
   side: boolean
     .meta({
       description:
-        'Whose side has the rooms open, for a caller with an API key; a token has its own. Left out: nobody sees it.',
+        'The side to show as present in the rooms, for a caller with an API key; a user token has its own side. Without it: no presence.',
     })
     .optional(),
 }
 
 const MAX_ROOMS = 50
 
-export const roomIds = z
+export const roomIdsInput = z
   .array(id, { error: 'must be a list of room ids' })
   .min(1, { error: 'must name at least one room' })
   .max(MAX_ROOMS, { error: `must name at most ${MAX_ROOMS} rooms` })
-  .meta({ description: 'Only these rooms; those that the caller does not see bring nothing.' })
+  .meta({ description: 'Only these rooms. Rooms that the caller may not see have no events.' })
   .optional()
 
-interface Wanted {
+interface StreamRequest {
   readonly orgId: string
   readonly roomIds?: readonly string[] | undefined
   readonly userId?: string | undefined
@@ -48,23 +50,24 @@ interface Wanted {
   readonly lastEventId?: string | undefined
 }
 
-/** Opens a stream of the wanted events that the caller may see. */
+/** Opens a stream of the requested events, restricted to the rooms that the caller may see. */
 export async function openStream(
   { deps, actor, scope, address, payForReplay }: Call,
-  wanted: Wanted,
+  request: StreamRequest,
 ): Promise<EventStream> {
-  const side = sideOf(actor, wanted.side)
-  const { orgId, productName, roomIds } = wanted
-  // What a customer does not see is not there: a stream of somebody else's rooms stays empty.
-  const isForeign = scope.userId !== undefined && (wanted.userId ?? scope.userId) !== scope.userId
-  const userId = scope.userId ?? wanted.userId
+  const side = resolveSide(actor, request.side)
+  const { orgId, productName, roomIds } = request
+  // Other users' rooms do not exist for a customer, so the stream stays empty rather than fail.
+  const isOtherUser =
+    scope.userId !== undefined && (request.userId ?? scope.userId) !== scope.userId
+  const userId = scope.userId ?? request.userId
   const ids = roomIds ?? scope.roomIds
-  const rooms = isForeign ? [] : ids && (await visibleRooms(deps, { ...scope, orgId }, ids))
+  const rooms = isOtherUser ? [] : ids && (await findVisibleRooms(deps, { ...scope, orgId }, ids))
   return deps.live.open(
     actor,
     { orgId, rooms, userId, productName },
     {
-      after: wanted.lastEventId ?? wanted.after,
+      after: request.lastEventId ?? request.after,
       side: roomIds ? side : undefined,
       address,
       payForReplay,
@@ -72,7 +75,8 @@ export async function openStream(
   )
 }
 
-function sideOf(actor: Actor, side: boolean | undefined): boolean | undefined {
+/** @throws AppError FORBIDDEN when it is not the side of the token */
+function resolveSide(actor: Actor, side: boolean | undefined): boolean | undefined {
   if (actor.kind !== 'user') return side
   if (side !== undefined && side !== actor.side) {
     throw new AppError('FORBIDDEN', {
@@ -82,7 +86,7 @@ function sideOf(actor: Actor, side: boolean | undefined): boolean | undefined {
   return actor.side
 }
 
-async function visibleRooms(
+async function findVisibleRooms(
   deps: Deps,
   scope: RoomScope,
   roomIds: readonly string[],

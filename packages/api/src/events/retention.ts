@@ -1,39 +1,40 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Database, deleteEvents, eventLogsAfter, oldestEvents } from '@dowell-chat/db'
 
-/** Events that are deleted in one write, and organisations that are looked at in one read. */
-const BATCH = 500
-const PAGE = 100
+/** Events per write. */
+const BATCH_SIZE = 500
+/** Organisations per read. */
+const PAGE_SIZE = 100
 
 /**
- * Forgets the events that happened before a time, in milliseconds since the Unix epoch, a few at a time so that nobody
- * else waits long. Rooms and messages stay.
+ * Deletes old events, in small batches so that other writes do not wait long. Rooms and messages stay.
  *
- * @returns how many were forgotten
+ * @param before milliseconds since the Unix epoch
+ * @returns the number of deleted events
  */
 export async function pruneEvents(db: Database, before: number): Promise<number> {
   let count = 0
-  let logs = await eventLogsAfter(db.read, { orgId: '', limit: PAGE })
+  let logs = await eventLogsAfter(db.read, { orgId: '', limit: PAGE_SIZE })
   while (logs.length > 0) {
     for (const { orgId, oldest } of logs) {
-      if (oldest !== null && oldest < before) count += await pruneOne(db, orgId, before)
+      if (oldest !== null && oldest < before) count += await pruneLog(db, orgId, before)
     }
-    // Reads alone never let go of the event loop.
-    await turn()
-    logs = await eventLogsAfter(db.read, { orgId: logs.at(-1)?.orgId ?? '', limit: PAGE })
+    // SQLite reads never yield to the event loop by themselves.
+    await nextTurn()
+    logs = await eventLogsAfter(db.read, { orgId: logs.at(-1)?.orgId ?? '', limit: PAGE_SIZE })
   }
   return count
 }
 
-async function pruneOne(db: Database, orgId: string, before: number): Promise<number> {
+async function pruneLog(db: Database, orgId: string, before: number): Promise<number> {
   for (let count = 0; ; ) {
-    const oldest = await oldestEvents(db.read, { orgId, limit: BATCH })
-    // A clock that stepped back leaves a younger event before an older one: the log is forgotten from its beginning on.
-    const kept = oldest.findIndex((event) => event.created_at >= before)
-    const old = kept === -1 ? oldest : oldest.slice(0, kept)
-    const last = old.at(-1)
+    const oldest = await oldestEvents(db.read, { orgId, limit: BATCH_SIZE })
+    // After a clock stepped back, times are not sorted. Delete only a prefix, so that the log has no gap.
+    const firstKept = oldest.findIndex((event) => event.created_at >= before)
+    const expired = firstKept === -1 ? oldest : oldest.slice(0, firstKept)
+    const last = expired.at(-1)
     if (last) await db.write((tx) => deleteEvents(tx, { orgId, upTo: last.position }))
-    count += old.length
-    if (old.length < BATCH) return count
+    count += expired.length
+    if (expired.length < BATCH_SIZE) return count
   }
 }

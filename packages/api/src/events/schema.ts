@@ -1,68 +1,37 @@
-import type { LoggedEvent, ReadMarkerRow } from '@dowell-chat/db'
+import type { LoggedEvent } from '@dowell-chat/db'
 import { z } from 'zod'
 import { id, time } from '../encoding/fields.ts'
 import { exampleMessage, Message, toMessage } from '../messages/schema.ts'
+import { ReadMarker } from '../reading/schema.ts'
 import { Room, toRoom } from '../rooms/schema.ts'
 import { type EventCursor, encodeEventCursor } from './cursor.ts'
 
 const cursor = z.string().meta({
   description:
-    'Where to go on after this event: give it as `after`, or as `Last-Event-ID` to a stream.',
+    'To continue after this event, send it as `after`, or to a stream as `Last-Event-ID`.',
   example: 'ZToxNzo4Zk1vX2J3Zw.k3Jx9Q',
 })
 
 const position = z.int().nonnegative().meta({
   description:
-    "Place in the organisation's event log. Grows; events that the reader does not see leave gaps.",
+    "Position in the organisation's event log. It grows. Events that the reader may not see leave gaps.",
   example: 17,
 })
 
-/** A place in an organisation's event log. */
-export const logPlace = { position, cursor }
+/** A position in an organisation's event log, as events carry it. */
+export const logPosition = { position, cursor }
 
-export function toLogPlace(place: EventCursor): { position: number; cursor: string } {
-  return { position: place.position, cursor: encodeEventCursor(place) }
+export function toLogPosition(cursor: EventCursor): { position: number; cursor: string } {
+  return { position: cursor.position, cursor: encodeEventCursor(cursor) }
 }
 
-/** What every event in the log has. */
-const durable = { ...logPlace, orgId: z.string(), roomId: id, createdAt: time }
-
-export const ReadMarker = z
-  .object({
-    roomId: id,
-    userId: z.string(),
-    side: z.boolean().meta({ description: "The reader's. False: the customer. True: support." }),
-    seq: z
-      .int()
-      .nonnegative()
-      .meta({ description: 'Read up to and including this message.', example: 1 }),
-    updatedAt: time,
-  })
-  .meta({ id: 'ReadMarker', additionalProperties: true })
-export type ReadMarker = z.output<typeof ReadMarker>
-
-export function toReadMarker(row: ReadMarkerRow): ReadMarker {
-  return {
-    roomId: row.room_id,
-    userId: row.user_id,
-    side: row.side === 1,
-    seq: row.seq,
-    updatedAt: new Date(row.updated_at),
-  }
-}
-
-export const exampleReadMarker = {
-  roomId: exampleMessage.roomId,
-  userId: 'ABCD12345',
-  side: false,
-  seq: 1,
-  updatedAt: '2023-08-29T05:10:24.000Z',
-}
+/** Keys of every stored event. */
+const stored = { ...logPosition, orgId: z.string(), roomId: id, createdAt: time }
 
 export const RoomEvent = z
   .object({
     type: z.enum(['room.created', 'room.updated', 'room.deleted', 'room.restored']),
-    ...durable,
+    ...stored,
     room: Room,
   })
   .meta({ id: 'RoomEvent', additionalProperties: true })
@@ -70,16 +39,16 @@ export const RoomEvent = z
 export const MessageEvent = z
   .object({
     type: z.enum(['message.created', 'message.updated', 'message.deleted']),
-    ...durable,
+    ...stored,
     message: Message,
   })
   .meta({ id: 'MessageEvent', additionalProperties: true })
 
 export const MarkerEvent = z
-  .object({ type: z.literal('marker.moved'), ...durable, marker: ReadMarker })
+  .object({ type: z.literal('marker.moved'), ...stored, marker: ReadMarker })
   .meta({ id: 'MarkerEvent', additionalProperties: true })
 
-/** An event in the log. It carries its room or message as that is when the event is read. */
+/** A stored event. Its room or message is the current one, not the one at the time of the event. */
 export const Event = z
   .discriminatedUnion('type', [RoomEvent, MessageEvent, MarkerEvent])
   .meta({ id: 'Event' })
@@ -93,7 +62,9 @@ export const TypingEvent = z
     userId: z.string(),
     side: z.boolean(),
     isTyping: z.boolean(),
-    expiresAt: time.meta({ description: 'When they count as silent again, if nothing is said.' }),
+    expiresAt: time.meta({
+      description: 'When the user counts as no longer typing, without a further event.',
+    }),
   })
   .meta({ id: 'TypingEvent', additionalProperties: true })
 
@@ -103,19 +74,21 @@ export const PresenceEvent = z
     orgId: z.string(),
     roomId: id,
     customer: z.boolean().meta({ description: 'Whether the customer has the room open.' }),
-    support: z.boolean().meta({ description: 'Whether anyone of the support team has.' }),
+    support: z
+      .boolean()
+      .meta({ description: 'Whether anyone of the support team has the room open.' }),
   })
   .meta({ id: 'PresenceEvent', additionalProperties: true })
 
-/** What is told to those who listen, and kept nowhere. */
+/** Events that are sent to open streams and not stored. */
 export type EphemeralEvent = z.output<typeof TypingEvent> | z.output<typeof PresenceEvent>
 
 export const ReadyEvent = z
   .object({
     type: z.literal('ready').meta({
-      description: 'Everything up to here was sent; what follows is live.',
+      description: 'All events up to here were sent. The following ones are live.',
     }),
-    ...logPlace,
+    ...logPosition,
   })
   .meta({ id: 'ReadyEvent', additionalProperties: true })
 
@@ -125,13 +98,13 @@ export type ResetReason = (typeof resetReasons)[number]
 export const ResetEvent = z
   .object({
     type: z.literal('reset').meta({
-      description: 'Events are missing between the cursor and here: read the rooms anew.',
+      description: 'Some events before this position are lost: load the rooms again.',
     }),
     reason: z.enum(resetReasons).meta({
       description:
-        'too_old: the log no longer reaches back to the cursor. too_far: more events lie between than are replayed. unknown: the cursor is not one of this log, or the log went back: the database was restored, or failed over.',
+        'too_old: the log no longer reaches back to the cursor. too_far: too many events to replay. unknown: the cursor is not from this log, or the log went back because the database was restored or failed over.',
     }),
-    ...logPlace,
+    ...logPosition,
   })
   .meta({ id: 'ResetEvent', additionalProperties: true })
 
@@ -143,12 +116,12 @@ export const EndEvent = z
     type: z.literal('end').meta({ description: 'The last event of this stream.' }),
     reason: z.enum(endReasons).meta({
       description:
-        'shutdown, lifetime: resume at once. expired, revoked: get a new credential first. slow_reader: this reader did not keep up; resume.',
+        'shutdown, lifetime: resume at once. expired, revoked: get a new credential first. slow_reader: you did not read fast enough; resume.',
     }),
   })
   .meta({ id: 'EndEvent', additionalProperties: true })
 
-/** Everything that a stream may bring. */
+/** Every event that a stream may send. */
 export const StreamEvent = z.discriminatedUnion('type', [
   RoomEvent,
   MessageEvent,
@@ -165,11 +138,11 @@ export const HeartbeatEvent = z
   .object({
     type: z
       .literal('heartbeat')
-      .meta({ description: 'Comes every 20 seconds, so that silence means a dead connection.' }),
+      .meta({ description: 'Sent every 20 seconds: longer silence means a dead connection.' }),
   })
   .meta({ id: 'HeartbeatEvent', additionalProperties: true })
 
-/** The same as plain server-sent events, where signs of life are events as well. */
+/** The same over server-sent events, where heartbeats are events too. */
 export const RestStreamEvent = z
   .discriminatedUnion('type', [...StreamEvent.options, HeartbeatEvent])
   .meta({ id: 'StreamEvent' })
@@ -177,7 +150,7 @@ export const RestStreamEvent = z
 export function toEvent({ event, room, message, epoch }: LoggedEvent): Event {
   const { position, org_id: orgId, room_id: roomId } = event
   const base = {
-    ...toLogPlace({ orgId, position, epoch }),
+    ...toLogPosition({ orgId, position, epoch }),
     orgId,
     roomId,
     createdAt: new Date(event.created_at),
@@ -191,7 +164,7 @@ export function toEvent({ event, room, message, epoch }: LoggedEvent): Event {
     case 'message.created':
     case 'message.updated':
     case 'message.deleted':
-      if (!message) throw new Error(`event ${orgId} ${position} has lost its message`)
+      if (!message) throw new Error(`event ${orgId} ${position} has no message`)
       return { type: event.type, ...base, message: toMessage(message) }
     case 'marker.moved':
       return {

@@ -5,30 +5,32 @@ import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { getRoomOrThrow } from '../rooms/policy.ts'
 import { exampleRoom, roomId } from '../rooms/schema.ts'
-import { toRoomRef } from './live/stream.ts'
+import { toRoomRef } from './live/streamFilter.ts'
 
 const input = z.strictObject({
   roomId,
-  isTyping: boolean.meta({ description: 'Whether they type, or have stopped.' }),
+  isTyping: boolean.meta({ description: 'True: the user types. False: the user has stopped.' }),
   userId: name
     .meta({ description: 'The user who types, for a caller without a user token.' })
     .optional(),
-  side: boolean.meta({ description: 'Their side, together with `userId`.' }).optional(),
+  side: boolean
+    .meta({ description: 'The side of `userId`; required together with it.' })
+    .optional(),
 })
 
 const output = z
   .object({
     expiresAt: time.meta({
-      description: 'When they count as silent unless they are said to type again.',
+      description: 'When the user counts as no longer typing, unless you repeat the call.',
     }),
   })
   .meta({ id: 'SetTypingResult', additionalProperties: true })
 
 /**
- * Tells those who listen that somebody types in a room, or stopped. It lapses after 6 seconds, and at once with their next
- * message. Of more than one start in 2 seconds nobody hears.
+ * Broadcasts that a participant types in a room, or stopped. A start expires after 6 seconds, or with their next message.
+ * Repeated starts within 2 seconds are not broadcast.
  *
- * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names nobody; NOT_FOUND; ROOM_CLOSED
+ * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names no user; NOT_FOUND; ROOM_CLOSED
  */
 export const setTyping = mutation({
   access: {
@@ -47,9 +49,9 @@ export const setTyping = mutation({
     method: 'POST',
     path: '/api/v3/rooms/{roomId}/typing',
     tag: 'events',
-    summary: 'Say that somebody is typing',
+    summary: 'Send a typing indicator',
     description:
-      'Tells the streams, and is kept nowhere. It lapses after 6 seconds: say it again every few seconds while it lasts; more often than every 2 seconds changes nothing for the listeners.',
+      'Sent to the open streams, not stored. It expires after 6 seconds: repeat it every few seconds while the user types. Streams get it at most every 2 seconds.',
   },
   example: {
     input: { roomId: exampleRoom.id, isTyping: true, userId: exampleRoom.userId, side: false },
@@ -57,10 +59,12 @@ export const setTyping = mutation({
   },
   async run({ deps, actor, scope }, { roomId, isTyping, userId, side }) {
     const room = await getRoomOrThrow({ deps, scope }, roomId)
-    const person = requireParticipant(actor, ['userId', userId], ['side', side])
+    const participant = requireParticipant(actor, ['userId', userId], ['side', side])
     if (room.is_active === 0) throw new AppError('ROOM_CLOSED')
     const { typing } = deps.live
-    const expiresAt = isTyping ? typing.start(toRoomRef(room), person) : typing.stop(roomId, person)
+    const expiresAt = isTyping
+      ? typing.start(toRoomRef(room), participant)
+      : typing.stop(roomId, participant)
     return { expiresAt: new Date(expiresAt) }
   },
 })

@@ -11,17 +11,19 @@ import { ApiKey, exampleApiKey, orgId, right, toApiKey } from './schema.ts'
 const input = z.strictObject({
   orgId,
   right,
-  name: name.default('API key').meta({ description: 'What you call it.', example: 'help desk' }),
+  name: name
+    .default('API key')
+    .meta({ description: 'A name of your choice.', example: 'help desk' }),
 })
 
 const output = z
   .object({
     apiKey: ApiKey,
-    secret: z.string().meta({ description: 'The key itself. It is shown this once.' }),
+    secret: z.string().meta({ description: 'The key itself. It is shown only once.' }),
   })
   .meta({ id: 'CreateApiKeyResult', additionalProperties: true })
 
-/** Makes an API key. Its secret is in the answer and nowhere else. @throws AppError FORBIDDEN, NOT_FOUND */
+/** Creates an API key. The secret is returned and not stored. @throws AppError FORBIDDEN, NOT_FOUND */
 export const createApiKey = mutation({
   access: {
     open: 'none',
@@ -39,8 +41,8 @@ export const createApiKey = mutation({
     method: 'POST',
     path: '/api/v3/api-keys',
     tag: 'access',
-    summary: 'Make an API key',
-    description: 'Needs an admin key. The secret is shown this once.',
+    summary: 'Create an API key',
+    description: 'Needs an admin key. The secret is shown only once.',
     created: () => true,
   },
   example: {

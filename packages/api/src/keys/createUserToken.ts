@@ -11,35 +11,35 @@ const DEFAULT_SECONDS = 60 * 60
 const MIN_SECONDS = 60
 const MAX_ROOMS = 50
 
-const secondsText = `must be a whole number of seconds from ${MIN_SECONDS} to ${MAX_TOKEN_SECONDS}`
+const secondsError = `must be a whole number of seconds from ${MIN_SECONDS} to ${MAX_TOKEN_SECONDS}`
 
 const input = z.strictObject({
   orgId,
-  userId: name.meta({ description: 'Whom the token is for.', example: 'ABCD12345' }),
+  userId: name.meta({ description: 'The user of the token.', example: 'ABCD12345' }),
   side: boolean.meta({ description: 'False: a customer. True: one of the support team.' }),
   rooms: z
     .array(id, { error: 'must be a list of room ids' })
     .min(1, { error: 'must name at least one room' })
     .max(MAX_ROOMS, { error: `must name at most ${MAX_ROOMS} rooms` })
-    .meta({ description: 'The only rooms that the token is for. Left out: no such limit.' })
+    .meta({ description: 'Limits the token to these rooms. Without it: no such limit.' })
     .optional(),
   expiresIn: z
-    .int({ error: secondsText })
-    .min(MIN_SECONDS, { error: secondsText })
-    .max(MAX_TOKEN_SECONDS, { error: secondsText })
+    .int({ error: secondsError })
+    .min(MIN_SECONDS, { error: secondsError })
+    .max(MAX_TOKEN_SECONDS, { error: secondsError })
     .default(DEFAULT_SECONDS)
-    .meta({ description: 'Seconds that the token lives.', example: DEFAULT_SECONDS }),
+    .meta({ description: 'Lifetime of the token in seconds.', example: DEFAULT_SECONDS }),
 })
 
 const output = z
   .object({
-    token: z.string().meta({ description: 'A JWT, to be sent as `Authorization: Bearer …`.' }),
+    token: z.string().meta({ description: 'A JWT. Send it as `Authorization: Bearer …`.' }),
     expiresAt: time,
   })
   .meta({ id: 'CreateUserTokenResult', additionalProperties: true })
 
 /**
- * Makes a short-lived token for one person: a customer, who sees their own rooms, or one of the support team.
+ * Creates a short-lived token for one person: a customer, who sees their own rooms, or one of the support team.
  *
  * @throws AppError FORBIDDEN, NOT_FOUND
  */
@@ -60,9 +60,9 @@ export const createUserToken = mutation({
     method: 'POST',
     path: '/api/v3/user-tokens',
     tag: 'access',
-    summary: 'Make a user token',
+    summary: 'Create a user token',
     description:
-      'Needs an admin or support key. The token is for one person and short-lived: give it to their browser, never the key.',
+      'Needs an admin or support key. The token is short-lived and for one person. Give their browser the token, never the key.',
     created: () => true,
   },
   example: {

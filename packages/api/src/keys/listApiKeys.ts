@@ -1,7 +1,7 @@
 import { apiKeysNextTo, findApiKey } from '@dowell-chat/db'
 import { z } from 'zod'
 import { listPage } from '../encoding/listPage.ts'
-import { DEFAULT_LIMIT, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
+import { DEFAULT_LIMIT, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
 import { assertOrganisation } from '../operation/access.ts'
 import { badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
@@ -11,7 +11,7 @@ const input = z.strictObject({ orgId, ...pageInput })
 
 const output = pageOf(ApiKey).meta({ id: 'ApiKeyPage', additionalProperties: true })
 
-/** An organisation's API keys, oldest first, revoked ones too. @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST */
+/** Lists an organisation's API keys, oldest first, revoked ones too. @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST */
 export const listApiKeys = query({
   access: {
     open: 'none',
@@ -30,7 +30,7 @@ export const listApiKeys = query({
     path: '/api/v3/api-keys',
     tag: 'access',
     summary: "List an organisation's API keys",
-    description: 'Needs an admin key. Oldest first, revoked ones too, never with their secrets.',
+    description: 'Needs an admin key. Oldest first, with the revoked ones, without the secrets.',
   },
   example: {
     input: { orgId: 'DOWELL12345', limit: 50 },
@@ -42,7 +42,7 @@ export const listApiKeys = query({
       hasAfter: false,
     },
   },
-  async run({ deps, scope }, { orgId, limit = DEFAULT_LIMIT, ...place }) {
+  async run({ deps, scope }, { orgId, limit = DEFAULT_LIMIT, ...page }) {
     assertOrganisation(scope, orgId)
     return listPage(
       {
@@ -56,7 +56,7 @@ export const listApiKeys = query({
         toItem: toApiKey,
       },
       limit,
-      placeOf('k', place),
+      toPageRef('k', page),
     )
   },
 })

@@ -11,8 +11,7 @@ const input = z.strictObject({
 })
 
 /**
- * Revokes an API key, and with it every user token that it asked for, from the next request on. Revoking a revoked key
- * changes nothing.
+ * Revokes an API key and every user token that it issued, from the next request on. Revoking it again does nothing.
  *
  * @throws AppError FORBIDDEN; NOT_FOUND, also for another organisation's key
  */
@@ -34,7 +33,7 @@ export const revokeApiKey = mutation({
     path: '/api/v3/api-keys/{keyId}',
     tag: 'access',
     summary: 'Revoke an API key',
-    description: 'Needs an admin key. The user tokens that the key asked for die with it.',
+    description: 'Needs an admin key. Also revokes the user tokens that the key issued.',
   },
   example: {
     input: { keyId: exampleApiKey.id },
@@ -49,9 +48,9 @@ export const revokeApiKey = mutation({
         await appendAuditEvent(deps, tx, { ...event, action: 'apiKey.revoked' })
         return toApiKey(revoked)
       }
-      const before = await findApiKey(tx, { orgId, keyId })
-      if (!before) throw new AppError('NOT_FOUND', { message: 'There is no such API key' })
-      return toApiKey(before)
+      const current = await findApiKey(tx, { orgId, keyId })
+      if (!current) throw new AppError('NOT_FOUND', { message: 'There is no such API key' })
+      return toApiKey(current)
     })
   },
 })

@@ -6,16 +6,16 @@ export const rights = ['admin', 'support', 'read'] as const
 
 export const right = z.enum(rights, { error: `must be one of ${rights.join(', ')}` }).meta({
   description:
-    'admin: everything, keys and the audit log included. support: rooms, messages and user tokens. read: reading only.',
+    'admin: everything, including keys and the audit log. support: rooms, messages and user tokens. read: read only.',
   example: 'support',
 })
 
 export const orgId = name.meta({
-  description: 'The organisation that the key acts for.',
+  description: 'The organisation of the key.',
   example: 'DOWELL12345',
 })
 
-/** A key without its secret, which is kept nowhere. */
+/** A key without its secret, which is not stored. */
 export const ApiKey = z
   .object({
     id,
@@ -24,9 +24,11 @@ export const ApiKey = z
     name: z.string(),
     createdAt: time,
     lastUsedAt: time
-      .meta({ description: 'When the key was last used, exact to about a minute.' })
+      .meta({ description: 'When the key was last used, accurate to about a minute.' })
       .optional(),
-    revokedAt: time.meta({ description: 'There once the key is revoked.' }).optional(),
+    revokedAt: time
+      .meta({ description: 'When the key was revoked. Only on revoked keys.' })
+      .optional(),
   })
   .meta({ id: 'ApiKey', additionalProperties: true })
 export type ApiKey = z.output<typeof ApiKey>

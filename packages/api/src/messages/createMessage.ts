@@ -24,26 +24,30 @@ const output = z
   .object({
     message: Message,
     replayed: z.boolean().meta({
-      description: 'True when this id was sent before and the first message is answered.',
+      description: 'True when the message of an earlier request with this id is returned.',
     }),
   })
   .meta({ id: 'CreateMessageResult', additionalProperties: true })
 type Output = z.output<typeof output>
 
-/** A token speaks for one person on one side: not as the other side, nor as someone else, nor a customer as the system. */
+/** A user token sends only as its user and side, and a customer never as the system. @throws AppError FORBIDDEN */
 function assertSenderMatchesToken(actor: Actor, { side, author, messageType }: Input): void {
   if (actor.kind !== 'user') return
-  const asSystem = !actor.side && messageType.toLowerCase() === 'system'
+  const isSystemFromCustomer = !actor.side && messageType.toLowerCase() === 'system'
   const errors = {
     ...(side === actor.side ? {} : { side: [`must be ${actor.side}, the side of the token`] }),
     ...(author === actor.userId ? {} : { author: ['must be the user of the token'] }),
-    ...(asSystem ? { messageType: ['must not be system from a customer'] } : {}),
+    ...(isSystemFromCustomer ? { messageType: ['must not be system from a customer'] } : {}),
   }
   if (Object.keys(errors).length > 0) throw new AppError('FORBIDDEN', { errors })
 }
 
-/** The message that this sender stored under this id; a retry is answered even after the room was deleted. */
-async function findEarlier(
+/**
+ * Finds the message of an earlier attempt, in a deleted room too.
+ *
+ * @throws AppError NOT_FOUND; IDEMPOTENCY_CONFLICT when it had another content
+ */
+async function findEarlierMessage(
   tx: Tx,
   scope: RoomScope,
   input: Input & { clientMessageId: string },
@@ -52,16 +56,16 @@ async function findEarlier(
   if (!room) throw roomNotFound()
   const earlier = await findMessageByClientId(tx, { ...input, orgId: room.org_id })
   if (!earlier) return undefined
-  const same =
+  const isSame =
     earlier.message_data === input.messageData && earlier.message_type === input.messageType
-  // What was sent cannot be compared any more once it was changed.
-  const changed = earlier.edited_at !== null || earlier.deleted_at !== null
-  if (!same && !changed) throw new AppError('IDEMPOTENCY_CONFLICT')
+  // An edited or deleted message no longer has its original content to compare with.
+  const wasChanged = earlier.edited_at !== null || earlier.deleted_at !== null
+  if (!isSame && !wasChanged) throw new AppError('IDEMPOTENCY_CONFLICT')
   return earlier
 }
 
 /**
- * Stores a message as the next of its room. The answer means that it is durable.
+ * Stores a message as the next one of its room. It is durable once the call resolves.
  *
  * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND, ROOM_CLOSED, IDEMPOTENCY_CONFLICT
  */
@@ -84,8 +88,8 @@ export const createMessage = mutation({
     tag: 'messages',
     summary: 'Send a message',
     description:
-      'Stores the message as the next of its room; the answer means that it is durable. Text of up to 16,000 characters, unless the server is configured otherwise.',
-    created: (answer: Output) => !answer.replayed,
+      'Stores the message as the next one of its room. It is durable when you get the response. Text of up to 16,000 characters, unless the server is configured otherwise.',
+    created: (result: Output) => !result.replayed,
     repeated: {
       message: { ...exampleMessage, clientMessageId: '0192f3a1-7c1e-4d3b' },
       replayed: true,
@@ -104,9 +108,9 @@ export const createMessage = mutation({
   async run({ deps, actor, scope }, input) {
     assertSenderMatchesToken(actor, input)
     assertMessageLength(deps, input.messageData)
-    const answer = await deps.db.write(async (tx) => {
+    const result = await deps.db.write(async (tx) => {
       if (input.clientMessageId !== undefined) {
-        const earlier = await findEarlier(tx, scope, {
+        const earlier = await findEarlierMessage(tx, scope, {
           ...input,
           clientMessageId: input.clientMessageId,
         })
@@ -135,6 +139,6 @@ export const createMessage = mutation({
     })
     const { roomId, author: userId, side } = input
     deps.live.typing.stop(roomId, { userId, side })
-    return answer
+    return result
   },
 })

@@ -9,8 +9,7 @@ import { exampleMessage, Message, messageId, toMessage } from './schema.ts'
 const input = z.strictObject({ roomId, messageId })
 
 /**
- * Deletes a message: its text is gone for good, in a deleted room too; its place and `seq` stay. Deleting a deleted one
- * changes nothing.
+ * Erases the text of a message for good; in a deleted room too. The message keeps its `seq`. Repeating it does nothing.
  *
  * @throws AppError FORBIDDEN, NOT_FOUND
  */
@@ -33,7 +32,7 @@ export const deleteMessage = mutation({
     tag: 'messages',
     summary: 'Delete a message',
     description:
-      'Its text is gone for good; its place and `seq` stay, with `isActive` false. Possible in deleted rooms too. A user token deletes only what its own user wrote.',
+      'Erases the text for good. The message keeps its place and `seq`, with `isActive` false. Works in deleted rooms too. With a user token you can delete only messages of its user.',
   },
   example: {
     input: { roomId: exampleMessage.roomId, messageId: exampleMessage.id },

@@ -11,18 +11,12 @@ import { z } from 'zod'
 import { resolveParticipant } from '../auth/participant.ts'
 import { reader, unreadOfReader } from '../encoding/fields.ts'
 import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
-import {
-  exampleEvent,
-  exampleReadMarker,
-  logPlace,
-  ReadMarker,
-  toLogPlace,
-  toReadMarker,
-} from '../events/schema.ts'
+import { exampleEvent, logPosition, toLogPosition } from '../events/schema.ts'
 import { query } from '../operation/operation.ts'
+import { exampleReadMarker, ReadMarker, toReadMarker } from '../reading/schema.ts'
 import { roomNotFound, versionOf } from '../rooms/policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from '../rooms/schema.ts'
-import { exampleMessagePage, MessagePage, messagePage } from './page.ts'
+import { exampleMessagePage, MessagePage, readPage } from './page.ts'
 
 const MAX_MARKERS = 100
 
@@ -34,14 +28,14 @@ const output = z
     unread: unreadOfReader,
     messages: MessagePage,
     markers: z.array(ReadMarker).meta({
-      description: `How far the room's customer has read, and the ${MAX_MARKERS} others whose markers moved last.`,
+      description: `The read marker of the room's customer, and the ${MAX_MARKERS} others that moved last.`,
     }),
-    ...logPlace,
+    ...logPosition,
   })
   .meta({ id: 'RoomSnapshot', additionalProperties: true })
 
-/** The customer's first. */
-async function markersOf(db: Database['read'], room: RoomRow): Promise<ReadMarker[]> {
+/** Reads the customer's marker, then those that moved last. */
+async function readMarkers(db: Database['read'], room: RoomRow): Promise<ReadMarker[]> {
   const where = { orgId: room.org_id, roomId: room.id }
   const customer = await findReadMarker(db, { ...where, side: false, userId: room.user_id })
   const newest = await newestReadMarkers(db, { ...where, limit: MAX_MARKERS + 1 })
@@ -50,10 +44,11 @@ async function markersOf(db: Database['read'], room: RoomRow): Promise<ReadMarke
 }
 
 /**
- * A room with its newest messages and read markers, deleted rooms too, and the place in the event log at which it looked
- * like this: a stream that begins there brings all that came after, and nothing else.
+ * Reads a room with its newest messages and read markers at one moment; a deleted room too. A stream that begins at its
+ * cursor sends exactly the later events.
  *
- * @throws AppError NOT_FOUND; FORBIDDEN when a token names another reader; BAD_REQUEST for half of a reader
+ * @throws AppError NOT_FOUND; FORBIDDEN, also when the input names another reader than the token's; BAD_REQUEST for only
+ *   one of readerId and readerSide
  */
 export const getRoomSnapshot = query({
   access: {
@@ -72,9 +67,9 @@ export const getRoomSnapshot = query({
     method: 'GET',
     path: '/api/v3/rooms/{roomId}/snapshot',
     tag: 'rooms',
-    summary: 'Read a room as it is at one moment',
+    summary: 'Read a snapshot of a room',
     description:
-      'The room, its newest messages (about 1 MiB at most) and read markers, and the cursor for a stream that goes on from exactly there.',
+      'The room, its newest messages (about 1 MiB at most) and its read markers at one moment. A stream that begins at `cursor` continues from exactly there.',
   },
   example: {
     input: { roomId: exampleRoom.id, limit: 50 },
@@ -97,15 +92,15 @@ export const getRoomSnapshot = query({
       if (!room) throw roomNotFound()
       const { org_id: orgId } = room
       const { head, epoch } = await eventLogBounds(db, { orgId })
-      // Whatever moves a marker, and so an unread count, appends an event.
+      // A moved marker, and so a changed unread count, appends an event and changes the head.
       atVersion?.(JSON.stringify([versionOf(room), head, epoch, reader]))
       const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
       return {
         room: toRoom(room),
         unread: unread?.get(roomId) ?? null,
-        messages: await messagePage(db, room, limit, { kind: 'newest' }),
-        markers: await markersOf(db, room),
-        ...toLogPlace({ orgId, position: head, epoch }),
+        messages: await readPage(db, room, limit, { kind: 'newest' }),
+        markers: await readMarkers(db, room),
+        ...toLogPosition({ orgId, position: head, epoch }),
       }
     })
   },

@@ -7,50 +7,49 @@ import {
   type RoomRow,
 } from '@dowell-chat/db'
 import { BYTES_PER_CHARACTER, fittingRange, jsonBytes, PAGE_BYTES } from '../encoding/pageBytes.ts'
-import { encodeCursor, type Page, type Place, pageOf } from '../encoding/paging.ts'
+import { encodeCursor, type Page, type PageRef, pageOf } from '../encoding/paging.ts'
 import { badField } from '../operation/errors.ts'
 import { exampleMessage, Message, toMessage } from './schema.ts'
 
 export const MessagePage = pageOf(Message).meta({ id: 'MessagePage', additionalProperties: true })
 
-/** What a wire adds to the text and the author of a message. */
+/** The overhead of a message in a wire format, besides its text and author. */
 export interface ItemFrame {
-  /** Tells pages of one wire from those of another, since they may end elsewhere. */
-  readonly wire: string
-  /** How often the author is repeated. */
+  /** Names the wire format. Pages of two formats may end at different messages. */
+  readonly format: string
+  /** How often the author occurs in each message. */
   readonly authors: 1 | 2
-  /** Bytes of JSON, at most. */
+  /** An upper bound for the overhead as JSON. */
   readonly bytesAtMost: number
-  /** The same exactly, or a little more. */
+  /** The exact overhead, or a little more. */
   bytes(): number
 }
 
-/** REST v3 and tRPC: all keys, the other values, and a `clientMessageId` of 64 characters. */
+/** REST v3 and tRPC: 400 bytes for all keys and other values, with a `clientMessageId` of 64 characters. */
 export const plainFrame: ItemFrame = {
-  wire: 'plain',
+  format: 'plain',
   authors: 1,
   bytesAtMost: 400,
   bytes: () => 400,
 }
 
-/** Messages that are read at once: first few, since large ones fill a page. */
-const FIRST_CHUNK = 50
-const CHUNK = 200
+/** Messages per read. The first read is small, since a few large messages fill a page. */
+const FIRST_CHUNK_SIZE = 50
+const CHUNK_SIZE = 200
 
 /**
- * The page of a room at a place: up to `limit` messages, and up to {@link PAGE_BYTES} of JSON. `seq` has no gaps and no
- * message is ever removed, so a page is a range of positions: one indexed read, however long the room is, and `room` alone
- * says what lies on either side.
+ * Reads a page of a room: up to `limit` messages, and up to {@link PAGE_BYTES} of JSON. `seq` has no gaps and no row is
+ * ever removed, so a page is a range of positions: an indexed read, and `room` tells what lies before and after it.
  */
-export async function messagePage(
+export async function readPage(
   db: Database['read'],
   room: RoomRow,
   limit: number,
-  place: Place,
+  ref: PageRef,
   frame: ItemFrame = plainFrame,
 ): Promise<Page<Message>> {
-  const range = await rangeOf(db, room, limit, place)
-  const { rows, from, to } = await readFitting(db, room, range, frame)
+  const range = await resolveRange(db, room, limit, ref)
+  const { rows, from, to } = await readRows(db, room, range, frame)
   return {
     items: rows.map(toMessage),
     before: encodeCursor('m', from),
@@ -60,7 +59,7 @@ export async function messagePage(
   }
 }
 
-/** The messages after `from`, up to and including `to`. A page that is too large keeps those nearest to `boundary`. */
+/** The messages after `from`, up to and including `to`. A range that is too large keeps those nearest to `boundary`. */
 interface PageRange {
   readonly from: number
   readonly to: number
@@ -71,40 +70,41 @@ interface FittingPage {
   readonly rows: readonly MessageRow[]
   readonly from: number
   readonly to: number
-  /** Bytes of JSON: at most, or exactly. */
+  /** Size as JSON. */
   readonly bytes: number
+  /** False: `bytes` is an upper bound. */
   readonly isExact: boolean
 }
 
-async function readFitting(
+async function readRows(
   db: Database['read'],
   room: RoomRow,
   range: PageRange,
   frame: ItemFrame,
 ): Promise<FittingPage> {
   const isDown = range.boundary === range.to
-  // A page around a place grows to both sides, and has a chunk at most.
+  // A page around a boundary grows to both sides; its limit is at most one chunk.
   const isAround = !isDown && range.boundary !== range.from
-  if (isAround || range.to - range.from <= FIRST_CHUNK) {
+  if (isAround || range.to - range.from <= FIRST_CHUNK_SIZE) {
     return readChunk(db, room, range, frame, PAGE_BYTES)
   }
-  // Any other page is read from the end where it begins, until it is full.
+  // Any other page is read in chunks from its boundary, until it is full.
   let { boundary: from, boundary: to } = range
   let rows: readonly MessageRow[] = []
   let bytes = 0
   let isExact = true
   while (isDown ? from > range.from : to < range.to) {
-    const size = rows.length === 0 ? FIRST_CHUNK : CHUNK
+    const size = rows.length === 0 ? FIRST_CHUNK_SIZE : CHUNK_SIZE
     const next = isDown
       ? { from: Math.max(range.from, from - size), to: from, boundary: from }
       : { from: to, to: Math.min(range.to, to + size), boundary: to }
     const left = PAGE_BYTES - bytes
     const chunk = await readChunk(db, room, next, frame, left)
     const isCut = chunk.from > next.from || chunk.to < next.to
-    // One item always comes, also one that does not fit: but not after others.
+    // A message that exceeds the limit by itself is returned alone.
     const isFull = chunk.bytes > left && rows.length > 0
     if ((isCut || isFull) && !isExact) {
-      // Perhaps it fits, when the others are counted exactly.
+      // With exact sizes instead of upper bounds it may fit.
       bytes = sum(exactSizes(rows, frame))
       isExact = true
       continue
@@ -127,14 +127,14 @@ async function readChunk(
   frame: ItemFrame,
   budget: number,
 ): Promise<FittingPage> {
-  /** Which of the messages after position `first` fit, by their sizes. */
-  const fitting = (first: number, sizes: readonly number[]) => {
+  /** Returns the indexes of the messages that fit; `first` is the position before them. */
+  const findFitting = (first: number, sizes: readonly number[]) => {
     const index = Math.min(sizes.length, Math.max(0, boundary - first))
     return fittingRange(sizes, index, budget)
   }
   const where = { orgId: room.org_id, roomId: room.id, from, to }
   const rows = await messagesInRange(db, where, (outlines, sizes) => {
-    const [start, end] = fitting(from, leastSizes(outlines, sizes, frame))
+    const [start, end] = findFitting(from, minimumSizes(outlines, sizes, frame))
     return { from: from + start, to: from + end }
   })
   const atMost = sum(rows.map((row) => sizeAtMost(row, frame)))
@@ -143,7 +143,7 @@ async function readChunk(
   }
   const first = (rows[0]?.seq ?? from + 1) - 1
   const sizes = exactSizes(rows, frame)
-  const [start, end] = fitting(first, sizes)
+  const [start, end] = findFitting(first, sizes)
   return {
     rows: rows.slice(start, end),
     from: first + start,
@@ -157,8 +157,8 @@ function sizeAtMost(row: MessageRow, { bytesAtMost, authors }: ItemFrame): numbe
   return bytesAtMost + BYTES_PER_CHARACTER * (row.message_data.length + authors * row.author.length)
 }
 
-/** Before the long texts are read: a byte of UTF-8 is at least one of JSON. */
-function leastSizes(
+/** Lower bounds, before long texts are read: a byte of UTF-8 is at least one byte of JSON. */
+function minimumSizes(
   rows: readonly MessageOutline[],
   sizes: ReadonlyMap<number, number>,
   frame: ItemFrame,
@@ -178,37 +178,37 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0)
 }
 
-async function rangeOf(
+async function resolveRange(
   db: Database['read'],
   room: RoomRow,
   limit: number,
-  place: Place,
+  ref: PageRef,
 ): Promise<PageRange> {
   const last = room.last_seq
-  switch (place.kind) {
+  switch (ref.kind) {
     case 'newest':
       return { from: Math.max(0, last - limit), to: last, boundary: last }
     case 'before': {
-      const to = Math.min(place.boundary, last)
+      const to = Math.min(ref.boundary, last)
       return { from: Math.max(0, to - limit), to, boundary: to }
     }
     case 'after': {
-      const from = place.boundary
+      const from = ref.boundary
       return { from, to: Math.max(from, Math.min(from + limit, last)), boundary: from }
     }
     case 'around':
-      return middle(place.boundary, limit, last)
+      return toRangeAround(ref.boundary, limit, last)
     case 'aroundItem': {
-      const where = { orgId: room.org_id, roomId: room.id, messageId: place.id }
+      const where = { orgId: room.org_id, roomId: room.id, messageId: ref.id }
       const message = await findMessage(db, where)
       if (!message) throw badField('around', 'is not the id of a message in this room')
-      return middle(message.seq, limit, last)
+      return toRangeAround(message.seq, limit, last)
     }
   }
 }
 
-/** Half of the page on each side of the boundary; what one side lacks the other gives. */
-function middle(boundary: number, limit: number, last: number): PageRange {
+/** Half of the page on each side of the boundary; a short side leaves its share to the other. */
+function toRangeAround(boundary: number, limit: number, last: number): PageRange {
   const from = Math.max(0, Math.min(boundary - Math.ceil(limit / 2), last - limit))
   return { from, to: Math.min(last, from + limit), boundary }
 }

@@ -12,14 +12,14 @@ import type { Deps } from '../operation/context.ts'
 import { AppError, badField } from '../operation/errors.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 
-/** @throws AppError BAD_REQUEST for a text that is longer than the server is configured to take */
+/** @throws AppError BAD_REQUEST for a text that is longer than the configured limit */
 export function assertMessageLength({ limits }: Deps, messageData: string): void {
   if (!isLongerThan(messageData, limits.messageMaxChars)) return
   throw badField('messageData', `must have at most ${limits.messageMaxChars} characters`)
 }
 
 /**
- * A message that this caller may change, and its room: for a token only what its own user wrote, on its own side.
+ * Finds a message that the caller may change, and its room. A user token may change only messages of its user and side.
  *
  * @throws AppError FORBIDDEN; NOT_FOUND
  */
@@ -36,6 +36,6 @@ export async function findEditableMessage(
   const isOwn =
     actor.kind !== 'user' ||
     (message.author === actor.userId && (message.side === 1) === actor.side)
-  if (!isOwn) throw new AppError('FORBIDDEN', { message: 'Somebody else wrote this message' })
+  if (!isOwn) throw new AppError('FORBIDDEN', { message: 'Another user wrote this message' })
   return { room, message }
 }

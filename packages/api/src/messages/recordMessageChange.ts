@@ -3,7 +3,7 @@ import { appendAuditEvent } from '../audit/append.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../operation/context.ts'
 
-/** Notes that a message was edited or deleted, in the transaction that does it. */
+/** Appends the event and the audit entry of an edit or deletion, in the same transaction. */
 export async function recordMessageChange(
   deps: Deps,
   tx: Tx,
@@ -18,7 +18,7 @@ export async function recordMessageChange(
     message_seq: seq,
     created_at: deps.clock(),
   })
-  // A token changes what its own user wrote; a key, or nobody in particular, what somebody else did.
+  // A user token changes only its own messages, which needs no audit.
   if (actor.kind === 'user') return
   await appendAuditEvent(deps, tx, { actor, orgId, action, target: id, details: { roomId } })
 }

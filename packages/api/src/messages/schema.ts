@@ -12,22 +12,20 @@ import {
 
 const side = boolean.meta({ description: 'False: the customer. True: the support team.' })
 
-/** The message that a call is about. */
 export const messageId = id.meta({
   description: "The message's id.",
   example: '64ed7d9da57293efb539eb1a',
 })
 
-/** What a sender says of a message. */
 export const messageInput = {
   messageData: messageText.meta({ example: 'message' }),
   side,
-  author: name.meta({ description: 'Who writes, by any name.', example: 'client' }),
+  author: name.meta({ description: 'Any name or id of the sender.', example: 'client' }),
   messageType: messageType.default('text'),
   clientMessageId: clientMessageId
     .meta({
       description:
-        'Makes the send exactly-once: the same id with the same content answers the message that was stored before.',
+        'Makes the request idempotent: the same id with the same content returns the stored message.',
     })
     .optional(),
 }
@@ -37,7 +35,7 @@ export const Message = z
     id,
     roomId: id,
     seq: z.int().positive().meta({
-      description: 'Position in the room: 1, 2, 3 … without gaps. What messages are ordered by.',
+      description: 'Position in the room: 1, 2, 3 … without gaps. Messages are in this order.',
       example: 1,
     }),
     messageData: z.string(),
@@ -47,15 +45,15 @@ export const Message = z
     clientMessageId: z
       .string()
       .nullable()
-      .meta({ description: "The sender's own id of this message; null when it gave none." }),
+      .meta({ description: "The sender's own id of this message; null: none." }),
     isActive: z
       .boolean()
-      .meta({ description: 'False once the message is deleted; then `messageData` is empty.' }),
+      .meta({ description: 'False once the message is deleted. Then `messageData` is empty.' }),
     createdAt: time,
-    editedAt: time
+    editedAt: time.nullable().meta({ description: 'When the text was last changed; null: never.' }),
+    deletedAt: time
       .nullable()
-      .meta({ description: 'When the text was last changed; null when it never was.' }),
-    deletedAt: time.nullable().meta({ description: 'When it was deleted; null while it is not.' }),
+      .meta({ description: 'When the message was deleted; null: not deleted.' }),
   })
   .meta({ id: 'Message', additionalProperties: true })
 export type Message = z.output<typeof Message>

@@ -10,7 +10,7 @@ import { exampleMessage, Message, messageId, messageInput, toMessage } from './s
 const input = z.strictObject({ roomId, messageId, messageData: messageInput.messageData })
 
 /**
- * Gives a message another text. The text that it has already changes nothing.
+ * Replaces the text of a message. Repeating it does nothing.
  *
  * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND, MESSAGE_DELETED, ROOM_CLOSED
  */
@@ -33,7 +33,7 @@ export const updateMessage = mutation({
     tag: 'messages',
     summary: 'Edit a message',
     description:
-      'Gives a message another text and notes when. A user token edits only what its own user wrote.',
+      'Replaces the text and sets `editedAt`. With a user token you can edit only messages of its user.',
   },
   example: {
     input: { roomId: exampleMessage.roomId, messageId: exampleMessage.id, messageData: 'edited' },
@@ -51,7 +51,7 @@ export const updateMessage = mutation({
       if (message.message_data === messageData) return toMessage(message)
       if (room.is_active === 0) {
         throw new AppError('ROOM_CLOSED', {
-          message: 'The room is deleted: its messages stay as they are',
+          message: 'The room is deleted: its messages cannot be edited',
         })
       }
       const { org_id: orgId, seq } = message

@@ -6,7 +6,7 @@ import { exampleOrganisation, Organisation, orgId, readSettings, toOrganisation 
 
 const input = z.strictObject({ orgId })
 
-/** An organisation's settings; the defaults for one that never set anything. @throws AppError FORBIDDEN, NOT_FOUND */
+/** Returns an organisation's settings, with defaults for those never set. @throws AppError FORBIDDEN, NOT_FOUND */
 export const getOrganisation = query({
   access: {
     open: 'none',

@@ -5,7 +5,7 @@ const MAX_PRODUCTS = 100
 
 export const orgId = name.meta({ description: 'The organisation.', example: 'DOWELL12345' })
 
-/** What an organisation sets for itself. A new setting is a line here and one in `defaults`; it needs no migration. */
+/** A new setting is a line here and one in `defaults`; it needs no migration. */
 export const settings = {
   products: z
     .array(name, { error: 'must be a list' })
@@ -17,7 +17,7 @@ export const settings = {
     .meta({
       uniqueItems: true,
       description:
-        'The products for which customers may open rooms, by their `productName`; null for any. Rooms that exist, keys and support tokens are not restricted.',
+        'The products for which customers may open rooms, by `productName`; null: any product. Does not restrict existing rooms, keys and support tokens.',
     }),
 }
 
@@ -26,7 +26,7 @@ export type Settings = z.output<typeof Settings>
 
 const defaults: Settings = { products: null }
 
-/** @param stored as the database has them; undefined for an organisation that never set anything */
+/** @param stored the JSON in the database; undefined for an organisation without settings */
 export function readSettings(stored: string | undefined): Settings {
   return stored === undefined ? defaults : { ...defaults, ...JSON.parse(stored) }
 }
@@ -37,12 +37,12 @@ export const Organisation = z
     products: z
       .array(z.string())
       .nullable()
-      .meta({ description: 'The products for which customers may open rooms; null for any.' }),
+      .meta({ description: 'The products for which customers may open rooms; null: any product.' }),
   })
   .meta({ id: 'Organisation', additionalProperties: true })
 export type Organisation = z.output<typeof Organisation>
 
-/** Leaves out what a newer version may have stored. */
+/** Drops settings that a newer version stored. */
 export function toOrganisation(id: string, { products }: Settings): Organisation {
   return { id, products }
 }

@@ -20,8 +20,7 @@ import {
 const input = z.strictObject({ orgId, ...Settings.partial().shape })
 
 /**
- * Changes an organisation's settings; what is left out stays. Setting what is set already changes nothing. It takes effect
- * on every instance with the commit.
+ * Changes some settings of an organisation. They take effect on every instance with the commit.
  *
  * @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST
  */
@@ -43,7 +42,7 @@ export const updateOrganisation = mutation({
     path: '/api/v3/organisations/{orgId}',
     tag: 'access',
     summary: "Change an organisation's settings",
-    description: 'Needs an admin key. What is left out stays as it is.',
+    description: 'Needs an admin key. Settings that you leave out do not change.',
   },
   example: {
     input: { orgId: exampleOrganisation.id, products: exampleOrganisation.products },
@@ -61,7 +60,7 @@ export const updateOrganisation = mutation({
       )
       if (changed.length === 0) return toOrganisation(orgId, before)
       const details = Object.fromEntries(changed)
-      // What was never set is not stored, so that it follows the defaults; what only a newer version knows stays.
+      // Settings never set are not stored, so that they follow the defaults. Settings of a newer version stay.
       const settings = JSON.stringify({ ...JSON.parse(stored ?? '{}'), ...details })
       await saveOrganisationSettings(tx, { orgId, settings })
       const action = 'organisation.updated'

@@ -8,21 +8,21 @@ import {
 import { z } from 'zod'
 import { requireParticipant } from '../auth/participant.ts'
 import { reader, unread } from '../encoding/fields.ts'
-import { exampleReadMarker, ReadMarker, toReadMarker } from '../events/schema.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
+import { exampleReadMarker, ReadMarker, toReadMarker } from './schema.ts'
 
-const seqText = 'must be a whole number, 0 or more'
+const seqError = 'must be a whole number, 0 or more'
 
 const input = z.strictObject({
   roomId,
   seq: z
-    .int({ error: (issue) => (issue.input === undefined ? 'is required' : seqText) })
-    .nonnegative({ error: seqText })
+    .int({ error: (issue) => (issue.input === undefined ? 'is required' : seqError) })
+    .nonnegative({ error: seqError })
     .meta({
       description:
-        "The last message that was read. Beyond the room's last message it means that one.",
+        "The last message that was read. A larger number than the room's last `seq` means its last message.",
       example: exampleReadMarker.seq,
     }),
   ...reader,
@@ -33,8 +33,7 @@ const output = z
   .meta({ id: 'MarkReadResult', additionalProperties: true })
 
 /**
- * Moves a reader's marker forward to a message of the room, of deleted rooms too. One that is there already, or further,
- * stays as it is.
+ * Moves a reader's marker forward to a message of the room; a deleted room too. Never moves it back.
  *
  * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names no reader; NOT_FOUND
  */
@@ -57,7 +56,7 @@ export const markRead = mutation({
     tag: 'messages',
     summary: 'Mark messages as read',
     description:
-      'Up to and including one. A marker never goes back: an earlier message changes nothing, and the marker is answered as it is.',
+      'Moves the read marker up to and including a message. It never moves back: for an earlier message you get the unchanged marker.',
   },
   example: {
     input: {
@@ -75,8 +74,8 @@ export const markRead = mutation({
       if (!room) throw roomNotFound()
       const { org_id: orgId } = room
       const now = deps.clock()
-      const where = { orgId, roomId, ...reader }
-      const moved = await moveReadMarker(tx, { ...where, seq: Math.min(seq, room.last_seq), now })
+      const key = { orgId, roomId, ...reader }
+      const moved = await moveReadMarker(tx, { ...key, seq: Math.min(seq, room.last_seq), now })
       if (moved) {
         appendEvent(tx, {
           type: 'marker.moved',
@@ -88,8 +87,8 @@ export const markRead = mutation({
           created_at: now,
         })
       }
-      const marker = moved ?? (await findReadMarker(tx, where))
-      if (!marker) throw new Error('a read marker neither moved nor is there')
+      const marker = moved ?? (await findReadMarker(tx, key))
+      if (!marker) throw new Error('the read marker neither moved nor exists')
       const unread = await unreadCounts(tx, { orgId, roomIds: [roomId], ...reader })
       return { marker: toReadMarker(marker), unread: unread.get(roomId) ?? 0 }
     })

@@ -12,15 +12,15 @@ const input = z.strictObject(roomIdentity)
 const output = z
   .object({
     room: Room,
-    created: z.boolean().meta({ description: 'False when the room was there already.' }),
+    created: z.boolean().meta({ description: 'False when the room existed already.' }),
   })
   .meta({ id: 'CreateRoomResult', additionalProperties: true })
 
 /**
- * Finds the active room of a user, organisation, portfolio and product, or opens it. Any number of calls at once make
- * one room, so a call may be repeated freely.
+ * Finds the active room of a user, organisation, portfolio and product, or opens it. Idempotent: concurrent calls open
+ * one room.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS for a customer who reached a bound
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS for a customer at a room limit
  */
 export const createRoom = mutation({
   access: {
@@ -41,8 +41,8 @@ export const createRoom = mutation({
     tag: 'rooms',
     summary: 'Find or open a room',
     description:
-      'Answers the active room of this user, organisation, portfolio and product (200), or opens it (201). Safe to repeat. A customer may open rooms only for the products that the organisation lists (403), and only so many (429).',
-    created: (answer: z.output<typeof output>) => answer.created,
+      'Returns the active room of this user, organisation, portfolio and product (200), or opens one (201). Safe to repeat. A customer may open rooms only for the products that the organisation lists (403), and only a limited number (429).',
+    created: (result: z.output<typeof output>) => result.created,
     repeated: { room: exampleRoom, created: false },
   },
   example: {
@@ -63,17 +63,17 @@ export const createRoom = mutation({
       throw new AppError('FORBIDDEN', { message: 'The token is limited to some rooms' })
     }
     const { db } = deps
-    const found = await findActiveRoom(db.read, identity)
-    if (found) return { room: toRoom(found), created: false }
+    const existing = await findActiveRoom(db.read, identity)
+    if (existing) return { room: toRoom(existing), created: false }
     const isCustomer = scope.userId !== undefined
-    // A refusal locks nothing.
+    // Before the transaction, so that a refusal takes no lock.
     if (isCustomer) await assertMayOpenRoom(deps, db.read, identity)
     return db.write(async (tx) => {
-      const meanwhile = await findActiveRoom(tx, identity)
-      if (meanwhile) return { room: toRoom(meanwhile), created: false }
+      const concurrent = await findActiveRoom(tx, identity)
+      if (concurrent) return { room: toRoom(concurrent), created: false }
       const now = deps.clock()
       const position = await nextPosition(tx, 'last_room_position', { orgId: identity.orgId, now })
-      // The organisation's row is locked by now, so nobody opens a room between the count and the commit.
+      // nextPosition locked the organisation's row, so the count stays exact until the commit.
       if (isCustomer) await assertMayOpenRoom(deps, tx, identity)
       const row = await insertRoom(tx, {
         id: newId(deps),

@@ -7,30 +7,34 @@ const MAX_DEPTH = 20
 
 const TOO_LONG = `must have at most ${MAX_BYTES} bytes as JSON`
 
-/** A JSON object that is the organisation's own business, kept and answered as it is. */
+/** A JSON object with the organisation's own data, stored and returned unchanged. */
 export const custom = z
-  .custom<Record<string, unknown>>((value) => faultOf(value) === undefined, {
-    error: ({ input }) => faultOf(input),
+  .custom<Record<string, unknown>>((value) => findError(value) === undefined, {
+    error: ({ input }) => findError(input),
   })
   .meta({
     type: 'object',
     additionalProperties: true,
-    description: `Any JSON object of up to ${MAX_BYTES} bytes, for your own use. It takes the place of the one before.`,
+    description: `Any JSON object of up to ${MAX_BYTES} bytes, for your own use. It replaces the previous one.`,
     example: { orderNumber: 4711 },
   })
 
-function faultOf(value: unknown): string | undefined {
+function findError(value: unknown): string | undefined {
   if (!isPlainObject(value)) return 'must be an object'
-  const fault = faultWithin(value, 1, { bytes: MAX_BYTES })
-  if (fault !== undefined) return fault
+  const error = findErrorWithin(value, 1, { bytes: MAX_BYTES })
+  if (error !== undefined) return error
   return Buffer.byteLength(JSON.stringify(value)) > MAX_BYTES ? TOO_LONG : undefined
 }
 
 /**
- * What is not JSON in a value, too much of it, or refused on the way to somebody's objects. It stops where there is more
- * than `left` can hold: what comes over tRPC may contain itself, or be many times as large as it arrived.
+ * Returns why a value is not allowed: not JSON, too large, too deep, or with a key that superjson rejects. Stops once the
+ * `left` bytes are used up: over tRPC a value may contain itself, or be far larger than the request.
  */
-function faultWithin(value: unknown, depth: number, left: { bytes: number }): string | undefined {
+function findErrorWithin(
+  value: unknown,
+  depth: number,
+  left: { bytes: number },
+): string | undefined {
   left.bytes -= typeof value === 'string' ? value.length + 2 : 1
   if (left.bytes < 0) return TOO_LONG
   if (value === null || ['string', 'boolean'].includes(typeof value)) return undefined
@@ -46,10 +50,10 @@ function faultWithin(value: unknown, depth: number, left: { bytes: number }): st
     }
     left.bytes -= keys.join().length
   }
-  // The values of a list by turn: one with holes may be longer than it has values.
+  // Not Object.values for a list: it would skip the holes.
   for (const each of Array.isArray(value) ? value : Object.values(value)) {
-    const fault = faultWithin(each, depth + 1, left)
-    if (fault !== undefined) return fault
+    const error = findErrorWithin(each, depth + 1, left)
+    if (error !== undefined) return error
   }
   return undefined
 }

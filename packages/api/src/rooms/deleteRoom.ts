@@ -8,7 +8,7 @@ import { roomNotFound } from './policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
 
 export const isActive = boolean.meta({
-  description: 'False or left out deletes the room; true restores it.',
+  description: 'False (the default) deletes the room. True restores it.',
 })
 
 const input = z.strictObject({
@@ -17,10 +17,9 @@ const input = z.strictObject({
 })
 
 /**
- * Deletes a room, or restores it. Nothing of it is lost: it stays listed and readable, and takes no new messages.
- * Deleting a deleted room changes nothing.
+ * Deletes a room, or restores it. A deleted room keeps its data and takes no new messages. Repeating a call does nothing.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND; ROOM_ALREADY_ACTIVE when a restored room would be a second active one
+ * @throws AppError FORBIDDEN; NOT_FOUND; ROOM_ALREADY_ACTIVE when restoring would make a second active room
  */
 export const deleteRoom = mutation({
   access: {
@@ -41,7 +40,7 @@ export const deleteRoom = mutation({
     tag: 'rooms',
     summary: 'Delete or restore a room',
     description:
-      'A deleted room stays listed and readable with `isActive` false, and takes no new messages. `isActive=true` restores it.',
+      'A deleted room stays listed and readable, with `isActive` false, and takes no new messages. `isActive=true` restores it.',
   },
   example: { input: { roomId: exampleRoom.id }, output: { ...exampleRoom, isActive: false } },
   async run({ deps, actor, scope }, { roomId, isActive = false }) {

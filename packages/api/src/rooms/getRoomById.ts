@@ -5,7 +5,7 @@ import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
 
 const input = z.strictObject({ roomId })
 
-/** Answers a room, deleted ones too. @throws AppError NOT_FOUND */
+/** Returns a room; a deleted one too. @throws AppError FORBIDDEN; NOT_FOUND */
 export const getRoomById = query({
   access: {
     open: 'any',

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type Participant, resolveParticipant } from '../auth/participant.ts'
 import { reader } from '../encoding/fields.ts'
 import { listPage } from '../encoding/listPage.ts'
-import { DEFAULT_LIMIT, type Page, pageInput, pageOf, placeOf } from '../encoding/paging.ts'
+import { DEFAULT_LIMIT, type Page, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
 import { assertOrganisation } from '../operation/access.ts'
 import type { Deps } from '../operation/context.ts'
 import { badField } from '../operation/errors.ts'
@@ -22,7 +22,7 @@ const input = z.strictObject({ ...listing, ...roomFilter, ...reader, ...pageInpu
 
 const output = pageOf(RoomListItem).meta({ id: 'RoomPage', additionalProperties: true })
 
-/** Says of each room of a page what a reader has not read: one statement for all of them. */
+/** Adds the reader's unread counts to a page, with one statement for all rooms. */
 async function withUnread(
   deps: Deps,
   orgId: string,
@@ -36,11 +36,11 @@ async function withUnread(
 }
 
 /**
- * An organisation's rooms in the order in which they were opened, deleted ones too; for a customer only their own.
+ * Lists an organisation's rooms by creation time, oldest first, with the deleted ones; a customer gets their own rooms.
  * Without a cursor: the newest page.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor, or for
- *   half of a reader
+ * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor, or only one of
+ *   readerId and readerSide
  */
 export const listRooms = query({
   access: {
@@ -61,7 +61,7 @@ export const listRooms = query({
     tag: 'rooms',
     summary: "List an organisation's rooms",
     description:
-      'In the order in which they were opened, a page at a time; without a cursor the newest page. Deleted rooms stay listed.',
+      'Oldest first, in pages; without a cursor the newest page. Deleted rooms stay listed.',
   },
   example: {
     input: { orgId: 'DOWELL12345', productName: 'WIFIQRCODE', limit: 50 },
@@ -75,23 +75,23 @@ export const listRooms = query({
   },
   async run(
     { deps, actor, scope },
-    { limit = DEFAULT_LIMIT, before, after, around, readerId, readerSide, ...wanted },
+    { limit = DEFAULT_LIMIT, before, after, around, readerId, readerSide, ...filter },
   ) {
-    assertOrganisation(scope, wanted.orgId)
+    assertOrganisation(scope, filter.orgId)
     const reader = resolveParticipant(actor, ['readerId', readerId], ['readerSide', readerSide])
-    const { userId = wanted.userId } = scope
-    // A customer who asks for another's rooms finds none.
-    const roomIds = userId === (wanted.userId ?? userId) ? scope.roomIds : []
-    const listed = { ...wanted, userId, roomIds }
+    const { userId = filter.userId } = scope
+    // Other users' rooms do not exist for a customer.
+    const roomIds = userId === (filter.userId ?? userId) ? scope.roomIds : []
+    const scopedFilter = { ...filter, userId, roomIds }
     const { read } = deps.db
     const page = await listPage(
       {
         tag: 'r',
-        next: (where) => roomsNextTo(read, { ...listed, ...where }),
+        next: (where) => roomsNextTo(read, { ...scopedFilter, ...where }),
         async positionOf(roomId) {
           const only = roomIds?.includes(roomId) === false ? [] : [roomId]
           const anywhere = { direction: 'after', boundary: 0, limit: 1 } as const
-          const [room] = await roomsNextTo(read, { ...listed, roomIds: only, ...anywhere })
+          const [room] = await roomsNextTo(read, { ...scopedFilter, roomIds: only, ...anywhere })
           if (!room) throw badField('around', 'is not the id of a room in this list')
           return room.position
         },
@@ -99,8 +99,8 @@ export const listRooms = query({
         bytesAtMost: roomBytesAtMost,
       },
       limit,
-      placeOf('r', { before, after, around }),
+      toPageRef('r', { before, after, around }),
     )
-    return withUnread(deps, wanted.orgId, reader, page)
+    return withUnread(deps, filter.orgId, reader, page)
   },
 })

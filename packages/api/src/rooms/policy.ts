@@ -14,11 +14,7 @@ export function roomNotFound(): AppError {
   return new AppError('NOT_FOUND', { message: 'There is no such room' })
 }
 
-/**
- * The room, if it exists for this caller.
- *
- * @throws AppError FORBIDDEN; NOT_FOUND, in the same words for another organisation's room and for none
- */
+/** @throws AppError NOT_FOUND, with the same text for a room that the caller may not see and one that does not exist */
 export async function getRoomOrThrow(
   { deps, scope }: Pick<Call, 'deps' | 'scope'>,
   roomId: string,
@@ -28,7 +24,7 @@ export async function getRoomOrThrow(
   return room
 }
 
-/** What an answer about a room and its messages depends on: with the same version it is the same. */
+/** Identifies the state of a room and its messages: the same version means the same content. */
 export function versionOf({ id, version, updated_at }: RoomRow): string {
   return `${id}.${version}.${updated_at}`
 }
@@ -37,9 +33,9 @@ const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 
 /**
- * Refuses a new room to a customer for whose organisation the product is none, or who has reached a bound.
+ * Checks that a customer may open a room: the organisation lists the product, and the customer is below the room limits.
  *
- * @param db a transaction that locks the organisation makes the answer exact
+ * @param db within a transaction that has locked the organisation, the check is exact
  * @throws AppError FORBIDDEN; TOO_MANY_REQUESTS
  */
 export async function assertMayOpenRoom(
@@ -58,7 +54,7 @@ export async function assertMayOpenRoom(
   const reached = await findRoomsAtBounds(db, {
     orgId,
     userId,
-    // Where there is no limit, what is found is not looked at.
+    // Without a limit the result is not used.
     active: Math.max(1, roomsPerCustomer),
     perMinute: Math.max(1, roomsPerMinute),
     perHour: Math.max(1, roomsPerHour),
@@ -69,21 +65,25 @@ export async function assertMayOpenRoom(
     })
   }
   const now = deps.clock()
-  const [longest] = [
-    { rooms: roomsPerMinute, per: 'minute', waitMs: waitMs(reached.ofMinute, MINUTE_MS, now) },
-    { rooms: roomsPerHour, per: 'hour', waitMs: waitMs(reached.ofHour, HOUR_MS, now) },
+  const [longestWait] = [
+    {
+      rooms: roomsPerMinute,
+      per: 'minute',
+      waitMs: computeWaitMs(reached.ofMinute, MINUTE_MS, now),
+    },
+    { rooms: roomsPerHour, per: 'hour', waitMs: computeWaitMs(reached.ofHour, HOUR_MS, now) },
   ]
     .filter(({ rooms, waitMs }) => rooms > 0 && waitMs > 0)
     .sort((a, b) => b.waitMs - a.waitMs)
-  if (longest) {
+  if (longestWait) {
     throw new AppError('TOO_MANY_REQUESTS', {
-      message: `A customer may open ${longest.rooms} rooms per ${longest.per}`,
-      retryAfter: Math.ceil(longest.waitMs / 1000),
+      message: `A customer may open ${longestWait.rooms} rooms per ${longestWait.per}`,
+      retryAfter: Math.ceil(longestWait.waitMs / 1000),
     })
   }
 }
 
-/** How long until a room is older than the window; the clocks of instances differ, so it may have been opened in the future. */
-function waitMs(openedAt: number | null, windowMs: number, now: number): number {
+/** Returns the time until a room is older than the window, at most the window: the clocks of instances differ. */
+function computeWaitMs(openedAt: number | null, windowMs: number, now: number): number {
   return openedAt === null ? 0 : Math.min(windowMs, openedAt + windowMs - now)
 }

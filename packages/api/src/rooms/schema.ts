@@ -4,21 +4,23 @@ import { boolean, id, label, name, time, unreadOfReader } from '../encoding/fiel
 import { BYTES_PER_CHARACTER } from '../encoding/pageBytes.ts'
 import { custom } from './custom.ts'
 
-/** What a room's `messageData` says while nobody has written. */
+/** The `messageData` of a room without messages. */
 export const GREETING = 'How may I help you'
 
-/** What makes two requests mean the same room. */
+/** There is at most one active room for each identity. */
 export const roomIdentity = {
   userId: name.meta({
-    description: 'The end user, as the product knows them.',
+    description: "The end user's id in the product.",
     example: 'ABCD12345',
   }),
-  orgId: name.meta({ description: 'The organisation that supports them.', example: 'DOWELL12345' }),
+  orgId: name.meta({
+    description: 'The organisation that supports the user.',
+    example: 'DOWELL12345',
+  }),
   portfolioName: name.meta({ example: 'umair' }),
   productName: name.meta({ example: 'WIFIQRCODE' }),
 }
 
-/** The room that a call is about. */
 export const roomId = id.meta({ description: "The room's id." })
 
 const roomStatuses = ['open', 'pending', 'resolved'] as const
@@ -26,14 +28,14 @@ const status = z.enum(roomStatuses, { error: `must be one of ${roomStatuses.join
 
 const MAX_LABELS = 20
 
-/** What may be said of a room. */
+/** The editable fields of a room. */
 export const roomDetails = {
   subject: name.nullable().meta({
-    description: 'What the conversation is about; null for nothing in particular.',
+    description: 'What the conversation is about; null: no subject.',
   }),
   status,
   assignee: name.nullable().meta({
-    description: 'The user id of whoever of the support team looks after it; null for nobody.',
+    description: 'The user id of the assigned member of the support team; null: not assigned.',
   }),
   labels: z
     .array(label, { error: 'must be a list' })
@@ -41,32 +43,34 @@ export const roomDetails = {
     .refine((labels) => new Set(labels).size === labels.length, {
       error: 'must not have the same label twice',
     })
-    .meta({ uniqueItems: true, description: 'All labels that it has from now on.' }),
+    .meta({
+      uniqueItems: true,
+      description: 'The new list of labels. It replaces the previous one.',
+    }),
   custom,
 }
 
-/** Chooses among an organisation's rooms. */
+/** Input fields that select an organisation's rooms. */
 export const listing = {
   orgId: roomIdentity.orgId,
   productName: roomIdentity.productName
-    .meta({ description: 'Left out: the rooms of all products.' })
+    .meta({ description: 'Only the rooms of this product. Without it: of all products.' })
     .optional(),
 }
 
-/** Chooses among an organisation's rooms by what they are now, besides. */
+/** Further filters of a room list, by the current state of each room. */
 export const roomFilter = {
   userId: roomIdentity.userId.meta({ description: 'Only the rooms of this end user.' }).optional(),
-  status: status.meta({ description: 'Only those of this status.' }).optional(),
-  assignee: name.meta({ description: 'Only those that this user looks after.' }).optional(),
-  label: label.meta({ description: 'Only those with this label.' }).optional(),
+  status: status.meta({ description: 'Only rooms with this status.' }).optional(),
+  assignee: name.meta({ description: 'Only rooms that are assigned to this user.' }).optional(),
+  label: label.meta({ description: 'Only rooms with this label.' }).optional(),
   isActive: boolean
-    .meta({ description: 'True: only those that are not deleted. False: only deleted ones.' })
+    .meta({ description: 'True: only rooms that are not deleted. False: only deleted rooms.' })
     .optional(),
 }
 
 const preview = `The first ${PREVIEW_CHARACTERS} characters of the latest message that is not deleted`
 
-/** What a room shows of its latest message. */
 const LastMessage = z
   .object({
     seq: z.int().positive().meta({ description: 'Position in the room.', example: 1 }),
@@ -87,36 +91,35 @@ export const Room = z
     orgId: z.string(),
     portfolioName: z.string(),
     roomRoomId: z.string().meta({
-      description: "The product's code, or its name where it has none, a hyphen, and the user.",
+      description: "The product's code, or its name if it has no code, a hyphen, and the user id.",
       example: '13-ABCD12345',
     }),
     productName: z.string(),
     messageData: z.string().meta({
-      description: `${preview}; "${GREETING}" while there is none.`,
+      description: `${preview}; "${GREETING}" if there is none.`,
     }),
     lastMessage: LastMessage.nullable().meta({
-      description: 'The latest message that is not deleted; null while there is none.',
+      description: 'The latest message that is not deleted; null: none.',
     }),
     isActive: z.boolean().meta({ description: 'False once the room is deleted.' }),
     subject: z
       .string()
       .nullable()
-      .meta({ description: 'What the conversation is about; null when nobody said.' }),
+      .meta({ description: 'What the conversation is about; null: no subject.' }),
     status: z.enum(roomStatuses),
     assignee: z.string().nullable().meta({
-      description: 'The user id of whoever of the support team looks after it; null for nobody.',
+      description: 'The user id of the assigned member of the support team; null: not assigned.',
     }),
     labels: z.array(z.string()),
     custom: z
       .record(z.string(), z.unknown())
-      .meta({ description: "The organisation's own data of this room." }),
+      .meta({ description: "The organisation's own data for this room." }),
     createdAt: time,
     updatedAt: time,
   })
   .meta({ id: 'Room', additionalProperties: true })
 export type Room = z.output<typeof Room>
 
-/** A room in a list, with what a reader has not read of it. */
 export const RoomListItem = Room.extend({ unread: unreadOfReader }).meta({
   id: 'RoomListItem',
   additionalProperties: true,
@@ -157,7 +160,7 @@ function toLastMessage(row: RoomRow): LastMessage | null {
   }
 }
 
-/** Bytes of JSON that a room with its keys has at most. */
+/** An upper bound for the size of a room as JSON, in bytes. */
 export function roomBytesAtMost(row: RoomRow): number {
   const texts = [
     ...[row.user_id, row.org_id, row.portfolio_name, row.product_name, row.room_room_id],

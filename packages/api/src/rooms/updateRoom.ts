@@ -7,7 +7,7 @@ import { exampleRoom, Room, roomDetails, roomId, toRoom } from './schema.ts'
 const input = z.strictObject({ roomId, ...z.object(roomDetails).partial().shape })
 
 /**
- * Changes what is said of a room, a deleted one too; what is left out stays. What is so already changes nothing.
+ * Changes some details of a room; a deleted one too. Repeating a change does nothing.
  *
  * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND
  */
@@ -28,9 +28,9 @@ export const updateRoom = mutation({
     method: 'PATCH',
     path: '/api/v3/rooms/{roomId}',
     tag: 'rooms',
-    summary: 'Describe a room',
+    summary: 'Update a room',
     description:
-      'Sets subject, status, assignee, labels and your own data; what is left out stays as it is. For the support team.',
+      'Sets subject, status, assignee, labels and your own data. Fields that you leave out do not change. For the support team.',
   },
   example: {
     input: { roomId: exampleRoom.id, status: 'pending', labels: ['billing'] },

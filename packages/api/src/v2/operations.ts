@@ -27,9 +27,9 @@ import {
 
 export type V2Method = 'GET' | 'POST' | 'DELETE'
 
-/** A documented operation: its own wire over one of ours, with the same access and cost. */
+/** A documented operation: another wire format of one of ours, with the same access and cost. */
 export interface V2Operation extends Executable {
-  /** The name of the operation that it serves. */
+  /** The name of our operation. */
   readonly name: OperationName
   /** The documented URL, without its trailing slash. */
   readonly url: string
@@ -54,16 +54,16 @@ function v2<Input extends z.ZodObject, Output>(
   return { access, cost, ...(errors ? { errors } : {}), ...definition } as V2Operation
 }
 
-/** Items of a page, by default and at most. */
+/** Items per page: the default and the maximum. */
 const V2_LIMIT = 1000
 
-const limitText = `must be a whole number from 1 to ${V2_LIMIT}`
-const paging = {
+const limitError = `must be a whole number from 1 to ${V2_LIMIT}`
+const pageFields = {
   limit: z
-    .int({ error: limitText })
-    .min(1, { error: limitText })
-    .max(V2_LIMIT, { error: limitText })
-    .meta({ description: `Items, at most; ${V2_LIMIT} when left out.` })
+    .int({ error: limitError })
+    .min(1, { error: limitError })
+    .max(V2_LIMIT, { error: limitError })
+    .meta({ description: `Maximum number of items; ${V2_LIMIT} by default.` })
     .optional(),
   before: pageInput.before,
   after: pageInput.after,
@@ -106,7 +106,7 @@ export const v2Operations: readonly V2Operation[] = [
     methods: ['POST'],
     summary: 'Create room',
     description:
-      'Finds the active room of this user, organisation, portfolio and product, or opens it. A customer may open rooms only for the products that the organisation lists (403), and only so many (429).',
+      'Returns the active room of this user, organisation, portfolio and product, or opens one. A customer may open rooms only for the products that the organisation lists (403), and only a limited number (429).',
     input: z.object({
       user_id: roomIdentity.userId,
       org_id: roomIdentity.orgId,
@@ -157,7 +157,7 @@ export const v2Operations: readonly V2Operation[] = [
     type: 'create_message',
     methods: ['POST'],
     summary: 'Send a message',
-    description: 'One of `auther` and `author` is required; if both are given they must agree.',
+    description: 'Send `auther` or `author`. If you send both, they must be equal.',
     input: z.object({
       room_id: roomId,
       message_data: messageInput.messageData,
@@ -198,7 +198,7 @@ export const v2Operations: readonly V2Operation[] = [
         roomId: input.room_id,
         messageData: input.message_data,
         side: input.side,
-        author: authorOf(input),
+        author: resolveAuthor(input),
         messageType: input.message_type,
         clientMessageId: input.client_message_id,
       })
@@ -216,8 +216,8 @@ export const v2Operations: readonly V2Operation[] = [
     type: 'get_messages',
     methods: ['GET'],
     summary: "Read a room's messages",
-    description: `Oldest first. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}, and about 1 MiB at most: \`paging\` says whether there are more.`,
-    input: z.object({ room_id: roomId, ...paging }),
+    description: `Oldest first. Without \`limit\`, \`before\` and \`after\`: the latest ${V2_LIMIT}, at most about 1 MiB. \`paging\` says whether there are more.`,
+    input: z.object({ room_id: roomId, ...pageFields }),
     output: MessagesV2,
     example: {
       input: { type: 'get_messages', room_id: exampleRoomId },
@@ -234,9 +234,9 @@ export const v2Operations: readonly V2Operation[] = [
         },
       },
     },
-    async run(call, { room_id, limit = V2_LIMIT, ...place }) {
-      const wanted = { roomId: room_id, limit, ...place }
-      const { page, room } = await readMessagePage(call, wanted, messageFrameV2)
+    async run(call, { room_id, limit = V2_LIMIT, ...paging }) {
+      const request = { roomId: room_id, limit, ...paging }
+      const { page, room } = await readMessagePage(call, request, messageFrameV2)
       return toMessagesV2(page, toRoomV2(toRoom(room)), limit)
     },
   }),
@@ -267,7 +267,7 @@ export const v2Operations: readonly V2Operation[] = [
     type: 'delete_room',
     methods: ['GET', 'POST', 'DELETE'],
     summary: 'Delete or restore a room',
-    description: '`is_active` false, or left out, deletes the room; true restores it.',
+    description: '`is_active` false (the default) deletes the room; true restores it.',
     input: z.object({ room_id: roomId, is_active: isActive.optional() }),
     output: z
       .object({
@@ -302,11 +302,11 @@ export const v2Operations: readonly V2Operation[] = [
     url: '/api/v2/room-list',
     methods: ['GET'],
     summary: "List an organisation's rooms",
-    description: `In the order in which they were opened. Without \`limit\`, \`before\` and \`after\` the latest ${V2_LIMIT}, and about 1 MiB at most: \`paging\` says whether there are more.`,
+    description: `Oldest first. Without \`limit\`, \`before\` and \`after\`: the latest ${V2_LIMIT}, at most about 1 MiB. \`paging\` says whether there are more.`,
     input: z.object({
       org_id: listing.orgId,
       product_name: listing.productName,
-      ...paging,
+      ...pageFields,
     }),
     output: z
       .object({ rooms: z.array(RoomV2), paging: Paging })
@@ -324,22 +324,25 @@ export const v2Operations: readonly V2Operation[] = [
         },
       },
     },
-    async run(call, { org_id, product_name, limit = V2_LIMIT, ...place }) {
-      const where = { orgId: org_id, productName: product_name, limit, ...place }
-      const page = await listRooms.run(call, where)
+    async run(call, { org_id, product_name, limit = V2_LIMIT, ...paging }) {
+      const request = { orgId: org_id, productName: product_name, limit, ...paging }
+      const page = await listRooms.run(call, request)
       return { rooms: page.items.map(toRoomV2), paging: toPaging(page, limit) }
     },
   }),
 ]
 
-/** `auther` is a misspelling that became the wire format. */
-function authorOf(input: { auther?: string | undefined; author?: string | undefined }): string {
+/** The documentation misspells `author` as `auther`, so both are accepted. */
+function resolveAuthor(input: {
+  auther?: string | undefined
+  author?: string | undefined
+}): string {
   const { auther, author } = input
   if (auther !== undefined && author !== undefined && auther !== author) {
     throw new AppError('BAD_REQUEST', { errors: { author: ['must agree with auther'] } })
   }
-  const given = auther ?? author
-  if (given === undefined)
+  const value = auther ?? author
+  if (value === undefined)
     throw new AppError('BAD_REQUEST', { errors: { auther: ['is required'] } })
-  return given
+  return value
 }

@@ -6,7 +6,7 @@ import type { ItemFrame } from '../messages/page.ts'
 import { exampleMessage, Message } from '../messages/schema.ts'
 import { exampleRoom, Room, toRoom } from '../rooms/schema.ts'
 
-/** A room in the documented names, and what we add to them. */
+/** A room with the documented keys and our additional ones. */
 export const RoomV2 = z
   .object({
     _id: Room.shape.id,
@@ -42,7 +42,7 @@ export function toRoomV2(room: Room): RoomV2 {
   }
 }
 
-/** A message: the documented keys, of which the middle ones are its room's, and then what a message is. */
+/** A message with the documented keys, some of which are its room's, and our additional ones. */
 export const MessageV2 = z
   .object({
     _id: Message.shape.id.meta({ description: "The message's id." }),
@@ -58,7 +58,7 @@ export const MessageV2 = z
     seq: Message.shape.seq,
     side: Message.shape.side,
     author: Message.shape.author,
-    auther: z.string().meta({ description: 'The same as `author`, as it was first spelled.' }),
+    auther: z.string().meta({ description: 'The same as `author`, in the original spelling.' }),
     message_type: Message.shape.messageType,
     client_message_id: Message.shape.clientMessageId,
     created_at: Message.shape.createdAt,
@@ -88,17 +88,17 @@ export function toMessageV2(message: Message, room: RoomV2): MessageV2 {
   }
 }
 
-/** Each message repeats its room, whose names may have 200 characters each, and its author. */
+/** The overhead per message: the keys of its room, whose names may have 200 characters each, and its author twice. */
 export function messageFrameV2(room: RoomRow): ItemFrame {
   return {
-    wire: 'v2',
+    format: 'v2',
     authors: 2,
     bytesAtMost: 8_000,
     bytes: () => jsonBytes(toMessageV2(longestMessage, toRoomV2(toRoom(room)))),
   }
 }
 
-/** All that a message has besides its text and one author. */
+/** The longest values, with an empty text and author. */
 const longestMessage: Message = {
   ...exampleMessage,
   seq: Number.MAX_SAFE_INTEGER,
@@ -113,16 +113,16 @@ const longestMessage: Message = {
 
 export const Paging = z
   .object({
-    limit: z.int().positive().meta({ description: 'Items that there may be in the answer.' }),
-    before: z.string().meta({ description: 'Give it as `before` for what comes before this.' }),
-    after: z.string().meta({ description: 'Give it as `after` for what comes after this.' }),
-    has_before: z.boolean().meta({ description: 'Whether there are items before these.' }),
-    has_after: z.boolean().meta({ description: 'Whether there are items after these.' }),
+    limit: z.int().positive().meta({ description: 'Maximum number of items in the response.' }),
+    before: z.string().meta({ description: 'Send it as `before` for the previous page.' }),
+    after: z.string().meta({ description: 'Send it as `after` for the next page.' }),
+    has_before: z.boolean().meta({ description: 'Whether there are items before this page.' }),
+    has_after: z.boolean().meta({ description: 'Whether there are items after this page.' }),
   })
   .meta({
     id: 'PagingV2',
     additionalProperties: true,
-    description: 'Which part of the whole the answer holds, and how to ask for the rest.',
+    description: 'The page of the list in the response, and how to request the others.',
   })
 
 export function toPaging(page: Page<unknown>, limit: number): z.output<typeof Paging> {

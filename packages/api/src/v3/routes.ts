@@ -6,19 +6,19 @@ import { type OperationName, operationNamed, operationNames } from '../operation
 export interface V3Route {
   readonly name: OperationName
   readonly operation: Operation
-  /** Turns fields that were sent as text into the values that the input's schema wants. */
+  /** Converts text fields to the types of the input schema. */
   readonly coerce: (fields: Fields) => Fields
 }
 
 const routes: readonly V3Route[] = operationNames.map((name) => {
   const operation = operationNamed(name)
   const { method } = operation.rest
-  const isBody = method !== 'GET' && method !== 'DELETE'
-  return { name, operation, coerce: createCoercer(operation.input, isBody) }
+  const hasBody = method !== 'GET' && method !== 'DELETE'
+  return { name, operation, coerce: createCoercer(operation.input, hasBody) }
 })
 
-const places = [...Map.groupBy(routes, ({ operation }) => operation.rest.path)]
-  // The first match wins, so a path without parameters precedes those that would swallow it.
+const paths = [...Map.groupBy(routes, ({ operation }) => operation.rest.path)]
+  // The first match wins, so fixed paths precede those with parameters.
   .sort(([a], [b]) => parameterCount(a) - parameterCount(b))
   .map(([path, routes]) => ({
     pattern: new RegExp(`^${path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)')}/?$`),
@@ -36,11 +36,11 @@ export interface V3Match {
   readonly parameters: Readonly<Record<string, string>>
 }
 
-/** The routes at a path. @returns undefined when there are none */
+/** Finds the routes of a path. @returns undefined when there are none */
 export function matchV3(path: string): V3Match | undefined {
-  for (const { pattern, routes } of places) {
-    const found = pattern.exec(path)
-    if (found) return { routes, parameters: found.groups ?? {} }
+  for (const { pattern, routes } of paths) {
+    const match = pattern.exec(path)
+    if (match) return { routes, parameters: match.groups ?? {} }
   }
   return undefined
 }

@@ -1,75 +1,79 @@
-import type { RoomRef } from './stream.ts'
+import type { RoomRef } from './streamFilter.ts'
 
-/** Who of the two sides has a room open. */
+/** Which of the two sides have a room open. */
 export interface PresenceState {
   readonly customer: boolean
   readonly support: boolean
 }
 
-interface Side {
-  /** Open streams. */
-  open: number
-  isHere: boolean
-  leaving?: NodeJS.Timeout
+interface SideEntry {
+  openStreams: number
+  isPresent: boolean
+  graceTimer?: NodeJS.Timeout
 }
 
-interface Entry {
+interface RoomEntry {
   readonly room: RoomRef
-  readonly customer: Side
-  readonly support: Side
+  readonly customer: SideEntry
+  readonly support: SideEntry
 }
 
-/** A side whose stream comes back within this, in milliseconds, was never gone. */
-const GRACE = 5_000
+/** A side whose stream reconnects within this time stays present. */
+const GRACE_MS = 5_000
 
-/** Counts the open streams of each side in each room, and tells when a side comes or goes. */
+/** Counts the open streams of each side in each room of this process. */
 export class Presence {
-  readonly #rooms = new Map<string, Entry>()
-  readonly #tell: (room: RoomRef, state: PresenceState) => void
+  readonly #rooms = new Map<string, RoomEntry>()
+  readonly #onChange: (room: RoomRef, state: PresenceState) => void
 
-  constructor(tell: (room: RoomRef, state: PresenceState) => void) {
-    this.#tell = tell
+  /** @param onChange called when a side comes or goes */
+  constructor(onChange: (room: RoomRef, state: PresenceState) => void) {
+    this.#onChange = onChange
   }
 
   stateOf(roomId: string): PresenceState {
     const entry = this.#rooms.get(roomId)
     return {
-      customer: entry?.customer.isHere ?? false,
-      support: entry?.support.isHere ?? false,
+      customer: entry?.customer.isPresent ?? false,
+      support: entry?.support.isPresent ?? false,
     }
   }
 
   enter(room: RoomRef, side: boolean): void {
     let entry = this.#rooms.get(room.id)
     if (!entry) {
-      entry = { room, customer: { open: 0, isHere: false }, support: { open: 0, isHere: false } }
+      entry = {
+        room,
+        customer: { openStreams: 0, isPresent: false },
+        support: { openStreams: 0, isPresent: false },
+      }
       this.#rooms.set(room.id, entry)
     }
     const own = side ? entry.support : entry.customer
-    own.open++
-    clearTimeout(own.leaving)
-    if (own.isHere) return
-    own.isHere = true
-    this.#tell(room, this.stateOf(room.id))
+    own.openStreams++
+    clearTimeout(own.graceTimer)
+    if (own.isPresent) return
+    own.isPresent = true
+    this.#onChange(room, this.stateOf(room.id))
   }
 
   leave(roomId: string, side: boolean): void {
     const entry = this.#rooms.get(roomId)
     if (!entry) return
     const own = side ? entry.support : entry.customer
-    if (--own.open > 0) return
-    own.leaving = setTimeout(() => {
-      own.isHere = false
+    if (--own.openStreams > 0) return
+    own.graceTimer = setTimeout(() => {
+      own.isPresent = false
       const state = this.stateOf(roomId)
       if (!state.customer && !state.support) this.#rooms.delete(roomId)
-      this.#tell(entry.room, state)
-    }, GRACE).unref()
+      this.#onChange(entry.room, state)
+    }, GRACE_MS).unref()
   }
 
   close(): void {
     for (const { customer, support } of this.#rooms.values()) {
-      clearTimeout(customer.leaving)
-      clearTimeout(support.leaving)
+      clearTimeout(customer.graceTimer)
+      clearTimeout(support.graceTimer)
     }
     this.#rooms.clear()
   }

@@ -1,132 +1,132 @@
 import type { Peers } from '@dowell-chat/db'
 import { Presence, type PresenceState } from './presence.ts'
-import type { RoomRef } from './stream.ts'
+import type { RoomRef } from './streamFilter.ts'
 
-/** Who has a room open, at one instance. */
-interface Here extends PresenceState {
+/** The sides that are present in a room at one instance. */
+interface LocalPresence extends PresenceState {
   readonly room: RoomRef
 }
 
-/** What one instance says of its rooms. Without a room it says no more than that it is there. */
-interface Said {
-  readonly rooms: readonly Here[]
-  /** There are no others. */
+/** From one instance to the others. Without rooms it is a heartbeat. The keys stay, for upgrades instance by instance. */
+interface PresenceMessage {
+  readonly rooms: readonly LocalPresence[]
+  /** `rooms` has every room of the sender. */
   readonly isAll?: boolean
-  /** The others are asked to say the same of theirs. */
+  /** The receivers should send all their rooms. */
   readonly isQuestion?: boolean
 }
 
-interface Instance {
-  /** Beats of this one since the other was heard. */
-  silence: number
-  rooms: Map<string, Here>
+interface Peer {
+  /** Heartbeats of this instance since the last message of the peer. */
+  missedHeartbeats: number
+  rooms: Map<string, LocalPresence>
 }
 
 const TOPIC = 'presence'
 
-/** How often an instance says that it is there, in milliseconds, and how many beats of silence it is allowed. */
-const BEAT = 10_000
-const SILENCE = 3
+const HEARTBEAT_MS = 10_000
+/** A peer that misses more is dropped. */
+const MAX_MISSED_HEARTBEATS = 3
 
-const NOBODY: PresenceState = { customer: false, support: false }
+const ABSENT: PresenceState = { customer: false, support: false }
 
 /**
- * Presence over all instances. Each one tells the others which sides it has in which room, and works out the whole from what
- * it has heard, so they need not agree on anything: what a killed instance said is forgotten by each of them.
+ * Presence over all instances. Each instance sends the sides that it has in each room, and computes the whole from the
+ * messages of the others. They need no agreement: each drops a silent instance by itself.
  */
 export class SharedPresence {
   readonly #peers: Peers | undefined
-  readonly #tell: (room: RoomRef, state: PresenceState) => void
-  readonly #own: Presence
-  readonly #ownRooms = new Map<string, Here>()
-  readonly #others = new Map<string, Instance>()
-  /** Rooms that somebody has open anywhere. */
-  readonly #told = new Map<string, PresenceState>()
+  readonly #onChange: (room: RoomRef, state: PresenceState) => void
+  readonly #local: Presence
+  readonly #localRooms = new Map<string, LocalPresence>()
+  readonly #remote = new Map<string, Peer>()
+  /** The rooms with a side present at any instance. */
+  readonly #states = new Map<string, PresenceState>()
   readonly #stops: (() => void)[] = []
 
-  /** @param tell called when a side comes to a room or leaves it, anywhere */
-  constructor(peers: Peers | undefined, tell: (room: RoomRef, state: PresenceState) => void) {
+  /** @param onChange called when a side comes to a room or leaves it, at any instance */
+  constructor(peers: Peers | undefined, onChange: (room: RoomRef, state: PresenceState) => void) {
     this.#peers = peers
-    this.#tell = tell
-    this.#own = new Presence((room, state) => {
-      const here = { room, ...state }
-      this.#set(this.#ownRooms, here)
-      this.#say({ rooms: [here] })
+    this.#onChange = onChange
+    this.#local = new Presence((room, state) => {
+      const presence = { room, ...state }
+      this.#update(this.#localRooms, presence)
+      this.#send({ rooms: [presence] })
     })
     if (!peers) return
-    const beating = setInterval(() => this.#beat(), BEAT).unref()
+    const heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref()
     this.#stops.push(
-      () => clearInterval(beating),
-      peers.on(TOPIC, (said, from) => this.#hear(said as Said, from)),
-      peers.onJoin(() => this.#sayAll({ isQuestion: true })),
+      () => clearInterval(heartbeat),
+      peers.on(TOPIC, (message, from) => this.#receive(message as PresenceMessage, from)),
+      peers.onJoin(() => this.#sendAll({ isQuestion: true })),
     )
   }
 
   stateOf(roomId: string): PresenceState {
-    return this.#told.get(roomId) ?? NOBODY
+    return this.#states.get(roomId) ?? ABSENT
   }
 
   enter(room: RoomRef, side: boolean): void {
-    this.#own.enter(room, side)
+    this.#local.enter(room, side)
   }
 
   leave(roomId: string, side: boolean): void {
-    this.#own.leave(roomId, side)
+    this.#local.leave(roomId, side)
   }
 
   close(): void {
     for (const stop of this.#stops) stop()
-    this.#own.close()
+    this.#local.close()
   }
 
-  #say(said: Said): void {
-    this.#peers?.send(TOPIC, said)
+  #send(message: PresenceMessage): void {
+    this.#peers?.send(TOPIC, message)
   }
 
-  #sayAll({ isQuestion }: { isQuestion: boolean }): void {
-    this.#say({ rooms: [...this.#ownRooms.values()], isAll: true, isQuestion })
+  #sendAll({ isQuestion }: { isQuestion: boolean }): void {
+    this.#send({ rooms: [...this.#localRooms.values()], isAll: true, isQuestion })
   }
 
-  #hear({ rooms, isAll, isQuestion }: Said, from: string): void {
-    let other = this.#others.get(from)
-    if (!other) {
-      other = { silence: 0, rooms: new Map() }
-      this.#others.set(from, other)
-      // It has said more than this, which nobody heard here.
-      if (!isAll) this.#sayAll({ isQuestion: true })
+  #receive({ rooms, isAll, isQuestion }: PresenceMessage, from: string): void {
+    let peer = this.#remote.get(from)
+    if (!peer) {
+      peer = { missedHeartbeats: 0, rooms: new Map() }
+      this.#remote.set(from, peer)
+      // Its earlier messages were missed.
+      if (!isAll) this.#sendAll({ isQuestion: true })
     }
-    other.silence = 0
-    const left = new Map(isAll ? other.rooms : [])
-    for (const here of rooms) {
-      left.delete(here.room.id)
-      this.#set(other.rooms, here)
+    peer.missedHeartbeats = 0
+    const gone = new Map(isAll ? peer.rooms : [])
+    for (const presence of rooms) {
+      gone.delete(presence.room.id)
+      this.#update(peer.rooms, presence)
     }
-    for (const { room } of left.values()) this.#set(other.rooms, { room, ...NOBODY })
-    if (isQuestion) this.#sayAll({ isQuestion: false })
+    for (const { room } of gone.values()) this.#update(peer.rooms, { room, ...ABSENT })
+    if (isQuestion) this.#sendAll({ isQuestion: false })
   }
 
   #beat(): void {
-    this.#say({ rooms: [] })
-    for (const [name, other] of this.#others) {
-      if (++other.silence <= SILENCE) continue
-      this.#others.delete(name)
-      for (const { room } of [...other.rooms.values()]) this.#set(other.rooms, { room, ...NOBODY })
+    this.#send({ rooms: [] })
+    for (const [name, peer] of this.#remote) {
+      if (++peer.missedHeartbeats <= MAX_MISSED_HEARTBEATS) continue
+      this.#remote.delete(name)
+      for (const { room } of [...peer.rooms.values()]) this.#update(peer.rooms, { room, ...ABSENT })
     }
   }
 
-  #set(rooms: Map<string, Here>, here: Here): void {
-    const { room, customer, support } = here
-    if (customer || support) rooms.set(room.id, here)
+  #update(rooms: Map<string, LocalPresence>, presence: LocalPresence): void {
+    const { room, customer, support } = presence
+    if (customer || support) rooms.set(room.id, presence)
     else rooms.delete(room.id)
     const before = this.stateOf(room.id)
-    const all = [this.#ownRooms, ...[...this.#others.values()].map((other) => other.rooms)]
+    const all = [this.#localRooms, ...[...this.#remote.values()].map((peer) => peer.rooms)]
     const state = {
-      customer: all.some((some) => some.get(room.id)?.customer),
-      support: all.some((some) => some.get(room.id)?.support),
+      customer: all.some((one) => one.get(room.id)?.customer),
+      support: all.some((one) => one.get(room.id)?.support),
     }
-    if (state.customer || state.support) this.#told.set(room.id, state)
-    else this.#told.delete(room.id)
+    if (state.customer || state.support) this.#states.set(room.id, state)
+    else this.#states.delete(room.id)
     if (state.customer === before.customer && state.support === before.support) return
-    this.#tell(room, state)
+    this.#onChange(room, state)
   }
 }

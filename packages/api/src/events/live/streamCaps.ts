@@ -4,27 +4,26 @@ import { AppError, type ErrorCode } from '../../operation/errors.ts'
 /** How many streams may be open at once in this process. 0: no limit. */
 export interface StreamCaps {
   readonly total: number
-  /** Of one API key, or one user of the support team. */
+  /** Per API key, and per user of the support team. */
   readonly perActor: number
   readonly perCustomer: number
-  /** Of customers and callers without a credential at one network address. */
+  /** Customers and callers without a credential, per network address. */
   readonly perAddress: number
   readonly perOrganisation: number
-  /** The part of `total` and of `perOrganisation` that those cannot take, in percent. */
+  /** Percent of `total` and of `perOrganisation` that customers and callers without a credential cannot use. */
   readonly reserved: number
 }
 
-/** Who opens a stream, and of what. */
+/** The caller of a stream. */
 export interface StreamOwner {
   readonly actor: Actor
-  /** The caller's network, as the budgets of requests know it; undefined: not counted by address. */
+  /** The caller's network as rate limits count it; undefined: not counted by address. */
   readonly address: string | undefined
   readonly orgId: string
 }
 
-/** One cap that a stream falls under. */
 interface Cap {
-  /** What is counted. */
+  /** Names the counter. */
   readonly key: string
   readonly max: number
   readonly code: Extract<ErrorCode, 'TOO_MANY_REQUESTS' | 'SERVICE_UNAVAILABLE'>
@@ -32,8 +31,7 @@ interface Cap {
   readonly where: string
 }
 
-/** Seconds after which a place may be free. */
-const RETRY_AFTER = 10
+const RETRY_AFTER_SECONDS = 10
 
 /** Counts the open streams of this process under each cap. */
 export class OpenStreams {
@@ -45,17 +43,17 @@ export class OpenStreams {
   }
 
   /**
-   * Takes a place for a stream. @returns what frees it
+   * Counts a stream. @returns a function that stops counting it; call it once
    *
-   * @throws AppError TOO_MANY_REQUESTS; SERVICE_UNAVAILABLE for the process's own caps
+   * @throws AppError TOO_MANY_REQUESTS; SERVICE_UNAVAILABLE for the caps of the whole process
    */
   take(owner: StreamOwner): () => void {
     const caps = capsOf(owner, this.#caps)
-    const full = caps.find(({ key, max }) => (this.#counts.get(key) ?? 0) >= max)
-    if (full) {
-      throw new AppError(full.code, {
-        message: `At most ${full.max} streams may be open ${full.where}`,
-        retryAfter: RETRY_AFTER,
+    const reached = caps.find(({ key, max }) => (this.#counts.get(key) ?? 0) >= max)
+    if (reached) {
+      throw new AppError(reached.code, {
+        message: `At most ${reached.max} streams may be open ${reached.where}`,
+        retryAfter: RETRY_AFTER_SECONDS,
       })
     }
     for (const { key } of caps) this.#add(key, 1)
@@ -71,34 +69,36 @@ export class OpenStreams {
   }
 }
 
-/** The narrowest first, so that a caller is told of the one that they can do most about. */
+/** The narrowest cap comes first: the error should name the one that the caller can act on. */
 function capsOf({ actor, address, orgId }: StreamOwner, limits: StreamCaps): Cap[] {
   const { total, perAddress, perOrganisation } = limits
   const isCustomer = actor.kind === 'open' || (actor.kind === 'user' && !actor.side)
   const perCaller = isCustomer ? limits.perCustomer : limits.perActor
-  const shareOf = (max: number) => max - Math.floor((max * limits.reserved) / 100)
+  const customerShareOf = (max: number) => max - Math.floor((max * limits.reserved) / 100)
   const caps: Cap[] = []
   const add = (key: string, max: number, where: string, code: Cap['code'] = 'TOO_MANY_REQUESTS') =>
     caps.push({ key, max, where, code })
-  // Callers without a credential are many people under one name.
+  // Callers without a credential share one key, and may be many people.
   if (actor.kind !== 'open' && perCaller > 0) {
     const where = isCustomer ? 'for one customer' : 'for one key or user'
     add(`caller ${actorKey(actor)}`, perCaller, where)
   }
-  // Not for the support team, all of which may sit behind one address.
+  // The whole support team may share one address, so it is not counted.
   if (isCustomer && address !== undefined && perAddress > 0) {
     add(`address ${address}`, perAddress, 'for the customers at one address')
   }
   if (perOrganisation > 0) {
     if (isCustomer) {
-      const share = shareOf(perOrganisation)
+      const share = customerShareOf(perOrganisation)
       add(`customers of ${orgId}`, share, "for one organisation's customers")
     }
     add(`organisation ${orgId}`, perOrganisation, 'for one organisation')
   }
   if (total > 0) {
-    if (isCustomer)
-      add('customers', shareOf(total), 'for the customers on this server', 'SERVICE_UNAVAILABLE')
+    if (isCustomer) {
+      const share = customerShareOf(total)
+      add('customers', share, 'for the customers on this server', 'SERVICE_UNAVAILABLE')
+    }
     add('all', total, 'on this server', 'SERVICE_UNAVAILABLE')
   }
   return caps

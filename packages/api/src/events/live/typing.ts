@@ -1,131 +1,132 @@
 import type { Peers } from '@dowell-chat/db'
 import type { Participant } from '../../auth/participant.ts'
 import type { EphemeralEvent } from '../schema.ts'
-import type { RoomRef } from './stream.ts'
+import type { RoomRef } from './streamFilter.ts'
 
 interface Entry {
   readonly room: RoomRef
-  readonly person: Participant
+  readonly participant: Participant
   isTyping: boolean
-  /** When the listeners were last told that they type, in milliseconds since the Unix epoch. */
-  toldAt: number
-  /** Tells that they stopped; once that is told, forgets them, as soon as the next start may be told. */
+  /** When their last start was broadcast, in milliseconds since the Unix epoch. */
+  broadcastAt: number
+  /** While they type: broadcasts the stop. After it: deletes the entry once a start may be broadcast again. */
   timer: NodeJS.Timeout | undefined
 }
 
-/** A person's starts are told this far apart, in milliseconds; those in between only go on with the last one. */
-const INTERVAL = 2_000
-/** Milliseconds after the last start until somebody counts as silent. */
-const SILENCE = 6_000
-/** People who type at once. Whoever comes on top of that is not shown: nobody can make this table grow further. */
-const MAX_PEOPLE = 10_000
+/** Starts of one participant within this time of the last broadcast one are not broadcast; they only extend it. */
+const BROADCAST_INTERVAL_MS = 2_000
+/** A participant without a new start for this long has stopped. */
+const TYPING_TTL_MS = 6_000
+/** Entries at once, which bounds the memory. Further participants are not shown as typing. */
+const MAX_PARTICIPANTS = 10_000
 
-/** The topic on which instances tell each other of it. */
 const TOPIC = 'typing'
 
-interface Told {
+/** From one instance to the others. The keys stay, for upgrades instance by instance. */
+interface TypingMessage {
   readonly room: RoomRef
   readonly person: Participant
   readonly isTyping: boolean
 }
 
 /**
- * Who is typing in which room, and tells those who listen here when somebody starts or stops. Instances say both to each
- * other, so somebody may start on one and stop on another; that somebody fell silent, each finds by itself.
+ * Tracks who types in which room, and broadcasts starts and stops. Instances exchange both, so a participant may start at
+ * one and stop at another. Each instance expires entries by itself.
  */
 export class Typing {
-  readonly #people = new Map<string, Entry>()
+  readonly #entries = new Map<string, Entry>()
   readonly #clock: () => number
   readonly #peers: Peers | undefined
-  readonly #tell: (event: EphemeralEvent, room: RoomRef) => void
-  readonly #stopHearing: (() => void) | undefined
+  readonly #publish: (event: EphemeralEvent, room: RoomRef) => void
+  readonly #unsubscribe: (() => void) | undefined
 
+  /** @param publish called for each broadcast start and stop, those of other instances too */
   constructor(
     clock: () => number,
     peers: Peers | undefined,
-    tell: (event: EphemeralEvent, room: RoomRef) => void,
+    publish: (event: EphemeralEvent, room: RoomRef) => void,
   ) {
     this.#clock = clock
     this.#peers = peers
-    this.#tell = tell
-    this.#stopHearing = peers?.on(TOPIC, (told) => {
-      const { room, person, isTyping } = told as Told
+    this.#publish = publish
+    this.#unsubscribe = peers?.on(TOPIC, (message) => {
+      const { room, person, isTyping } = message as TypingMessage
       if (isTyping) this.#begin(room, person)
       else this.#end(room.id, person)
     })
   }
 
-  /** @returns when they count as silent again unless they start anew, in milliseconds since the Unix epoch */
-  start(room: RoomRef, person: Participant): number {
-    if (this.#begin(room, person)) this.#say({ room, person, isTyping: true })
-    const isTyping = this.#people.get(keyOf(room.id, person))?.isTyping
-    return this.#clock() + (isTyping ? SILENCE : 0)
+  /** @returns when the start expires unless it is repeated, in milliseconds since the Unix epoch */
+  start(room: RoomRef, participant: Participant): number {
+    if (this.#begin(room, participant)) this.#send({ room, person: participant, isTyping: true })
+    const isTyping = this.#entries.get(keyOf(room.id, participant))?.isTyping
+    return this.#clock() + (isTyping ? TYPING_TTL_MS : 0)
   }
 
-  /** They count as silent from now on; says nothing of somebody who did already. @returns now */
-  stop(roomId: string, person: Participant): number {
-    const room = this.#end(roomId, person)
-    if (room) this.#say({ room, person, isTyping: false })
+  /** Broadcasts a stop if the participant types. @returns now, in milliseconds since the Unix epoch */
+  stop(roomId: string, participant: Participant): number {
+    const room = this.#end(roomId, participant)
+    if (room) this.#send({ room, person: participant, isTyping: false })
     return this.#clock()
   }
 
   close(): void {
-    this.#stopHearing?.()
-    for (const { timer } of this.#people.values()) clearTimeout(timer)
-    this.#people.clear()
+    this.#unsubscribe?.()
+    for (const { timer } of this.#entries.values()) clearTimeout(timer)
+    this.#entries.clear()
   }
 
-  /** @returns whether it was told */
-  #begin(room: RoomRef, person: Participant): boolean {
+  /** @returns whether it was broadcast */
+  #begin(room: RoomRef, participant: Participant): boolean {
     const now = this.#clock()
-    const key = keyOf(room.id, person)
-    const known = this.#people.get(key)
-    if (!known && this.#people.size >= MAX_PEOPLE) return false
-    const isTold = !known || leftOf(known, now) === 0
-    // For who stopped a moment ago: others do not hear of it, so there is nothing to go on with.
-    if (!isTold && !known.isTyping) return false
-    clearTimeout(known?.timer)
+    const key = keyOf(room.id, participant)
+    const previous = this.#entries.get(key)
+    if (!previous && this.#entries.size >= MAX_PARTICIPANTS) return false
+    const isBroadcast = !previous || msUntilBroadcast(previous, now) === 0
+    // Listeners saw the stop and would not see this start, so there is nothing to extend.
+    if (!isBroadcast && !previous.isTyping) return false
+    clearTimeout(previous?.timer)
     const entry: Entry = {
       room,
-      person,
+      participant,
       isTyping: true,
-      toldAt: isTold ? now : known.toldAt,
-      timer: setTimeout(() => this.#end(room.id, person), SILENCE).unref(),
+      broadcastAt: isBroadcast ? now : previous.broadcastAt,
+      timer: setTimeout(() => this.#end(room.id, participant), TYPING_TTL_MS).unref(),
     }
-    this.#people.set(key, entry)
-    if (isTold) this.#tellOf(entry, now + SILENCE)
-    return isTold
+    this.#entries.set(key, entry)
+    if (isBroadcast) this.#publishEntry(entry, now + TYPING_TTL_MS)
+    return isBroadcast
   }
 
-  /** @returns the room, if it was told */
-  #end(roomId: string, person: Participant): RoomRef | undefined {
+  /** @returns the room, if the stop was broadcast */
+  #end(roomId: string, participant: Participant): RoomRef | undefined {
     const now = this.#clock()
-    const key = keyOf(roomId, person)
-    const entry = this.#people.get(key)
+    const key = keyOf(roomId, participant)
+    const entry = this.#entries.get(key)
     if (!entry?.isTyping) return undefined
     clearTimeout(entry.timer)
     entry.isTyping = false
-    const wait = leftOf(entry, now)
-    if (wait === 0) this.#people.delete(key)
-    else entry.timer = setTimeout(() => this.#people.delete(key), wait).unref()
-    this.#tellOf(entry, now)
+    const wait = msUntilBroadcast(entry, now)
+    if (wait === 0) this.#entries.delete(key)
+    else entry.timer = setTimeout(() => this.#entries.delete(key), wait).unref()
+    this.#publishEntry(entry, now)
     return entry.room
   }
 
-  #say(told: Told): void {
-    this.#peers?.send(TOPIC, told)
+  #send(message: TypingMessage): void {
+    this.#peers?.send(TOPIC, message)
   }
 
-  #tellOf({ room, person, isTyping }: Entry, expiresAt: number): void {
+  #publishEntry({ room, participant, isTyping }: Entry, expiresAtMs: number): void {
     const { orgId, id: roomId } = room
-    const when = new Date(expiresAt)
-    this.#tell({ type: 'typing', orgId, roomId, ...person, isTyping, expiresAt: when }, room)
+    const expiresAt = new Date(expiresAtMs)
+    this.#publish({ type: 'typing', orgId, roomId, ...participant, isTyping, expiresAt }, room)
   }
 }
 
-/** Until the next start may be told, in milliseconds. A clock that was put back must not make it longer. */
-function leftOf({ toldAt }: Entry, now: number): number {
-  return now < toldAt ? 0 : Math.max(0, toldAt + INTERVAL - now)
+/** Milliseconds until the next start may be broadcast. A clock that was put back must not make it longer. */
+function msUntilBroadcast({ broadcastAt }: Entry, now: number): number {
+  return now < broadcastAt ? 0 : Math.max(0, broadcastAt + BROADCAST_INTERVAL_MS - now)
 }
 
 function keyOf(roomId: string, { userId, side }: Participant): string {
