@@ -129,8 +129,14 @@ describe('REST v3 without a socket', () => {
     await expect(v3.serve(large)).rejects.toMatchObject({ code: 'PAYLOAD_TOO_LARGE' })
   })
 
-  test('leaves paths that are no operation to its fallback', async () => {
-    expect(message(await v3.serve(fakeRequest('GET', '/api/v3/unknown'))).status).toBe(404)
+  test('rejects a path without an operation', async () => {
+    const unknown = v3.serve(fakeRequest('GET', '/api/v3/unknown'))
+    await expect(unknown).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+
+  test('leaves a subscription to the event streams', async () => {
+    const stream = v3.serve(fakeRequest('GET', '/api/v3/events'))
+    expect(message(await stream).status).toBe(404)
   })
 })
 
