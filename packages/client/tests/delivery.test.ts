@@ -20,11 +20,11 @@ const feeds: { room?: string; of: (chat: Feeds) => Feed<FeedEvent | RoomFeedEven
   { of: (chat) => chat.user({ orgId: ORG, userId: 'somebody' }) as Feed<FeedEvent> },
 ]
 
-/** A subscription and what it was told, in order. */
+/** A subscription and what it was received, in order. */
 interface Reading {
   readonly tab: FakeTab | undefined
   readonly room: string | undefined
-  readonly told: { type: string; position: number }[]
+  readonly received: { type: string; position: number }[]
   readonly states: string[]
   readonly errors: unknown[]
   readonly stop: () => void
@@ -32,34 +32,34 @@ interface Reading {
 
 function read(chat: Feeds, index: number, tab?: FakeTab): Reading {
   const feed = feeds[index % feeds.length] as (typeof feeds)[number]
-  const told: Reading['told'] = []
+  const received: Reading['received'] = []
   const states: string[] = []
   const errors: unknown[] = []
   const stop = feed.of(chat).subscribe({
     onEvent: (event) => {
-      if ('position' in event) told.push({ type: event.type, position: event.position })
+      if ('position' in event) received.push({ type: event.type, position: event.position })
     },
     onState: ({ status }) => states.push(status),
     onError: (error) => errors.push(error),
   })
-  return { tab, room: feed.room, told, states, errors, stop }
+  return { tab, room: feed.room, received, states, errors, stop }
 }
 
 /**
  * From each beginning on every event once and in order; after the last beginning all there are. Of a server that has lost
  * events only the last.
  */
-function expectComplete(server: FakeServer, { room, told, states, errors }: Reading): void {
+function expectComplete(server: FakeServer, { room, received, states, errors }: Reading): void {
   expect(errors).toEqual([])
   expect(states.at(-1)).toBe('live')
   const own = server.log.filter(({ roomId }) => room === undefined || roomId === room)
-  const begins = told.flatMap(({ type }, i) => (type === 'message.created' ? [] : [i]))
+  const begins = received.flatMap(({ type }, i) => (type === 'message.created' ? [] : [i]))
   expect(begins[0]).toBe(0)
   for (const [n, begin] of begins.entries()) {
     // What was heard before that is there no more.
     if (server.epoch > 0 && n < begins.length - 1) continue
-    const { position } = told[begin] as { position: number }
-    const heard = told.slice(begin + 1, begins[n + 1]).map((event) => event.position)
+    const { position } = received[begin] as { position: number }
+    const heard = received.slice(begin + 1, begins[n + 1]).map((event) => event.position)
     const due = own.map((event) => event.position).filter((other) => other > position)
     expect(heard).toEqual(begins[n + 1] === undefined ? due : due.slice(0, heard.length))
   }
@@ -106,7 +106,7 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
   const server = new FakeServer()
   server.split = split
   // Without it silence would mend what nothing else has.
-  const beating = setInterval(() => server.tellAll(data({ type: 'heartbeat' })), 20_000)
+  const beating = setInterval(() => server.sendAll(data({ type: 'heartbeat' })), 20_000)
   const browser = new FakeBrowser()
   const chats: { chat: Feeds; tab?: FakeTab }[] = []
   const openChat = () => {
@@ -134,8 +134,8 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
         break
       case 'kill tab': {
         const [gone] = hasTabs ? chats.splice(step.which % chats.length, 1) : []
-        gone?.tab?.kill()
-        readings = readings.filter(({ tab }) => !tab?.isDead)
+        gone?.tab?.crash()
+        readings = readings.filter(({ tab }) => !tab?.isCrashed)
         if (chats.length === 0) openChat()
         break
       }
@@ -145,8 +145,8 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
         const tab = chats[step.which % chats.length]?.tab
         if (!tab) break
         if (step.do === 'hide') tab.isHidden = !tab.isHidden
-        else if (step.do === 'deafen') tab.isDeaf = !tab.isDeaf
-        else tab.isAsleep = !tab.isAsleep
+        else if (step.do === 'deafen') tab.isDisconnected = !tab.isDisconnected
+        else tab.isFrozen = !tab.isFrozen
         break
       }
       case 'open tab':
@@ -162,24 +162,24 @@ async function play(steps: readonly Step[], split: FakeServer['split'], hasTabs:
         server.prune()
         break
       case 'end':
-        server.tellAll(data({ type: 'end', reason: 'shutdown' }))
+        server.sendAll(data({ type: 'end', reason: 'shutdown' }))
         server.cutAll()
         break
       case 'repeat':
-        server.repeat()
+        server.resendLatest()
         break
       case 'refuse':
         server.refusals.push(new Response('down', { status: 503 }))
         break
       case 'lose':
-        server.lose(step.count)
+        server.loseLatest(step.count)
         break
       case 'wait':
         await vi.advanceTimersByTimeAsync(step.time)
     }
   }
   for (const { tab } of chats) {
-    if (tab) Object.assign(tab, { isAsleep: false, isHidden: false, isDeaf: false })
+    if (tab) Object.assign(tab, { isFrozen: false, isHidden: false, isDisconnected: false })
   }
   // Long enough for every delay that is left.
   await vi.advanceTimersByTimeAsync(300_000)
