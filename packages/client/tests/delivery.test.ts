@@ -121,8 +121,8 @@ const stepWithLosses = fc.oneof(
 /** A client recovers within this time (ms). */
 const MAX_RECOVERY_MS = 300_000
 
-/** Longer than any timeout, retry delay or leader check of a recovered client (ms). */
-const QUIET_MS = 60_000
+/** Longer than any retry delay (25 s) and two leader checks (ms). */
+const QUIET_MS = 30_000
 
 /** Waits until the condition has held for {@link QUIET_MS}, or a recovery must be over. */
 async function waitUntilQuiet(condition: () => boolean): Promise<void> {
