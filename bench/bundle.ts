@@ -4,15 +4,15 @@ import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
 import { root } from './folders.ts'
 
-let built: Promise<string> | undefined
+let pending: Promise<string> | undefined
 
-/** Bundles this server into one file, once. @returns the file */
+/** Bundles this server, once per process. @returns the file */
 export function buildBundle(folder: string): Promise<string> {
-  built ??= bundle(join(folder, 'bundle'))
-  return built
+  pending ??= bundle(join(folder, 'bundle'))
+  return pending
 }
 
-/** What cannot be bundled, because it finds files beside itself, and who depends on it. */
+/** Packages that load files next to themselves, with the package that depends on each. */
 const EXTERNAL = {
   'better-sqlite3': join(root, 'packages', 'db', 'package.json'),
   'swagger-ui-dist': join(root, 'apps', 'server', 'package.json'),
@@ -33,7 +33,7 @@ async function bundle(folder: string): Promise<string> {
     format: 'esm',
     target: 'node24',
     external: Object.keys(EXTERNAL),
-    // Bundled CommonJS calls require for Node's own modules.
+    // Bundled CommonJS code requires Node's modules.
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },

@@ -1,18 +1,25 @@
 import { isDeepStrictEqual } from 'node:util'
 import {
   type Contender,
+  findTarget,
   LoadGenerator,
   start,
   type Target,
   type TargetName,
-  targetOf,
 } from './contenders.ts'
 import type { Databases } from './databases.ts'
-import { once } from './http.ts'
+import { sendOnce } from './http.ts'
 import type { Outcome } from './load.ts'
-import { digest, type Operation, renew, type Shot, shapeOf, shotsOf } from './operations.ts'
+import {
+  digestResponse,
+  type Operation,
+  type PreparedRequest,
+  prepareRequests,
+  renewCounters,
+  shapeOf,
+} from './operations.ts'
 import type { Options } from './options.ts'
-import { type Measured, perSecond, type Row, rowsOf } from './rows.ts'
+import { createRows, type Measured, perSecond, type Row } from './rows.ts'
 import type { Seed } from './seed.ts'
 
 export interface Comparison {
@@ -30,16 +37,16 @@ interface Job extends Running, Measured {
   readonly rounds: Outcome[]
 }
 
-/** Seconds of a round from which on its p99 means something. */
+/** Minimum duration of a round for a meaningful p99 (s). */
 const P99_SECONDS = 15
 
-/** How much more a read may cost in the largest database than in the smallest, or how much fewer be answered. */
+/** A read is flat if its cost in a larger database is at most this factor of that in the smallest. */
 const FLAT = 1.2
 
 /**
- * Drives all targets on all seeds in turn, operation by operation and round by round.
+ * Measures all targets on all seeds in turn, operation by operation and round by round.
  *
- * @throws Error when an answer is wrong before measuring begins; later ones are counted
+ * @throws Error for a wrong response before the measurement; later ones are counted
  */
 export async function compare(
   options: Options,
@@ -56,7 +63,7 @@ export async function compare(
     for (const operation of options.only) {
       const jobs: Job[] = []
       for (const { seed, running } of servers) {
-        const etags = await check(operation, seed, running)
+        const etags = await checkResponses(operation, seed, running)
         for (const connections of options.connections) {
           for (const one of running) {
             jobs.push({ ...one, seed, connections, etag: etags.get(one.target.name), rounds: [] })
@@ -66,32 +73,32 @@ export async function compare(
       for (let number = 1; number <= options.rounds; number++) {
         for (const job of jobs) {
           const { seed, connections, etag, target, rounds } = job
-          // The compiler needs some thousand calls until it has done its work.
-          const warmUp = number === 1 ? options.firstWarmUp : options.warmUp
-          const timing = { seconds: options.seconds, warmUp }
+          // V8 optimises the code during the first thousands of calls.
+          const warmUpMs = number === 1 ? options.firstWarmUpMs : options.warmUpMs
+          const timing = { seconds: options.seconds, warmUpMs }
           const outcome = await drive(timing, load, seed, operation, connections, job, etag)
           rounds.push(outcome)
-          const what = `${operation} of ${target.name}`
-          if (outcome.errors > 0) notes.add(wrong(what, outcome))
+          const name = `${operation} of ${target.name}`
+          if (outcome.errors > 0) notes.add(describeErrors(name, outcome))
           process.stderr.write(
-            `${what}, ${connections} connections, ${seed.messages} messages, round ${number}/${options.rounds}: ${Math.round(perSecond(target, outcome))}/s
+            `${name}, ${connections} connections, ${seed.messages} messages, round ${number}/${options.rounds}: ${Math.round(perSecond(target, outcome))}/s
 `,
           )
         }
       }
-      rows.push(...rowsOf(operation, jobs))
+      rows.push(...createRows(operation, jobs))
     }
   } finally {
     load.stop()
     await Promise.all(started.map((contender) => contender.stop()))
   }
-  return { rows, notes: [...notes, ...remarks(options, rows)] }
+  return { rows, notes: [...notes, ...createNotes(options, rows)] }
 }
 
 /**
- * A process and a database for each target and seed, so that none runs code that was compiled for another's calls.
+ * Starts a process with a database for each target and seed. Targets share none, so that V8 optimises each for its own calls.
  *
- * @param started gets each of them, for whoever must stop them
+ * @param started receives each started server, also if a later one fails
  */
 async function startAll(
   options: Options,
@@ -100,7 +107,7 @@ async function startAll(
   folder: string,
   started: Contender[],
 ): Promise<{ seed: Seed; running: Running[] }[]> {
-  const groups = Map.groupBy(options.targets.map(targetOf), (target) =>
+  const groups = Map.groupBy(options.targets.map(findTarget), (target) =>
     options.quick ? target.contender : target.name,
   )
   const servers: { seed: Seed; running: Running[] }[] = []
@@ -118,20 +125,18 @@ async function startAll(
   return servers
 }
 
-/** What a reader of the table must know besides. */
-function remarks({ seconds }: Options, rows: readonly Row[]): string[] {
+/** Creates the notes below the table. */
+function createNotes({ seconds }: Options, rows: readonly Row[]): string[] {
   const notes: string[] = []
   const busy = rows.filter(({ generatorShare }) => generatorShare > 0.9)
   if (busy.length > 0) {
     const names = busy.map(({ operation, target }) => `${operation} ${target}`).join(', ')
     notes.push(
-      `The load generator used more than 90 % of a core, so these may be faster than it could tell: ${names}.`,
+      `The load generator used more than 90 % of a core, so these may be faster than measured: ${names}.`,
     )
   }
   if (seconds < P99_SECONDS) {
-    notes.push(
-      `p99 is of rounds of ${seconds} seconds; --seconds=${P99_SECONDS} has more to go by.`,
-    )
+    notes.push(`p99 is of rounds of ${seconds} seconds; --seconds=${P99_SECONDS} is more reliable.`)
   }
   const reads = rows.filter(({ operation, toSmallest }) => operation[0] !== 'W' && toSmallest)
   const steep = reads.filter(
@@ -139,69 +144,69 @@ function remarks({ seconds }: Options, rows: readonly Row[]): string[] {
   )
   for (const { operation, target, messages, toSmallest, cpuToSmallest } of steep) {
     notes.push(
-      `Not flat: ${operation} of ${target} with ${messages} messages has ${toSmallest} of the calls and ${cpuToSmallest} times the CPU time that it has with the fewest.`,
+      `Not flat: ${operation} of ${target} with ${messages} messages has ${toSmallest} of the rate and ${cpuToSmallest} times the CPU time of the smallest database.`,
     )
   }
   if (reads.length > 0 && steep.length === 0) {
-    notes.push(`Reads are flat over the sizes: ${FLAT} times the cost at most.`)
+    notes.push(`Reads are flat over the sizes: at most ${FLAT} times the cost.`)
   }
   return notes
 }
 
-/** For the new names in what is asked once; the load generator begins far above. */
+/** Counter of the check requests; the load generator starts far above. */
 let checks = 0
 
 /**
- * Asks each target once. Those of a wire must answer in the same shape, and all must say the same where nothing was written
- * that they differ in.
+ * Sends one request to each target. Their content must be equal, and their shape within a protocol.
  *
- * @returns the entity tags of those that sent one
+ * @returns the ETags of the targets that sent one
+ * @throws Error for a wrong response
  */
-export async function check(
+export async function checkResponses(
   operation: Operation,
   seed: Seed,
   all: readonly Running[],
 ): Promise<Map<TargetName, string>> {
   const etags = new Map<TargetName, string>()
-  const said: { name: TargetName; wire: string; digest: unknown; shape: unknown }[] = []
+  const responses: { name: TargetName; protocol: string; digest: unknown; shape: unknown }[] = []
   for (const { target, contender } of all) {
-    const { name, wire } = target
-    const shot = shotsOf(operation, wire, seed)[0] as Shot
-    renew(shot, () => checks++)
-    const { status, headers, body } = await once(contender.port, shot.bytes)
+    const { name, protocol } = target
+    const request = prepareRequests(operation, protocol, seed)[0] as PreparedRequest
+    renewCounters(request, () => checks++)
+    const { status, headers, body } = await sendOnce(contender.port, request.bytes)
     try {
-      if (!shot.statuses.includes(status)) throw new Error(`status ${status}`)
-      said.push({
+      if (!request.statuses.includes(status)) throw new Error(`status ${status}`)
+      responses.push({
         name,
-        wire,
-        digest: digest(operation, wire, body),
+        protocol,
+        digest: digestResponse(operation, protocol, body),
         shape: shapeOf(JSON.parse(body)),
       })
     } catch (error) {
       const text = body.slice(0, 300)
-      throw new Error(`${operation} of ${name}: ${(error as Error).message}; it answered ${text}`)
+      throw new Error(`${operation} of ${name}: ${(error as Error).message}; it responded ${text}`)
     }
     const etag = headers.get('etag')
     if (operation === 'RC' && etag !== undefined) etags.set(name, etag)
   }
-  for (const one of said) {
-    const [first] = said
+  for (const one of responses) {
+    const [first] = responses
     if (!isDeepStrictEqual(one.digest, first?.digest)) {
-      throw new Error(`${operation}: ${one.name} answers something else than ${first?.name}`)
+      throw new Error(`${operation}: ${one.name} responds differently from ${first?.name}`)
     }
-    const same = said.find(({ wire }) => wire === one.wire)
+    const same = responses.find(({ protocol }) => protocol === one.protocol)
     if (!isDeepStrictEqual(one.shape, same?.shape)) {
       throw new Error(
-        `${operation}: the answer of ${one.name} has not the shape of ${same?.name}'s`,
+        `${operation}: the response of ${one.name} differs in shape from that of ${same?.name}`,
       )
     }
   }
   return etags
 }
 
-/** @throws Error when there was no right answer at all */
+/** @throws Error without a single correct response */
 async function drive(
-  options: Pick<Options, 'seconds' | 'warmUp'>,
+  options: Pick<Options, 'seconds' | 'warmUpMs'>,
   load: LoadGenerator,
   seed: Seed,
   operation: Operation,
@@ -214,29 +219,29 @@ async function drive(
     pid: contender.pid,
     databasePid: contender.databasePid,
     operation,
-    wire: target.wire,
+    protocol: target.protocol,
     seed,
     etag,
     connections,
-    warmUp: options.warmUp,
-    duration: options.seconds * 1000,
+    warmUpMs: options.warmUpMs,
+    durationMs: options.seconds * 1000,
   })
   if (outcome.requests === 0) {
     throw new Error(
-      `${operation} of ${target.name}: no right answer in time, ${outcome.firstError}`,
+      `${operation} of ${target.name}: no correct response in time, ${outcome.firstError}`,
     )
   }
   return outcome
 }
 
-/** @throws Error when any answer was not what it must be */
+/** Measures one target. @throws Error for any wrong response */
 export async function measure(...job: Parameters<typeof drive>): Promise<Outcome> {
   const outcome = await drive(...job)
   const [, , , operation, , { target }] = job
-  if (outcome.errors > 0) throw new Error(wrong(`${operation} of ${target.name}`, outcome))
+  if (outcome.errors > 0) throw new Error(describeErrors(`${operation} of ${target.name}`, outcome))
   return outcome
 }
 
-function wrong(what: string, { errors, firstError }: Outcome): string {
-  return `${what}: ${errors} wrong answers in a round, first ${firstError}.`
+function describeErrors(name: string, { errors, firstError }: Outcome): string {
+  return `${name}: ${errors} wrong responses in a round, first ${firstError}.`
 }

@@ -4,77 +4,89 @@ import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildBundle } from './bundle.ts'
 import { root } from './folders.ts'
-import type { Job, Outcome } from './load.ts'
-import type { Wire } from './operations.ts'
+import type { LoadJob, Outcome } from './load.ts'
+import type { Protocol } from './operations.ts'
 
 export type ContenderName = 'bare' | 'bareStreams' | 'usual' | 'server'
 
 export type TargetName = 'bare' | 'usual-v3' | 'usual-trpc' | 'v2' | 'v3' | 'trpc' | 'batch'
 
-/** A server and the wire over which it is driven. */
+/** A server, and the protocol that it is driven over. */
 export interface Target {
   readonly name: TargetName
   readonly contender: ContenderName
-  readonly wire: Wire
-  readonly about: string
-  /** The target of the usual way that it is compared with. */
+  readonly protocol: Protocol
+  readonly description: string
+  /** The usual target that it is compared with. */
   readonly usual?: TargetName
 }
 
-const bare =
-  "node:http, the database's driver, prepared statements, one commit for writes that arrive together"
+const BARE = "node:http, the database's driver, prepared statements, group commit"
 
 export const targets: readonly Target[] = [
-  { name: 'bare', contender: 'bare', wire: 'v3', about: bare },
+  { name: 'bare', contender: 'bare', protocol: 'v3', description: BARE },
   {
     name: 'usual-v3',
     contender: 'usual',
-    wire: 'v3',
-    about: "the same libraries the usual way, REST by trpc-to-openapi's middleware",
+    protocol: 'v3',
+    description:
+      "the same libraries as their guides use them, REST by trpc-to-openapi's middleware",
   },
   {
     name: 'usual-trpc',
     contender: 'usual',
-    wire: 'trpc',
-    about: "the same libraries the usual way, tRPC by tRPC's express adapter",
+    protocol: 'trpc',
+    description: 'the same libraries as their guides use them, tRPC by its express adapter',
   },
-  { name: 'v2', contender: 'server', wire: 'v2', about: 'this server, REST v2', usual: 'usual-v3' },
-  { name: 'v3', contender: 'server', wire: 'v3', about: 'this server, REST v3', usual: 'usual-v3' },
+  {
+    name: 'v2',
+    contender: 'server',
+    protocol: 'v2',
+    description: 'this server, REST v2',
+    usual: 'usual-v3',
+  },
+  {
+    name: 'v3',
+    contender: 'server',
+    protocol: 'v3',
+    description: 'this server, REST v3',
+    usual: 'usual-v3',
+  },
   {
     name: 'trpc',
     contender: 'server',
-    wire: 'trpc',
-    about: 'this server, tRPC, a request for each call',
+    protocol: 'trpc',
+    description: 'this server, tRPC, a request per call',
     usual: 'usual-trpc',
   },
   {
     name: 'batch',
     contender: 'server',
-    wire: 'batch',
-    about: 'this server, tRPC, 10 calls in a request',
+    protocol: 'batch',
+    description: 'this server, tRPC, 10 calls per request',
     usual: 'usual-trpc',
   },
 ]
 
-export function targetOf(name: TargetName): Target {
+export function findTarget(name: TargetName): Target {
   return targets.find((target) => target.name === name) as Target
 }
 
-/** How this server is run: as `npm start` does, with Node's own removal of types; by tsx; or bundled beforehand. */
+/** How to run this server: with Node's type stripping, as `npm start` does; with tsx; or bundled. */
 export const runtimes = ['strip', 'tsx', 'bundle'] as const
 export type Runtime = (typeof runtimes)[number]
 
 export interface StartOptions {
-  /** The DATABASE_URL. */
+  /** DATABASE_URL. */
   readonly url: string
-  /** The database server's process, for whoever measures the contender. */
+  /** Process of the database server, passed on to the contender. */
   readonly databasePid?: number | undefined
   readonly runtime: Runtime
-  /** Where a bundle goes. */
+  /** Folder for the bundle. */
   readonly folder: string
-  /** A file for the log; nowhere when left out. */
+  /** File for the log; discarded by default. */
   readonly log?: string | undefined
-  /** What node is given before the program. */
+  /** Arguments of node before the program. */
   readonly nodeArgs?: readonly string[]
   readonly env?: Record<string, string>
 }
@@ -88,15 +100,15 @@ export interface Contender {
 
 const running = new Set<ChildProcess>()
 
-/** For when this process is stopped itself. */
+/** Kills all child processes, when this process is stopped. */
 export function killAll(): void {
   for (const child of running) child.kill('SIGKILL')
 }
 
-/** Starts a server on a free port, and resolves when it listens. */
+/** Starts a server on a free port. Resolves when it listens. @throws Error if it exits before */
 export async function start(name: ContenderName, options: StartOptions): Promise<Contender> {
-  const args = [...(options.nodeArgs ?? []), ...(await program(name, options))]
-  // All that a server has to say is on stderr, and is written for each request as in production.
+  const args = [...(options.nodeArgs ?? []), ...(await findProgram(name, options))]
+  // Servers log each request to stderr, as in production.
   const stderr = options.log === undefined ? 'ignore' : openSync(options.log, 'a')
   const child = spawn(process.execPath, args, {
     cwd: root,
@@ -108,7 +120,7 @@ export async function start(name: ContenderName, options: StartOptions): Promise
       HOST: '127.0.0.1',
       PORT: '0',
       DATABASE_URL: options.url,
-      // The limits are counted, and never reached.
+      // Requests are counted, but the limits are never reached.
       RATE_LIMIT_ACTOR: '100000000',
       RATE_LIMIT_ADDRESS: '100000000',
       ...options.env,
@@ -117,14 +129,14 @@ export async function start(name: ContenderName, options: StartOptions): Promise
   running.add(child)
   const exited = once(child, 'exit').finally(() => running.delete(child))
   const port = await new Promise<number>((resolve, reject) => {
-    let said = ''
+    let output = ''
     child.stdout?.on('data', (data) => {
-      if (said.length > 10_000) return
-      said += data
-      const match = /http:\/\/127\.0\.0\.1:(\d+)/.exec(said)
+      if (output.length > 10_000) return
+      output += data
+      const match = /http:\/\/127\.0\.0\.1:(\d+)/.exec(output)
       if (match) resolve(Number(match[1]))
     })
-    exited.then(([code]) => reject(new Error(`${name} ended with ${code} before it listened`)))
+    exited.then(([code]) => reject(new Error(`${name} exited with ${code} before it listened`)))
   })
   return {
     pid: child.pid as number,
@@ -132,14 +144,14 @@ export async function start(name: ContenderName, options: StartOptions): Promise
     port,
     async stop() {
       child.kill('SIGTERM')
-      const late = setTimeout(() => child.kill('SIGKILL'), 15_000)
+      const timeout = setTimeout(() => child.kill('SIGKILL'), 15_000)
       await exited
-      clearTimeout(late)
+      clearTimeout(timeout)
     },
   }
 }
 
-async function program(name: ContenderName, options: StartOptions): Promise<string[]> {
+async function findProgram(name: ContenderName, options: StartOptions): Promise<string[]> {
   if (name !== 'server') {
     const isPostgres = options.url.startsWith('postgres:')
     const file = name === 'bare' && isPostgres ? 'barePostgres' : name
@@ -156,22 +168,22 @@ async function program(name: ContenderName, options: StartOptions): Promise<stri
   }
 }
 
-/** The process that sends the requests. */
+/** The process that sends the requests. Runs one job at a time. */
 export class LoadGenerator {
-  readonly #child = fork(join(root, 'bench', 'load.ts'), { cwd: root, env: cleanEnv() })
+  readonly #child = fork(join(root, 'bench', 'load.ts'), { cwd: root, env: createEnv() })
   #jobs = 0
-  #answer: (reply: Outcome | { failed: string }) => void = () => undefined
+  #onReply: (reply: Outcome | { failed: string }) => void = () => undefined
 
   constructor() {
     running.add(this.#child)
-    this.#child.on('message', (reply) => this.#answer(reply as Outcome))
-    this.#child.on('exit', () => this.#answer({ failed: 'the load generator ended' }))
+    this.#child.on('message', (reply) => this.#onReply(reply as Outcome))
+    this.#child.on('exit', () => this.#onReply({ failed: 'the load generator exited' }))
   }
 
-  /** One job at a time. */
-  async run(job: Omit<Job, 'number'>): Promise<Outcome> {
+  /** @throws Error if the job failed */
+  async run(job: Omit<LoadJob, 'number'>): Promise<Outcome> {
     const reply = await new Promise<Outcome | { failed: string }>((resolve) => {
-      this.#answer = resolve
+      this.#onReply = resolve
       this.#child.send({ ...job, number: ++this.#jobs })
     })
     if ('failed' in reply) throw new Error(reply.failed)
@@ -184,7 +196,7 @@ export class LoadGenerator {
   }
 }
 
-function cleanEnv(): NodeJS.ProcessEnv {
+function createEnv(): NodeJS.ProcessEnv {
   const { NODE_OPTIONS: _, ...env } = process.env
   return env
 }

@@ -4,15 +4,15 @@ import pg from 'pg'
 import { startPostgres } from '../packages/db/tests/postgresServer.ts'
 import { runCli, type Seed } from './seed.ts'
 
-/** Where the contenders' databases come from. */
+/** Creates the contenders' databases. */
 export interface Databases extends AsyncDisposable {
-  /** @returns the DATABASE_URL of a database with the rows of a seed, for a contender */
+  /** Creates a database with the rows of a seed. @returns its DATABASE_URL */
   create(seed: Seed, contender: string): Promise<string>
-  /** The process of the database server; undefined where a contender is its own. */
+  /** Process of the database server; undefined for SQLite. */
   readonly pid: number | undefined
 }
 
-/** Each contender has a file of its own. */
+/** Copies the seed for each contender. */
 export function copiedFiles(folder: string): Databases {
   return {
     async create(seed, contender) {
@@ -25,14 +25,14 @@ export function copiedFiles(folder: string): Databases {
   }
 }
 
-/** All contenders use the seed itself, for seeds too large to copy. */
+/** Lets all contenders use the seed itself, which may be too large to copy. */
 export const sharedFiles: Databases = {
   create: async (seed) => `sqlite:${seed.file}`,
   pid: undefined,
   async [Symbol.asyncDispose]() {},
 }
 
-/** Each contender has a database of its own on one PostgreSQL, which syncs its commits to disk. */
+/** Starts a PostgreSQL that syncs its commits, with a database for each contender. */
 export async function postgresDatabases(folder: string, seed: Seed): Promise<Databases> {
   const server = await startPostgres({ folder, syncs: true })
   const urlOf = (database: string) => {
@@ -40,7 +40,7 @@ export async function postgresDatabases(folder: string, seed: Seed): Promise<Dat
     url.pathname = database
     return url.href
   }
-  const at = async (url: string, ...statements: string[]) => {
+  const execute = async (url: string, ...statements: string[]) => {
     const client = new pg.Client({ connectionString: url })
     await client.connect()
     for (const statement of statements) await client.query(statement)
@@ -48,16 +48,16 @@ export async function postgresDatabases(folder: string, seed: Seed): Promise<Dat
   }
   try {
     const template = urlOf('template')
-    await at(server.url, 'create database template')
+    await execute(server.url, 'create database template')
     runCli(['copy', '--from', `sqlite:${seed.file}`, '--to', template])
-    await at(template, 'vacuum analyze', 'checkpoint')
+    await execute(template, 'vacuum analyze', 'checkpoint')
   } catch (error) {
     await server.stop()
     throw error
   }
   return {
     async create(_, contender) {
-      await at(server.url, `create database "${contender}" template template`)
+      await execute(server.url, `create database "${contender}" template template`)
       return urlOf(contender)
     },
     pid: Number(readFileSync(join(server.folder, 'postmaster.pid'), 'utf8').split('\n')[0]),

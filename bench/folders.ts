@@ -6,13 +6,13 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 export const results = join(root, 'bench', 'results')
 
 /**
- * A folder for databases, removed at the end. Beside the results and not in the system's folder for temporary files,
- * which on many machines is memory: there a sync costs nothing, and syncs are what a write is made of.
+ * Creates a folder for databases, and removes it on disposal. It is next to the results because the system's folder for
+ * temporary files is often in memory, where the sync of a write costs nothing.
  */
-export function temporaryFolder(): Disposable & { readonly path: string } {
+export function createTemporaryFolder(): Disposable & { readonly path: string } {
   mkdirSync(results, { recursive: true })
   const path = mkdtempSync(join(results, 'data-'))
-  // A PostgreSQL in it runs as another user, who must find its own folder.
+  // PostgreSQL may run as another user, which must reach its folder.
   chmodSync(path, 0o711)
   const remove = () => rmSync(path, { recursive: true, force: true })
   return { path, [Symbol.dispose]: remove }

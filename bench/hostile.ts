@@ -8,91 +8,92 @@ import { root } from './folders.ts'
 import type { Options } from './options.ts'
 import type { ProbeJob, ProbeOutcome } from './probe.ts'
 import { residentMemory } from './processes.ts'
-import { round } from './report.ts'
 import type { Seed } from './seed.ts'
+import { round } from './statistics.ts'
 
-/** What one customer can do to everybody else with the whole of a budget. */
+/** Effect of one attack on the requests of others. */
 export interface HostileRow {
   readonly attack: string
-  /** Milliseconds that the others' requests take while nobody attacks, and during the attack. */
+  /** Latency of the others before and during the attack (ms). */
   readonly quietP95: number
   readonly p95: number
   readonly ratio: number
   readonly worst: number
-  /** Of the others' requests. */
+  /** Failed requests of the others. */
   readonly errors: number
-  /** Requests of the attacker by status. */
+  /** Responses to the attacker by status. */
   readonly statuses: Record<string, number>
-  /** Megabytes that the attacker was sent. */
+  /** Data sent to the attacker (MB). */
   readonly megabytes: number
-  /** Megabytes above the idle server, at most. */
+  /** Peak memory above that of the idle server (MB). */
   readonly memory: number | null
 }
 
-/** Messages of the attacker's room, of 16,000 characters of four bytes each. */
+/** Messages in the attacker's room, each of the maximum size: 16,000 characters of four bytes. */
 const MESSAGES = 300
-const LARGEST = '🙂'.repeat(16_000)
+const LARGEST_TEXT = '🙂'.repeat(16_000)
 
-/** Requests of the attacker at once, and requests of the others a second. */
-const AT_ONCE = 50
+/** Connections of the attacker. */
+const CONNECTIONS = 50
+/** Requests of the others per second. */
 const RATE = 200
 
-/** How often the memory of the server is looked at, in milliseconds. */
-const LOOK = 50
+/** Interval of the memory measurement (ms). */
+const MEMORY_INTERVAL_MS = 50
 
 interface Attack {
   readonly name: string
-  /** The request of this number. */
-  ask(number: number, room: string): { path: string; body?: string }
+  /** Creates the request with this number. */
+  createRequest(number: number, room: string): { path: string; body?: string }
 }
 
-const before = (number: number) =>
+const cursorFor = (number: number) =>
   Buffer.from(`m:${20 + (number % (MESSAGES - 20))}`).toString('base64url')
 
-const input = (value: unknown) => encodeURIComponent(JSON.stringify(value))
+const encodeInput = (value: unknown) => encodeURIComponent(JSON.stringify(value))
 
 const attacks: readonly Attack[] = [
   {
     name: 'v3 pages',
-    ask: (number, room) => ({
-      path: `/api/v3/rooms/${room}/messages?limit=200&before=${before(number)}`,
+    createRequest: (number, room) => ({
+      path: `/api/v3/rooms/${room}/messages?limit=200&before=${cursorFor(number)}`,
     }),
   },
   {
     name: 'v2 rooms',
-    ask: (number, room) => ({
+    createRequest: (number, room) => ({
       path: `/api/v2/room-service/?type=get_messages&room_id=${room}&limit=${500 + (number % 500)}`,
     }),
   },
   {
     name: 'tRPC batches',
-    ask: (number, room) => {
+    createRequest: (number, room) => {
       const one = (index: number) => ({
-        json: { roomId: room, limit: 200, before: before(number + index) },
+        json: { roomId: room, limit: 200, before: cursorFor(number + index) },
       })
       const inputs = Object.fromEntries(
         Array.from({ length: 50 }, (_, index) => [index, one(index)]),
       )
       const names = Array(50).fill('getMessages').join()
-      return { path: `/trpc/${names}?batch=1&input=${input(inputs)}` }
+      return { path: `/trpc/${names}?batch=1&input=${encodeInput(inputs)}` }
     },
   },
   {
     name: 'snapshots',
-    ask: (number, room) => ({
+    createRequest: (number, room) => ({
       path: `/api/v3/rooms/${room}/snapshot?limit=${50 + (number % 150)}`,
     }),
   },
   {
     name: 'large messages',
-    ask: (_, room) => ({
+    createRequest: (_, room) => ({
       path: `/api/v3/rooms/${room}/messages`,
-      body: JSON.stringify({ messageData: LARGEST, side: false, author: 'hostile' }),
+      body: JSON.stringify({ messageData: LARGEST_TEXT, side: false, author: 'hostile' }),
     }),
   },
   {
-    name: 'superjson notes',
-    ask: (number, room) => {
+    name: 'superjson metadata',
+    createRequest: (number, room) => {
       const keys = Array.from({ length: 30_000 }, (_, index) => `a${index}`)
       const values = Object.fromEntries(keys.map((key) => [key, ['Date']]))
       const json = { roomId: room, number, ...Object.fromEntries(keys.map((key) => [key, 0])) }
@@ -101,29 +102,29 @@ const attacks: readonly Attack[] = [
   },
   {
     name: 'small reads',
-    ask: (number, room) => ({
-      path: `/api/v3/rooms/${room}/messages?limit=1&before=${before(number)}`,
+    createRequest: (number, room) => ({
+      path: `/api/v3/rooms/${room}/messages?limit=1&before=${cursorFor(number)}`,
     }),
   },
 ]
 
-/** Measures the others while one customer attacks, each attack on a server of its own. */
+/** Measures the latency of others before and during each attack, each on a new server. */
 export async function measureHostile(
   options: Options,
   seed: Seed,
   folder: string,
 ): Promise<HostileRow[]> {
   const rows: HostileRow[] = []
-  // A short run only shows that it runs.
-  const chosen = options.quick ? attacks.slice(0, 2) : attacks
-  for (const [index, attack] of chosen.entries()) {
+  // A quick run only checks that it works.
+  const selected = options.quick ? attacks.slice(0, 2) : attacks
+  for (const [index, attack] of selected.entries()) {
     const file = join(folder, `hostile-${index}.db`)
     copyFileSync(seed.file, file)
     const running = await start('server', {
       ...options,
       url: `sqlite:${file}`,
       folder,
-      // A process that is asked for more than this ends.
+      // The process exits above this limit (MB).
       nodeArgs: ['--max-old-space-size=512'],
     })
     const probe = fork(join(root, 'bench', 'probe.ts'), { cwd: root })
@@ -133,7 +134,7 @@ export async function measureHostile(
       probe.disconnect()
       await running.stop()
     }
-    process.stderr.write(`hostile ${index + 1}/${chosen.length}: ${attack.name}\n`)
+    process.stderr.write(`hostile ${index + 1}/${selected.length}: ${attack.name}\n`)
   }
   return rows
 }
@@ -148,23 +149,25 @@ async function measure(
   const key = `Bearer ${seed.key}`
   const room = await createRoom(port, key, seed.orgId, quick ? 30 : MESSAGES)
   const user = { orgId: seed.orgId, userId: 'hostile', side: false }
-  const minted = await send(port, key, { path: '/api/v3/user-tokens', body: JSON.stringify(user) })
-  const token = `Bearer ${JSON.parse(minted.text).token}`
+  const created = await send(port, key, { path: '/api/v3/user-tokens', body: JSON.stringify(user) })
+  const token = `Bearer ${JSON.parse(created.text).token}`
   const job = { port, authorization: key, roomIds: seed.busyRoomIds, rate: RATE }
-  const duration = seconds * 1000
-  await run(probe, { ...job, duration: Math.min(2_000, duration) })
-  const quiet = await run(probe, { ...job, duration })
+  const durationMs = seconds * 1000
+  await runProbe(probe, { ...job, durationMs: Math.min(2_000, durationMs) })
+  const quiet = await runProbe(probe, { ...job, durationMs })
 
   const idle = residentMemory(pid)
-  let most = idle
-  const looking = setInterval(() => {
+  let peak = idle
+  const memoryTimer = setInterval(() => {
     const now = residentMemory(pid)
-    if (now !== undefined && most !== undefined) most = Math.max(most, now)
-  }, LOOK)
-  const attacking = attackFor(duration, port, token, (number) => attack.ask(number, room))
-  const attacked = await run(probe, { ...job, duration })
+    if (now !== undefined && peak !== undefined) peak = Math.max(peak, now)
+  }, MEMORY_INTERVAL_MS)
+  const attacking = attackFor(durationMs, port, token, (number) =>
+    attack.createRequest(number, room),
+  )
+  const attacked = await runProbe(probe, { ...job, durationMs })
   const { statuses, bytes } = await attacking
-  clearInterval(looking)
+  clearInterval(memoryTimer)
   const [quietP95, p95] = [percentile(quiet.times, 0.95), percentile(attacked.times, 0.95)]
   return {
     attack: attack.name,
@@ -175,7 +178,7 @@ async function measure(
     errors: quiet.errors + attacked.errors,
     statuses,
     megabytes: round(bytes / 2 ** 20, 1),
-    memory: idle === undefined || most === undefined ? null : round((most - idle) / 2 ** 20, 0),
+    memory: idle === undefined || peak === undefined ? null : round((peak - idle) / 2 ** 20, 0),
   }
 }
 
@@ -188,40 +191,40 @@ async function createRoom(
   const identity = { orgId, userId: 'hostile', portfolioName: 'bench', productName: 'bench' }
   const { text } = await send(port, key, { path: '/api/v3/rooms', body: JSON.stringify(identity) })
   const { id } = JSON.parse(text).room as { id: string }
-  const body = JSON.stringify({ messageData: LARGEST, side: false, author: 'hostile' })
+  const body = JSON.stringify({ messageData: LARGEST_TEXT, side: false, author: 'hostile' })
   for (let i = 0; i < messages; i++) {
     await send(port, key, { path: `/api/v3/rooms/${id}/messages`, body })
   }
   return id
 }
 
-/** Asks as fast as answers come, over many connections, and goes on when it is refused. */
+/** Sends requests over many connections as fast as responses arrive, and continues after refusals. */
 async function attackFor(
-  duration: number,
+  durationMs: number,
   port: number,
   token: string,
-  ask: (number: number) => { path: string; body?: string },
+  createRequest: (number: number) => { path: string; body?: string },
 ): Promise<{ statuses: Record<string, number>; bytes: number }> {
-  const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
-  const end = performance.now() + duration
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const end = performance.now() + durationMs
   const statuses: Record<string, number> = {}
   let bytes = 0
   let number = 0
-  // What still waits for its turn then would wait for minutes.
-  const late = setTimeout(() => agent.destroy(), duration)
+  // Queued requests could take minutes after the end.
+  const timeout = setTimeout(() => agent.destroy(), durationMs)
   await Promise.all(
-    Array.from({ length: AT_ONCE }, async () => {
+    Array.from({ length: CONNECTIONS }, async () => {
       while (performance.now() < end) {
-        const answer = await send(port, token, ask(number++), agent, false)
+        const response = await send(port, token, createRequest(number++), agent, false)
         if (performance.now() >= end) break
-        statuses[answer.status] = (statuses[answer.status] ?? 0) + 1
-        bytes += answer.bytes
-        // Refused at once, a client could use all of its machine to be refused more often: that is the network's price.
-        if (answer.status === 429) await new Promise((resolve) => setTimeout(resolve, 20))
+        statuses[response.status] = (statuses[response.status] ?? 0) + 1
+        bytes += response.bytes
+        // Limit the rate of refusals: the attack is on the server, not on the network.
+        if (response.status === 429) await new Promise((resolve) => setTimeout(resolve, 20))
       }
     }),
   )
-  clearTimeout(late)
+  clearTimeout(timeout)
   agent.destroy()
   return { statuses, bytes }
 }
@@ -237,11 +240,11 @@ function send(
   authorization: string,
   { path, body }: { path: string; body?: string },
   agent?: Agent,
-  keeps = true,
+  keepsBody = true,
 ): Promise<Received> {
   return new Promise((resolve) => {
-    const failed = () => resolve({ status: 0, bytes: 0, text: '' })
-    const sent = request(
+    const fail = () => resolve({ status: 0, bytes: 0, text: '' })
+    const req = request(
       {
         ...(agent ? { agent } : {}),
         ...{ port, host: '127.0.0.1', path, method: body === undefined ? 'GET' : 'POST' },
@@ -252,20 +255,20 @@ function send(
         let bytes = 0
         res.on('data', (chunk: Buffer) => {
           bytes += chunk.length
-          if (keeps) chunks.push(chunk)
+          if (keepsBody) chunks.push(chunk)
         })
         res.on('end', () =>
           resolve({ status: res.statusCode ?? 0, bytes, text: Buffer.concat(chunks).toString() }),
         )
-        res.on('error', failed)
+        res.on('error', fail)
       },
     )
-    sent.on('error', failed)
-    sent.end(body)
+    req.on('error', fail)
+    req.end(body)
   })
 }
 
-async function run(probe: ChildProcess, job: ProbeJob): Promise<ProbeOutcome> {
+async function runProbe(probe: ChildProcess, job: ProbeJob): Promise<ProbeOutcome> {
   probe.send(job)
   const [outcome] = (await once(probe, 'message')) as [ProbeOutcome]
   return outcome

@@ -2,30 +2,30 @@ import { Buffer } from 'node:buffer'
 import { connect, type Socket } from 'node:net'
 
 /**
- * A connection that sends requests made beforehand, one at a time, and of an answer reads no more than it must: the
- * status, the length, the end. A general HTTP client costs more than the servers that it would measure.
+ * Sends prepared requests one at a time, and parses only status, length and end of a response. A general HTTP client would
+ * use more CPU time than the servers.
  */
 export class Connection {
   readonly #socket: Socket
-  #onAnswer: (status: number, bytes: number) => void = () => undefined
+  #onResponse: (status: number, bytes: number) => void = () => undefined
   #onFailure: (error: Error) => void = () => undefined
-  /** The beginning of an answer whose head is not complete yet. */
+  /** Start of a response whose head is incomplete. */
   #head: Buffer | undefined
   #status = 0
-  /** Bytes of the body so far. */
+  /** Received bytes of the body. */
   #received = 0
-  /** Bytes of the body in all; -1 when it comes in chunks; undefined while the head is not read. */
+  /** Bytes of the whole body; -1 if chunked; undefined until the head is read. */
   #length: number | undefined
-  /** The last bytes of a body in chunks. */
+  /** Last bytes of a chunked body. */
   #tail = ''
-  /** Set: whole answers are kept, for {@link once}. */
-  keep: Buffer[] | undefined
+  /** If set, collects the bytes of responses, for {@link sendOnce}. */
+  recorded: Buffer[] | undefined
 
   private constructor(socket: Socket) {
     this.#socket = socket
     socket.setNoDelay(true)
     socket.on('data', (data) => {
-      this.keep?.push(data)
+      this.recorded?.push(data)
       this.#read(data)
     })
     socket.on('error', (error) => this.#onFailure(error))
@@ -44,10 +44,10 @@ export class Connection {
 
   send(
     bytes: Buffer,
-    onAnswer: (status: number, bytes: number) => void,
+    onResponse: (status: number, bytes: number) => void,
     onFailure: (error: Error) => void,
   ): void {
-    this.#onAnswer = onAnswer
+    this.#onResponse = onResponse
     this.#onFailure = onFailure
     this.#socket.write(bytes)
   }
@@ -72,7 +72,7 @@ export class Connection {
     }
     this.#received += body.length
     if (this.#length === -1) {
-      // With one request at a time nothing follows the last chunk, and JSON has no line breaks that could look like it.
+      // Nothing follows the last chunk, since requests are not pipelined; JSON contains no raw line breaks.
       this.#tail = (this.#tail + body.toString('latin1', Math.max(0, body.length - 5))).slice(-5)
       if (this.#tail === '0\r\n\r\n') this.#finish()
     } else if (this.#received >= (this.#length ?? 0)) {
@@ -92,34 +92,34 @@ export class Connection {
 
   #finish(): void {
     this.#length = undefined
-    this.#onAnswer(this.#status, this.#received)
+    this.#onResponse(this.#status, this.#received)
   }
 }
 
-export interface Answer {
+export interface HttpResponse {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
   readonly body: string
 }
 
-/** Sends one request on a connection of its own and reads the whole answer. */
-export async function once(port: number, bytes: Buffer): Promise<Answer> {
+/** Sends one request on a new connection. @throws Error without a response within 30 seconds */
+export async function sendOnce(port: number, bytes: Buffer): Promise<HttpResponse> {
   const connection = await Connection.open(port)
-  connection.keep = []
+  connection.recorded = []
   try {
     const status = await new Promise<number>((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error('no answer within 30 seconds')), 30_000)
+      const timeout = setTimeout(() => reject(new Error('no response within 30 seconds')), 30_000)
       const done = (then: () => void) => {
-        clearTimeout(late)
+        clearTimeout(timeout)
         then()
       }
       connection.send(
         bytes,
-        (answered) => done(() => resolve(answered)),
+        (status) => done(() => resolve(status)),
         (error) => done(() => reject(error)),
       )
     })
-    const whole = Buffer.concat(connection.keep)
+    const whole = Buffer.concat(connection.recorded)
     const end = whole.indexOf('\r\n\r\n')
     const lines = whole.toString('latin1', 0, end).split('\r\n').slice(1)
     const headers = new Map(
@@ -128,15 +128,15 @@ export async function once(port: number, bytes: Buffer): Promise<Answer> {
         return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
       }),
     )
-    const rest = whole.subarray(end + 4)
-    const chunked = headers.get('transfer-encoding') === 'chunked'
-    return { status, headers, body: (chunked ? unchunk(rest) : rest).toString() }
+    const body = whole.subarray(end + 4)
+    const isChunked = headers.get('transfer-encoding') === 'chunked'
+    return { status, headers, body: (isChunked ? decodeChunks(body) : body).toString() }
   } finally {
     connection.close()
   }
 }
 
-function unchunk(bytes: Buffer): Buffer {
+function decodeChunks(bytes: Buffer): Buffer {
   const parts: Buffer[] = []
   let at = 0
   for (;;) {

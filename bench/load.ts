@@ -1,53 +1,58 @@
 import { Buffer } from 'node:buffer'
 import { Connection } from './http.ts'
-import { type Operation, renew, type Shot, shotsOf, type Wire } from './operations.ts'
+import {
+  type Operation,
+  type PreparedRequest,
+  type Protocol,
+  prepareRequests,
+  renewCounters,
+} from './operations.ts'
 import { cpuTime, familyCpuTime, residentMemory } from './processes.ts'
 import type { Seed } from './seed.ts'
 
-// The load generator: a process of its own that is told what to do over IPC, one job at a time.
+// The load generator, a process that receives jobs over IPC, one at a time.
 
-export interface Job {
+export interface LoadJob {
   readonly port: number
-  /** The server's process, whose CPU time is read before and after. */
+  /** Process of the server, to measure its CPU time. */
   readonly pid: number
-  /** The database server's process, if there is one, whose CPU time is read together with its children's. */
+  /** Process of the database server, if any, to measure its and its children's CPU time. */
   readonly databasePid: number | undefined
   readonly operation: Operation
-  readonly wire: Wire
+  readonly protocol: Protocol
   readonly seed: Seed
   readonly etag?: string | undefined
   readonly connections: number
-  /** Milliseconds at full load before measuring begins. */
-  readonly warmUp: number
-  /** Milliseconds. */
-  readonly duration: number
-  /** No two jobs of a run share one: new names are made of it. */
+  /** Time at full load before the measurement. */
+  readonly warmUpMs: number
+  readonly durationMs: number
+  /** Unique in a run: counters start at a multiple of it. */
   readonly number: number
 }
 
 export interface Outcome {
-  /** Answered rightly within the time measured. */
+  /** Correct responses during the measurement. */
   readonly requests: number
   readonly seconds: number
-  /** Milliseconds. */
+  /** Latency (ms). */
   readonly p50: number
   readonly p99: number
-  /** Bytes of the bodies, on average. */
+  /** Mean size of the bodies. */
   readonly bodyBytes: number
-  /** CPU time of the server's process in microseconds; undefined where the system does not tell. */
+  /** CPU time of the server's process (µs); undefined if the system does not report it. */
   readonly cpu: number | undefined
   readonly databaseCpu: number | undefined
-  /** Bytes. */
+  /** Resident memory of the server (bytes). */
   readonly rss: number | undefined
-  /** How much of one core the load generator used. Near 1 it is the load generator that was measured. */
+  /** Share of one core that the load generator used. Near 1, it limited the result. */
   readonly generatorShare: number
   readonly errors: number
   readonly firstError?: string | undefined
-  /** When measuring began and ended, in microseconds of the system's monotonic clock. */
+  /** Begin and end of the measurement, in microseconds of the monotonic clock. */
   readonly window: readonly [begin: number, end: number]
 }
 
-process.on('message', (job: Job) => {
+process.on('message', (job: LoadJob) => {
   run(job).then(
     (outcome) => process.send?.(outcome),
     (error: Error) => process.send?.({ failed: error.message }),
@@ -55,8 +60,8 @@ process.on('message', (job: Job) => {
 })
 process.on('disconnect', () => process.exit())
 
-async function run(job: Job): Promise<Outcome> {
-  const shots = shotsOf(job.operation, job.wire, job.seed, job.etag)
+async function run(job: LoadJob): Promise<Outcome> {
+  const requests = prepareRequests(job.operation, job.protocol, job.seed, job.etag)
   const connections = await Promise.all(
     Array.from({ length: job.connections }, () => Connection.open(job.port)),
   )
@@ -66,26 +71,26 @@ async function run(job: Job): Promise<Outcome> {
   let firstError: string | undefined
   let next = 0
   let serial = job.number * 1e8
-  let measuring = false
-  let stopped = false
+  let isMeasuring = false
+  let isStopped = false
 
-  /** Sends one request after the other until told to stop. */
+  /** Sends requests one after another until the job is over. */
   function drive(connection: Connection): Promise<void> {
-    // A copy for each connection, because the socket may still be sending from the last one.
-    const own = shots.map((shot) =>
-      shot.counters.length === 0 ? shot : { ...shot, bytes: Buffer.from(shot.bytes) },
+    // Copy requests with counters: another connection's socket may still be sending from the buffer.
+    const own = requests.map((each) =>
+      each.counters.length === 0 ? each : { ...each, bytes: Buffer.from(each.bytes) },
     )
     return new Promise((resolve) => {
-      let shot: Shot
+      let request: PreparedRequest
       let sentAt = 0
       const fail = (text: string) => {
         errors++
         firstError ??= text
       }
-      const onAnswer = (status: number, length: number) => {
-        if (!shot.statuses.includes(status)) fail(`status ${status}`)
-        else if (length < shot.leastBytes) fail(`a body of ${length} bytes`)
-        else if (measuring) {
+      const onResponse = (status: number, length: number) => {
+        if (!request.statuses.includes(status)) fail(`status ${status}`)
+        else if (length < request.minBytes) fail(`a body of ${length} bytes`)
+        else if (isMeasuring) {
           latencies.push(performance.now() - sentAt)
           bytes += length
         }
@@ -96,38 +101,38 @@ async function run(job: Job): Promise<Outcome> {
         resolve()
       }
       const send = () => {
-        if (stopped) {
+        if (isStopped) {
           resolve()
           return
         }
-        shot = own[next++ % own.length] as Shot
-        renew(shot, () => serial++)
+        request = own[next++ % own.length] as PreparedRequest
+        renewCounters(request, () => serial++)
         sentAt = performance.now()
-        connection.send(shot.bytes, onAnswer, onFailure)
+        connection.send(request.bytes, onResponse, onFailure)
       }
       send()
     })
   }
 
   const driven = Promise.all(connections.map(drive))
-  await sleep(job.warmUp)
+  await sleep(job.warmUpMs)
   const cpuBefore = cpuTime(job.pid)
   const databaseBefore = job.databasePid && familyCpuTime(job.databasePid)
   const ownBefore = process.cpuUsage()
   const begin = process.hrtime.bigint()
-  measuring = true
-  await sleep(job.duration)
-  measuring = false
+  isMeasuring = true
+  await sleep(job.durationMs)
+  isMeasuring = false
   const end = process.hrtime.bigint()
   const own = process.cpuUsage(ownBefore)
   const cpuAfter = cpuTime(job.pid)
   const databaseAfter = job.databasePid && familyCpuTime(job.databasePid)
   const rss = residentMemory(job.pid)
-  stopped = true
-  const answered = await Promise.race([driven.then(() => true), sleep(30_000).then(() => false)])
-  if (!answered) {
+  isStopped = true
+  const hasFinished = await Promise.race([driven.then(() => true), sleep(30_000).then(() => false)])
+  if (!hasFinished) {
     errors++
-    firstError ??= 'requests without an answer after 30 seconds'
+    firstError ??= 'requests without a response after 30 seconds'
   }
   for (const connection of connections) connection.close()
 

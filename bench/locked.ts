@@ -3,29 +3,29 @@ import { holdLock } from '../packages/db/tests/locks.ts'
 import { startPostgres } from '../packages/db/tests/postgresServer.ts'
 import { type Contender, start } from './contenders.ts'
 import type { Options } from './options.ts'
-import { median, round } from './report.ts'
+import { median, round } from './statistics.ts'
 
-/** What other organisations' writes take while somebody stands in the way of one: medians over the rounds. */
+/** Writes of other organisations during a disturbance of one: medians over the rounds. */
 export interface LockedRow {
   readonly disturbance: string
-  /** Messages a second of the others. */
+  /** Messages per second of the others. */
   readonly perSecond: number
   readonly p50: number
   readonly p95: number
-  /** Median of the rounds' ratios to the p95 just before. */
+  /** Median of the rounds' ratios to the p95 just before the disturbance. */
   readonly p95ToQuiet: number | null
   readonly errors: number
 }
 
-/** Others, and how many of them write at once. */
+/** Number of other organisations, and of concurrent writes to them. */
 const OTHERS = 20
 const CONNECTIONS = 10
 
-/** How long a disturbance lasts before it is measured (ms). A client that is gone holds its locks for 3 seconds. */
+/** Duration of a disturbance before the measurement (ms). The server releases a lost client's locks after 3 s. */
 const SETTLE_MS = 5_000
 
-/** How often somebody writes to what is locked (ms). */
-const LOCKED_EVERY_MS = 50
+/** Interval of the writes to the locked room (ms). */
+const VICTIM_INTERVAL_MS = 50
 
 interface Room {
   readonly orgId: string
@@ -39,9 +39,9 @@ interface Measured {
   readonly errors: number
 }
 
-type Disturb = (world: { url: string; victim: Room; second: Drive }) => Promise<AsyncDisposable>
+type Disturb = (setup: { url: string; victim: Room; second: Workload }) => Promise<AsyncDisposable>
 
-interface Drive {
+interface Workload {
   readonly contender: Contender
   readonly rooms: readonly Room[]
 }
@@ -59,29 +59,29 @@ const disturbances: Record<string, Disturb> = {
       `update rooms set version = version + 1 where id = '${victim.id}'; ${lockOrganisation(victim)}`,
     ),
   'an instance is stopped': async ({ second }) => {
-    // In the middle of its work, and so of a transaction.
-    const over = new AbortController()
-    const driving = drive(second, over.signal)
+    // Stop it during its writes, and so within a transaction.
+    const stopping = new AbortController()
+    const driving = drive(second, stopping.signal)
     await sleep(500)
     process.kill(second.contender.pid, 'SIGSTOP')
     return {
       async [Symbol.asyncDispose]() {
         process.kill(second.contender.pid, 'SIGCONT')
-        over.abort()
+        stopping.abort()
         await driving
       },
     }
   },
 }
 
-/** Two servers on one PostgreSQL, of which one is measured, quiet and disturbed in turn. */
+/** Measures one of two servers on one PostgreSQL, with and without a disturbance in turn. */
 export async function measureLocked(options: Options, folder: string): Promise<LockedRow[]> {
   await using stack = new AsyncDisposableStack()
   const server = await startPostgres({ folder, syncs: true })
   stack.defer(() => server.stop())
-  const own = { ...options, url: server.url, folder, env: { AUTH: 'open' } }
+  const startOptions = { ...options, url: server.url, folder, env: { AUTH: 'open' } }
   const startOne = async () => {
-    const contender = await start('server', own)
+    const contender = await start('server', startOptions)
     stack.defer(() => contender.stop())
     return contender
   }
@@ -90,10 +90,10 @@ export async function measureLocked(options: Options, folder: string): Promise<L
     Array.from({ length: OTHERS + 1 }, (_, number) => openRoom(first, `org ${number}`)),
   )
   const victim = rooms.pop() as Room
-  const one: Drive = { contender: first, rooms }
-  const second: Drive = { contender: other, rooms: [...rooms, victim] }
+  const one: Workload = { contender: first, rooms }
+  const second: Workload = { contender: other, rooms: [...rooms, victim] }
   const duration = options.seconds * 1000
-  await measure(one, options.firstWarmUp)
+  await measure(one, options.firstWarmUpMs)
 
   const names = ['quiet', ...Object.keys(disturbances)]
   const found = new Map(names.map((name) => [name, [] as Measured[]]))
@@ -101,14 +101,14 @@ export async function measureLocked(options: Options, folder: string): Promise<L
   for (let number = 1; number <= options.rounds; number++) {
     for (const [name, disturb] of Object.entries(disturbances)) {
       const quiet = await measure(one, duration)
-      const over = new AbortController()
-      const hitting = hit(first, victim, over.signal)
+      const stopping = new AbortController()
+      const victimWrites = writeToVictim(first, victim, stopping.signal)
       const disturbance = await disturb({ url: server.url, victim, second })
       await sleep(options.quick ? 100 : SETTLE_MS)
       const disturbed = await measure(one, duration)
       await disturbance[Symbol.asyncDispose]()
-      over.abort()
-      await hitting
+      stopping.abort()
+      await victimWrites
       found.get('quiet')?.push(quiet)
       found.get(name)?.push(disturbed)
       const ratio = disturbed.p95 / quiet.p95
@@ -120,21 +120,21 @@ export async function measureLocked(options: Options, folder: string): Promise<L
   }
   return names.map((name) => {
     const measured = found.get(name) as Measured[]
-    const own = ratios.get(name) as number[]
+    const ownRatios = ratios.get(name) as number[]
     return {
       disturbance: name,
       perSecond: Math.round(median(measured.map(({ perSecond }) => perSecond))),
       p50: round(median(measured.map(({ p50 }) => p50)), 2),
       p95: round(median(measured.map(({ p95 }) => p95)), 2),
-      p95ToQuiet: own.length > 0 ? round(median(own), 2) : null,
+      p95ToQuiet: ownRatios.length > 0 ? round(median(ownRatios), 2) : null,
       errors: measured.reduce((sum, { errors }) => sum + errors, 0),
     }
   })
 }
 
-/** Sends to the rooms in turn until it is told to stop. @returns the milliseconds of each, and how many failed */
+/** Writes to the rooms in turn until the signal aborts. @returns the latencies (ms) and the number of failures */
 async function drive(
-  { contender, rooms }: Drive,
+  { contender, rooms }: Workload,
   signal: AbortSignal,
 ): Promise<{ times: number[]; errors: number }> {
   const times: number[] = []
@@ -153,7 +153,7 @@ async function drive(
   return { times, errors }
 }
 
-async function measure(one: Drive, duration: number): Promise<Measured> {
+async function measure(one: Workload, duration: number): Promise<Measured> {
   const begin = performance.now()
   const { times, errors } = await drive(one, AbortSignal.timeout(duration))
   const seconds = (performance.now() - begin) / 1000
@@ -162,12 +162,12 @@ async function measure(one: Drive, duration: number): Promise<Measured> {
   return { perSecond: times.length / seconds, p50: at(0.5), p95: at(0.95), errors }
 }
 
-/** Writes to what is locked all the time, and does not care what comes of it. */
-async function hit(contender: Contender, room: Room, signal: AbortSignal): Promise<void> {
+/** Writes to the locked room at a fixed interval, and ignores failures. */
+async function writeToVictim(contender: Contender, room: Room, signal: AbortSignal): Promise<void> {
   const sent: Promise<boolean>[] = []
   while (!signal.aborted) {
     sent.push(send(contender, room))
-    await sleep(LOCKED_EVERY_MS)
+    await sleep(VICTIM_INTERVAL_MS)
   }
   await Promise.all(sent)
 }

@@ -1,84 +1,81 @@
 import { Buffer } from 'node:buffer'
-import { messageTexts, PORTFOLIO, PRODUCT, randomNumbers, type Seed, userAt } from './seed.ts'
+import { createRandom, createTexts, PORTFOLIO, PRODUCT, type Seed, userAt } from './seed.ts'
 
+/** Operations and their descriptions. */
 export const operations = {
   R: 'newest 50 of a room',
-  RC: 'R unchanged, with If-None-Match where the server sent a tag',
+  RC: 'R with If-None-Match, if the server sent an ETag',
   RS: 'R spread over the busy rooms',
   P: 'an older page of the same room, by cursor',
   PS: 'P spread over the busy rooms',
   L: 'newest 50 rooms of the organisation',
-  CF: 'createRoom, found',
+  CF: 'createRoom of an existing room',
   W: 'store one message',
-  WR: 'W into the room that is read',
+  WR: 'W into the room of R',
   M: '80 % R and 20 % W, spread over the busy rooms',
-  CN: 'createRoom, new',
+  CN: 'createRoom of a new room',
 } as const
 export type Operation = keyof typeof operations
 
-export const wires = ['v2', 'v3', 'trpc', 'batch'] as const
-export type Wire = (typeof wires)[number]
+export type Protocol = 'v2' | 'v3' | 'trpc' | 'batch'
 
-/** Calls in one HTTP request of the wire `batch`. */
-export const BATCH = 10
-export const PAGE = 50
+/** Calls per HTTP request of the protocol `batch`. */
+const BATCH_SIZE = 10
+const PAGE_SIZE = 50
 
-export function callsPerRequest(wire: Wire): number {
-  return wire === 'batch' ? BATCH : 1
+export function callsPerRequest(protocol: Protocol): number {
+  return protocol === 'batch' ? BATCH_SIZE : 1
 }
 
-/** One request, ready to be sent, and what its answer must be. */
-export interface Shot {
+/** A request in bytes, and its expected response. */
+export interface PreparedRequest {
   readonly bytes: Buffer
-  /** Where twelve digits stand that must be new in every request. */
+  /** Offsets of the twelve digits that must be new in every request. */
   readonly counters: readonly number[]
   readonly statuses: readonly number[]
-  /** An answer with a shorter body is wrong. */
-  readonly leastBytes: number
+  /** Minimum size of the body. */
+  readonly minBytes: number
 }
 
-/** The twelve digits that a counter takes the place of. */
+/** Placeholder for a counter. */
 const COUNTER = '000000000000'
 
 const OK = [200, 201]
 
-/** Puts new numbers into a request. */
-export function renew(shot: Shot, number: () => number): void {
-  for (const at of shot.counters) {
-    shot.bytes.write(String(number()).padStart(COUNTER.length, '0'), at, 'latin1')
+/** Writes new numbers into the counters of a request. */
+export function renewCounters(request: PreparedRequest, number: () => number): void {
+  for (const at of request.counters) {
+    request.bytes.write(String(number()).padStart(COUNTER.length, '0'), at, 'latin1')
   }
 }
 
-/** One call, whatever the wire. */
+/** A call, independent of the protocol. */
 type Call =
   | { readonly name: 'createMessage'; readonly roomId: string; readonly text: string }
   | { readonly name: 'getMessages'; readonly roomId: string; readonly before?: string }
   | { readonly name: 'listRooms'; readonly orgId: string }
   | { readonly name: 'createRoom'; readonly orgId: string; readonly userId: string }
 
-/**
- * The requests of an operation, to be sent in this order and over again. Which rooms and which pages they ask for is
- * the same in every run.
- */
-export function shotsOf(
+/** Prepares the requests of an operation, to be sent in a loop. Rooms and pages are the same in every run. */
+export function prepareRequests(
   operation: Operation,
-  wire: Wire,
+  protocol: Protocol,
   seed: Seed,
-  /** The entity tag to send with RC; without one, it is R. */
+  /** ETag to send with RC; without it, RC equals R. */
   etag?: string,
-): Shot[] {
-  const random = randomNumbers(42)
+): PreparedRequest[] {
+  const random = createRandom(42)
   const pick = <T>(items: readonly T[]) => items[Math.floor(random() * items.length)] as T
-  const texts = messageTexts(64)
+  const texts = createTexts(64)
   const read = (roomId: string) => ({ name: 'getMessages' as const, roomId })
   const write = (roomId: string): Call => ({ name: 'createMessage', roomId, text: pick(texts) })
   const { orgId, newOrgId, roomId, busyRoomIds } = seed
-  /** A page that ends somewhere in the middle half of a room, or above where it would not be full. */
+  /** A full page that ends in the middle half of a room, if the room is long enough. */
   const older = (room: string, messages: number): Call => {
-    const [least, most] = [Math.max(PAGE, messages / 4), Math.max(PAGE, (messages * 3) / 4)]
-    return { ...read(room), before: cursor(Math.floor(least + random() * (most - least))) }
+    const [min, max] = [Math.max(PAGE_SIZE, messages / 4), Math.max(PAGE_SIZE, (messages * 3) / 4)]
+    return { ...read(room), before: encodeCursor(Math.floor(min + random() * (max - min))) }
   }
-  const makers: Record<Operation, { count: number; make: () => Call }> = {
+  const plans: Record<Operation, { count: number; make: () => Call }> = {
     R: { count: 1, make: () => read(roomId) },
     RC: { count: 1, make: () => read(roomId) },
     RS: { count: 200, make: () => read(pick(busyRoomIds)) },
@@ -104,25 +101,30 @@ export function shotsOf(
       make: () => ({ name: 'createRoom', orgId: newOrgId, userId: `NEW${COUNTER}` }),
     },
   }
-  const { count, make } = makers[operation]
+  const { count, make } = plans[operation]
   const key = operation === 'CN' ? seed.newKey : seed.key
   return Array.from({ length: count }, () => {
     const first = make()
     const calls = [first]
-    // The calls of a batch are of one kind: it is either a query or a mutation.
-    while (calls.length < callsPerRequest(wire)) {
+    // A batch contains only queries or only mutations.
+    while (calls.length < callsPerRequest(protocol)) {
       const next = make()
       if (next.name === first.name) calls.push(next)
     }
     const head = [`Authorization: Bearer ${key}`]
     const isTagged = operation === 'RC' && etag !== undefined
     if (isTagged) head.push(`If-None-Match: ${etag}`)
-    return shotOf(wire, calls, head, isTagged)
+    return encodeRequest(protocol, calls, head, isTagged)
   })
 }
 
-function shotOf(wire: Wire, calls: readonly Call[], head: string[], unchanged: boolean): Shot {
-  const { method, path, body } = describe(wire, calls)
+function encodeRequest(
+  protocol: Protocol,
+  calls: readonly Call[],
+  head: string[],
+  isUnchanged: boolean,
+): PreparedRequest {
+  const { method, path, body } = formatCalls(protocol, calls)
   const lines = [`${method} ${path} HTTP/1.1`, 'Host: 127.0.0.1', 'Accept: application/json']
   if (body !== undefined) {
     lines.push('Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`)
@@ -132,39 +134,39 @@ function shotOf(wire: Wire, calls: readonly Call[], head: string[], unchanged: b
   for (let at = bytes.indexOf(COUNTER); at >= 0; at = bytes.indexOf(COUNTER, at + COUNTER.length)) {
     counters.push(at)
   }
-  const long = calls[0]?.name === 'getMessages' || calls[0]?.name === 'listRooms'
+  const isPage = calls[0]?.name === 'getMessages' || calls[0]?.name === 'listRooms'
   return {
     bytes,
     counters,
-    statuses: unchanged ? [304] : OK,
-    leastBytes: unchanged ? 0 : (long ? 5000 : 40) * calls.length,
+    statuses: isUnchanged ? [304] : OK,
+    minBytes: isUnchanged ? 0 : (isPage ? 5000 : 40) * calls.length,
   }
 }
 
-interface Description {
+interface FormattedRequest {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly body?: string
 }
 
-function describe(wire: Wire, calls: readonly Call[]): Description {
+function formatCalls(protocol: Protocol, calls: readonly Call[]): FormattedRequest {
   const [call] = calls as [Call]
-  switch (wire) {
+  switch (protocol) {
     case 'v2':
-      return describeV2(call)
+      return formatV2(call)
     case 'v3':
-      return describeV3(call)
+      return formatV3(call)
     case 'trpc':
-      return describeTrpc(call.name, '', { json: inputOf(call) })
+      return formatTrpc(call.name, '', { json: inputOf(call) })
     case 'batch': {
       const names = calls.map(({ name }) => name).join(',')
       const inputs = calls.map((each, index) => [index, { json: inputOf(each) }])
-      return describeTrpc(names, 'batch=1', Object.fromEntries(inputs))
+      return formatTrpc(names, 'batch=1', Object.fromEntries(inputs))
     }
   }
 }
 
-function describeV2(call: Call): Description {
+function formatV2(call: Call): FormattedRequest {
   switch (call.name) {
     case 'createMessage': {
       const { roomId: room_id, text: message_data } = call
@@ -173,11 +175,16 @@ function describeV2(call: Call): Description {
     }
     case 'getMessages': {
       const { roomId: room_id, before } = call
-      const place = before === undefined ? {} : { before }
-      return get('/api/v2/room-service/', { type: 'get_messages', room_id, limit: PAGE, ...place })
+      const page = before === undefined ? {} : { before }
+      return get('/api/v2/room-service/', {
+        type: 'get_messages',
+        room_id,
+        limit: PAGE_SIZE,
+        ...page,
+      })
     }
     case 'listRooms':
-      return get('/api/v2/room-list/', { org_id: call.orgId, limit: PAGE })
+      return get('/api/v2/room-list/', { org_id: call.orgId, limit: PAGE_SIZE })
     case 'createRoom': {
       const names = { portfolio_name: PORTFOLIO, product_name: PRODUCT }
       return post('/api/v2/room-control/', { user_id: call.userId, org_id: call.orgId, ...names })
@@ -185,7 +192,7 @@ function describeV2(call: Call): Description {
   }
 }
 
-function describeV3(call: Call): Description {
+function formatV3(call: Call): FormattedRequest {
   const { roomId, ...input } = inputOf(call)
   switch (call.name) {
     case 'createMessage':
@@ -199,7 +206,7 @@ function describeV3(call: Call): Description {
   }
 }
 
-function describeTrpc(names: string, query: string, input: unknown): Description {
+function formatTrpc(names: string, query: string, input: unknown): FormattedRequest {
   const text = JSON.stringify(input)
   const path = `/trpc/${names}?${query}`
   return names.startsWith('create')
@@ -207,7 +214,7 @@ function describeTrpc(names: string, query: string, input: unknown): Description
     : { method: 'GET', path: `${path}&input=${encodeURIComponent(text)}` }
 }
 
-/** A call's input in the names of tRPC and REST v3. */
+/** Returns the input of a call for tRPC and REST v3. */
 function inputOf(call: Call): Record<string, string | boolean> {
   switch (call.name) {
     case 'createMessage': {
@@ -225,47 +232,51 @@ function inputOf(call: Call): Record<string, string | boolean> {
   }
 }
 
-function get(path: string, query: Record<string, string | number | boolean>): Description {
+function get(path: string, query: Record<string, string | number | boolean>): FormattedRequest {
   const text = new URLSearchParams(
     Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]),
   ).toString()
   return { method: 'GET', path: text === '' ? path : `${path}?${text}` }
 }
 
-function post(path: string, body: unknown): Description {
+function post(path: string, body: unknown): FormattedRequest {
   return { method: 'POST', path, body: JSON.stringify(body) }
 }
 
-/** A cursor that lies after the message at this position, as every contender reads it. */
-function cursor(position: number): string {
+/** Encodes a cursor after the message at this position, as every contender reads it. */
+function encodeCursor(position: number): string {
   return Buffer.from(`m:${position}`).toString('base64url')
 }
 
 type Json = Record<string, unknown>
 
 /**
- * What an answer says, in one form for all wires, so that those of two contenders can be compared.
+ * Returns the essential content of a response in one format for all protocols, to compare contenders.
  *
- * @throws Error when the answer is not what the operation must be answered with
+ * @throws Error if it is not a correct response to the operation
  */
-export function digest(operation: Operation, wire: Wire, body: string): unknown {
+export function digestResponse(operation: Operation, protocol: Protocol, body: string): unknown {
   const parsed = JSON.parse(body) as Json | Json[]
-  if (wire === 'batch') {
-    const answers = parsed as Json[]
-    expect(answers.length === BATCH, `${answers.length} answers to a batch of ${BATCH}`)
-    return answers.map((answer) => digestOne(operation, wire, dataOf(answer)))[0]
+  if (protocol === 'batch') {
+    const results = parsed as Json[]
+    expect(results.length === BATCH_SIZE, `${results.length} results for a batch of ${BATCH_SIZE}`)
+    return results.map((each) => digestResult(operation, protocol, dataOf(each)))[0]
   }
-  return digestOne(operation, wire, wire === 'trpc' ? dataOf(parsed as Json) : (parsed as Json))
+  return digestResult(
+    operation,
+    protocol,
+    protocol === 'trpc' ? dataOf(parsed as Json) : (parsed as Json),
+  )
 }
 
-function dataOf(answer: Json): Json {
-  const { result } = answer as { result?: { data: { json: Json } } }
-  expect(result !== undefined, 'a tRPC answer without a result')
+function dataOf(response: Json): Json {
+  const { result } = response as { result?: { data: { json: Json } } }
+  expect(result !== undefined, 'a tRPC response without a result')
   return (result as { data: { json: Json } }).data.json
 }
 
-function digestOne(operation: Operation, wire: Wire, answer: Json): unknown {
-  const v2 = wire === 'v2'
+function digestResult(operation: Operation, protocol: Protocol, result: Json): unknown {
+  const isV2 = protocol === 'v2'
   switch (operation) {
     case 'R':
     case 'RC':
@@ -274,33 +285,33 @@ function digestOne(operation: Operation, wire: Wire, answer: Json): unknown {
     case 'PS':
     case 'M':
     case 'L': {
-      const items = (v2 ? (answer.response ?? answer.rooms) : answer.items) as Json[] | undefined
-      expect(items?.length === PAGE, `a page of ${items?.length}`)
-      // By now each contender has written to the rooms as fast as it can.
+      const items = (isV2 ? (result.response ?? result.rooms) : result.items) as Json[] | undefined
+      expect(items?.length === PAGE_SIZE, `a page of ${items?.length}`)
+      // Contenders have written different numbers of messages by now.
       if (operation === 'M') return undefined
       return items?.map((item) =>
-        v2
+        isV2
           ? [item._id, item.message_data, item.created_at]
           : [item.id, item.messageData, item.createdAt],
       )
     }
     case 'W':
     case 'WR': {
-      const stored = (v2 ? answer.response : answer.message) as Json | undefined
+      const stored = (isV2 ? result.response : result.message) as Json | undefined
       expect(Number.isInteger(stored?.seq), 'no stored message')
       return undefined
     }
     case 'CF':
     case 'CN': {
-      const room = (v2 ? answer.response : answer.room) as Json | undefined
-      const created = v2 ? answer.message === 'Room created successfully' : answer.created
+      const room = (isV2 ? result.response : result.room) as Json | undefined
+      const created = isV2 ? result.message === 'Room created successfully' : result.created
       expect(created === (operation === 'CN'), `created is ${created}`)
       return operation === 'CN' ? undefined : (room?.id ?? room?._id)
     }
   }
 }
 
-/** The keys of an answer with the types of their values; of a list, the shapes that are in it. */
+/** Returns the keys of a value with their types; for a list, its distinct shapes. */
 export function shapeOf(value: unknown): unknown {
   if (Array.isArray(value)) return [...new Set(value.map((each) => JSON.stringify(shapeOf(each))))]
   if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value

@@ -6,92 +6,92 @@ import { type Operation, operations } from './operations.ts'
 
 const databases = ['sqlite', 'postgres'] as const
 
-export const HELP = `Drives this server and two others with the same requests, in turn, and compares them.
+export const HELP = `Sends the same requests to this server and to two others in turn, and compares them.
 
   npm run bench                       all operations, 5 rounds of 3 seconds
-  npm run bench -- --quick            short rounds, to see whether it runs
+  npm run bench -- --quick            short rounds, to check that it runs
   npm run bench -- --only=W,R         these operations
   npm run bench -- --targets=bare,v3  these servers
-  npm run bench -- --sizes            what reads and writes cost with 10^3, 10^5 and 10^7 messages
-  npm run bench -- --database=postgres  on a PostgreSQL that comes with the project
-  npm run bench -- --startup          the time from start to the first answer
+  npm run bench -- --sizes            cost of reads and writes with 10^3, 10^5 and 10^7 messages
+  npm run bench -- --database=postgres  on a PostgreSQL from the project's packages
+  npm run bench -- --startup          time from the start to the first response
   npm run bench -- --streams          event streams: 1,000 idle ones, and 500 readers of one room
-  npm run bench -- --hostile          what one customer with its whole budget does to the others
-  npm run bench -- --locked           others' writes on PostgreSQL while somebody holds a lock, or is stopped
-  npm run bench -- --profile=W:v3     where the CPU time goes; several, comma-separated
+  npm run bench -- --hostile          requests of others while one customer uses its whole quota
+  npm run bench -- --locked           writes of others on PostgreSQL during a lock or a stopped instance
+  npm run bench -- --profile=W:v3     CPU time by package and function; several, comma-separated
 
   --rounds=5 --seconds=3 --connections=50 (or 1,50,500)
   --database=${databases.join('|')}
-  --runtime=${runtimes.join('|')}    how this server is run; strip is what npm start does
-  --json=FILE                         bench/results/latest.json when left out
-  --log=FILE                          where the servers' logs go; nowhere when left out
+  --runtime=${runtimes.join('|')}    how this server runs; npm start uses strip
+  --json=FILE                         default: bench/results/latest.json
+  --log=FILE                          file for the servers' logs; discarded by default
 
 Operations:
 ${Object.entries(operations)
-  .map(([name, about]) => `  ${name.padEnd(4)}${about}`)
+  .map(([name, description]) => `  ${name.padEnd(4)}${description}`)
   .join('\n')}
 Targets:
-${targets.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')}
+${targets.map(({ name, description }) => `  ${name.padEnd(12)}${description}`).join('\n')}
 `
 
 export interface Options {
   readonly mode: 'compare' | 'sizes' | 'startup' | 'streams' | 'hostile' | 'locked' | 'profile'
   readonly database: (typeof databases)[number]
-  /** Short rounds, and one process for all wires of a server. */
+  /** Short rounds, and one process for all protocols of a server. */
   readonly quick: boolean
   readonly only: readonly Operation[]
   readonly targets: readonly TargetName[]
   readonly profiles: readonly (readonly [Operation, TargetName])[]
   readonly rounds: number
   readonly seconds: number
-  /** Milliseconds at full load before each measurement. */
-  readonly warmUp: number
-  /** The same before the first measurement of an operation. */
-  readonly firstWarmUp: number
+  /** Time at full load before each measurement. */
+  readonly warmUpMs: number
+  /** Time at full load before the first measurement of an operation. */
+  readonly firstWarmUpMs: number
   readonly connections: readonly number[]
   readonly runtime: Runtime
   readonly json: string
   readonly log: string | undefined
 }
 
-/** A command that was typed wrongly. */
+/** A wrong argument. */
 export class UsageError extends Error {}
 
-const STANDARD: readonly Operation[] = ['R', 'RC', 'P', 'L', 'CF', 'W', 'M', 'CN']
+const DEFAULT_OPERATIONS: readonly Operation[] = ['R', 'RC', 'P', 'L', 'CF', 'W', 'M', 'CN']
 
-/** What a larger database might make dearer. */
-const BY_SIZE: readonly Operation[] = ['R', 'P', 'PS', 'W', 'WR']
+/** Operations whose cost may depend on the size of the database. */
+const SIZE_OPERATIONS: readonly Operation[] = ['R', 'P', 'PS', 'W', 'WR']
 
-/** What the bare server cannot do on PostgreSQL. */
+/** Operations that the bare server does not have on PostgreSQL. */
 const SQLITE_ONLY: readonly Operation[] = ['CF', 'CN']
 
-/** @returns undefined when only help was asked for. @throws UsageError */
+/** Parses the arguments. @returns undefined for --help. @throws UsageError */
 export function readOptions(args: readonly string[]): Options | undefined {
-  const values = parse(args)
+  const values = parseValues(args)
   if (values.help) return undefined
   const modes = (['sizes', 'startup', 'streams', 'hostile', 'locked', 'profile'] as const).filter(
     (mode) => values[mode],
   )
-  if (modes.length > 1) throw new UsageError(`--${modes.join(' and --')} do not go together`)
+  if (modes.length > 1) throw new UsageError(`--${modes.join(' and --')} cannot be combined`)
   const targetNames = targets.map(({ name }) => name)
-  const sizes = modes[0] === 'sizes'
-  const [database] = list('--database', values.database ?? 'sqlite', databases)
+  const isSizes = modes[0] === 'sizes'
+  const [database] = parseList('--database', values.database ?? 'sqlite', databases)
   const isPostgres = database === 'postgres'
   if (isPostgres && modes.length > 0 && modes[0] !== 'locked') {
-    throw new UsageError(`--${modes[0]} is measured on SQLite`)
+    throw new UsageError(`--${modes[0]} runs on SQLite only`)
   }
   const known = operationNames.filter((name) => !isPostgres || !SQLITE_ONLY.includes(name))
-  const standard = sizes ? BY_SIZE : STANDARD
+  const defaults = isSizes ? SIZE_OPERATIONS : DEFAULT_OPERATIONS
   return {
     mode: modes[0] ?? 'compare',
     database: database as Options['database'],
     quick: values.quick ?? false,
     only: values.only
-      ? list('--only', values.only, known)
-      : standard.filter((name) => known.includes(name)),
+      ? parseList('--only', values.only, known)
+      : defaults.filter((name) => known.includes(name)),
     targets: values.targets
-      ? list('--targets', values.targets, targetNames)
-      : sizes
+      ? parseList('--targets', values.targets, targetNames)
+      : isSizes
         ? ['bare', 'v3']
         : targetNames,
     profiles: (values.profile ?? '')
@@ -99,19 +99,21 @@ export function readOptions(args: readonly string[]): Options | undefined {
       .filter(Boolean)
       .map((pair) => {
         const [operation = '', target = ''] = pair.split(':')
-        const [only] = list('--profile', operation, operationNames)
-        const [name] = list('--profile', target, targetNames)
+        const [only] = parseList('--profile', operation, operationNames)
+        const [name] = parseList('--profile', target, targetNames)
         return [only, name] as [Operation, TargetName]
       }),
-    rounds: number('--rounds', values.rounds ?? (values.quick ? '1' : '5')),
-    seconds: number(
+    rounds: parseNumber('--rounds', values.rounds ?? (values.quick ? '1' : '5')),
+    seconds: parseNumber(
       '--seconds',
       values.seconds ?? (values.quick ? '0.5' : modes[0] === 'hostile' ? '20' : '3'),
     ),
-    warmUp: values.quick ? 100 : 500,
-    firstWarmUp: values.quick ? 100 : 2000,
-    connections: (values.connections ?? '50').split(',').map((one) => number('--connections', one)),
-    runtime: list('--runtime', values.runtime ?? 'strip', runtimes)[0] as Runtime,
+    warmUpMs: values.quick ? 100 : 500,
+    firstWarmUpMs: values.quick ? 100 : 2000,
+    connections: (values.connections ?? '50')
+      .split(',')
+      .map((one) => parseNumber('--connections', one)),
+    runtime: parseList('--runtime', values.runtime ?? 'strip', runtimes)[0] as Runtime,
     json: values.json ?? join(results, 'latest.json'),
     log: values.log,
   }
@@ -119,7 +121,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
 
 const operationNames = Object.keys(operations) as Operation[]
 
-function parse(args: readonly string[]) {
+function parseValues(args: readonly string[]) {
   try {
     return parseArgs({
       args: [...args],
@@ -148,17 +150,19 @@ function parse(args: readonly string[]) {
   }
 }
 
-function list<T extends string>(option: string, text: string, known: readonly T[]): T[] {
+function parseList<T extends string>(option: string, text: string, known: readonly T[]): T[] {
   const given = text.split(',').filter(Boolean)
-  const wrong = given.filter((one) => !(known as readonly string[]).includes(one))
-  if (wrong.length > 0 || given.length === 0) {
-    throw new UsageError(`${option} takes ${known.join(', ')}, and not ${wrong.join(', ') || text}`)
+  const unknown = given.filter((one) => !(known as readonly string[]).includes(one))
+  if (unknown.length > 0 || given.length === 0) {
+    throw new UsageError(
+      `${option} takes ${known.join(', ')}, and not ${unknown.join(', ') || text}`,
+    )
   }
-  // In our order: what reads comes before what writes.
+  // In the order of `known`: reads come before writes.
   return known.filter((one) => given.includes(one))
 }
 
-function number(option: string, text: string): number {
+function parseNumber(option: string, text: string): number {
   const value = Number(text)
   if (!(value > 0 && value < 1e6)) throw new UsageError(`${option} takes a number above 0`)
   return value

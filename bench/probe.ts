@@ -1,40 +1,40 @@
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Sends reads and writes at a steady rate, whatever becomes of those before, and tells how long each took. */
+// A process that sends reads and writes at a steady rate, without waiting for earlier ones, and reports each duration.
+
 export interface ProbeJob {
   readonly port: number
-  /** The Authorization header. */
+  /** Authorization header. */
   readonly authorization: string
-  /** Rooms that are read and written to in turn. */
+  /** Rooms, used in turn. */
   readonly roomIds: readonly string[]
-  /** Requests a second. */
+  /** Requests per second. */
   readonly rate: number
-  /** Milliseconds. */
-  readonly duration: number
+  readonly durationMs: number
 }
 
 export interface ProbeOutcome {
-  /** Milliseconds from when a request was due to the end of its answer, in the order in which they were due. */
+  /** Times from the due time of each request to the end of its response (ms), in due order. */
   readonly times: readonly number[]
-  /** Answers that were neither 200 nor 201, and requests without an answer. */
+  /** Responses other than 200 and 201, and failed requests. */
   readonly errors: number
 }
 
 const agent = new Agent({ keepAlive: true })
 
-async function ask(job: ProbeJob, number: number): Promise<boolean> {
+async function send(job: ProbeJob, number: number): Promise<boolean> {
   const room = job.roomIds[number % job.roomIds.length]
   const path = `/api/v3/rooms/${room}/messages`
   const body = JSON.stringify({ messageData: `probe ${number}`, side: true, author: 'probe' })
-  const writes = number % 5 === 0
+  const isWrite = number % 5 === 0
   return new Promise((resolve) => {
-    const sent = request(
+    const req = request(
       {
         agent,
         port: job.port,
         host: '127.0.0.1',
-        method: writes ? 'POST' : 'GET',
+        method: isWrite ? 'POST' : 'GET',
         path,
         headers: { Authorization: job.authorization, 'Content-Type': 'application/json' },
       },
@@ -44,28 +44,28 @@ async function ask(job: ProbeJob, number: number): Promise<boolean> {
         res.on('error', () => resolve(false))
       },
     )
-    sent.on('error', () => resolve(false))
-    sent.end(writes ? body : undefined)
+    req.on('error', () => resolve(false))
+    req.end(isWrite ? body : undefined)
   })
 }
 
 async function probe(job: ProbeJob): Promise<ProbeOutcome> {
-  const begun = performance.now()
+  const begin = performance.now()
   const times: number[] = []
-  const asked: Promise<void>[] = []
+  const sent: Promise<void>[] = []
   let errors = 0
   for (let number = 0; ; number++) {
-    const due = begun + (1000 * number) / job.rate
-    if (due - begun >= job.duration) break
+    const due = begin + (1000 * number) / job.rate
+    if (due - begin >= job.durationMs) break
     await sleep(Math.max(0, due - performance.now()))
-    asked.push(
-      ask(job, number).then((isRight) => {
+    sent.push(
+      send(job, number).then((isCorrect) => {
         times[number] = performance.now() - due
-        if (!isRight) errors++
+        if (!isCorrect) errors++
       }),
     )
   }
-  await Promise.all(asked)
+  await Promise.all(sent)
   return { times, errors }
 }
 

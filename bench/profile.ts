@@ -1,18 +1,18 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { check, measure } from './compare.ts'
-import { LoadGenerator, start, type TargetName, targetOf } from './contenders.ts'
+import { checkResponses, measure } from './compare.ts'
+import { findTarget, LoadGenerator, start, type TargetName } from './contenders.ts'
 import { results, root } from './folders.ts'
+import { markdownTable } from './markdownTable.ts'
 import { callsPerRequest, type Operation } from './operations.ts'
 import type { Options } from './options.ts'
-import { table } from './report.ts'
 import type { Seed } from './seed.ts'
 
-/** Microseconds between two looks at the stack. */
-const INTERVAL = 200
+/** Sampling interval (µs). */
+const INTERVAL_US = 200
 
-interface Node {
+interface ProfileNode {
   readonly id: number
   readonly callFrame: {
     readonly functionName: string
@@ -23,16 +23,17 @@ interface Node {
 }
 
 interface Profile {
-  readonly nodes: readonly Node[]
-  /** Microseconds of the system's monotonic clock. */
+  readonly nodes: readonly ProfileNode[]
+  /** Microseconds of the monotonic clock. */
   readonly startTime: number
   readonly samples: readonly number[]
   readonly timeDeltas: readonly number[]
 }
 
 /**
- * Runs a server under `--cpu-prof`, drives one operation, and tells where the time of the measured part went: by
- * package and by function, in microseconds of self time for each call.
+ * Runs a server under `--cpu-prof` and measures one operation.
+ *
+ * @returns self time per call by package and by function (µs), as Markdown
  */
 export async function profile(
   options: Options,
@@ -41,11 +42,15 @@ export async function profile(
   operation: Operation,
   name: TargetName,
 ): Promise<string> {
-  const target = targetOf(name)
+  const target = findTarget(name)
   const file = join(folder, `profile-${operation}-${name}.db`)
   copyFileSync(seed.file, file)
   const profiles = join(folder, `profile-${operation}-${name}`)
-  const nodeArgs = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${INTERVAL}`]
+  const nodeArgs = [
+    '--cpu-prof',
+    `--cpu-prof-dir=${profiles}`,
+    `--cpu-prof-interval=${INTERVAL_US}`,
+  ]
   const contender = await start(target.contender, {
     ...options,
     url: `sqlite:${file}`,
@@ -56,39 +61,39 @@ export async function profile(
   const [connections = 50] = options.connections
   let outcome: Awaited<ReturnType<typeof measure>>
   try {
-    const timing = { seconds: options.seconds, warmUp: options.firstWarmUp }
+    const timing = { seconds: options.seconds, warmUpMs: options.firstWarmUpMs }
     const running = { target, contender }
-    const etag = (await check(operation, seed, [running])).get(name)
+    const etag = (await checkResponses(operation, seed, [running])).get(name)
     outcome = await measure(timing, load, seed, operation, connections, running, etag)
   } finally {
     load.stop()
     await contender.stop()
   }
-  // Each thread writes one; the main thread's number is 0.
+  // Each thread writes a profile; the main thread's number is 0.
   const written = readdirSync(profiles).find((each) => /\.0\.\d+\.cpuprofile$/.test(each))
   if (written === undefined) throw new Error('the server wrote no profile')
   mkdirSync(results, { recursive: true })
   const kept = join(results, `${operation}-${name}.cpuprofile`)
   copyFileSync(join(profiles, written), kept)
 
-  const calls = outcome.requests * callsPerRequest(target.wire)
+  const calls = outcome.requests * callsPerRequest(target.protocol)
   const parsed = JSON.parse(readFileSync(kept, 'utf8')) as Profile
   const { groups, functions, idle, total } = selfTimes(parsed, outcome.window)
   const rate = Math.round(calls / outcome.seconds)
   const share = (time: number) => `${((100 * time) / total).toFixed(1)} %`
-  const rowsOf = (times: ReadonlyMap<string, number>, count: number) =>
+  const topRows = (times: ReadonlyMap<string, number>, count: number) =>
     [...times]
       .sort(([, a], [, b]) => b - a)
       .slice(0, count)
-      .map(([what, time]) => [what, (time / calls).toFixed(2), share(time)])
+      .map(([name, time]) => [name, (time / calls).toFixed(2), share(time)])
   return [
-    `### ${operation} over ${name}: ${rate} calls/s under the profiler, ${(total / calls).toFixed(1)} µs of CPU time a call, idle ${((100 * idle) / (idle + total)).toFixed(0)} %`,
+    `### ${operation} over ${name}: ${rate} calls/s under the profiler, ${(total / calls).toFixed(1)} µs of CPU time per call, idle ${((100 * idle) / (idle + total)).toFixed(0)} %`,
     '',
-    ...table(['package', 'µs a call', 'share'], rowsOf(groups, 20)),
+    ...markdownTable(['package', 'µs per call', 'share'], topRows(groups, 20)),
     '',
-    ...table(['function', 'µs a call', 'share'], rowsOf(functions, 40)),
+    ...markdownTable(['function', 'µs per call', 'share'], topRows(functions, 40)),
     '',
-    `bench/results/${basename(kept)} can be opened in the developer tools of a browser.`,
+    `bench/results/${basename(kept)} opens in a browser's developer tools.`,
     '',
   ].join('\n')
 }
@@ -112,7 +117,9 @@ function selfTimes(profile: Profile, [begin, end]: readonly [number, number]) {
   let idle = 0
   let total = 0
   for (const [id, time] of times) {
-    const { group, name } = placeOf(nodes.get(id) as Node, () => nodes.get(parents.get(id) ?? -1))
+    const { group, name } = classify(nodes.get(id) as ProfileNode, () =>
+      nodes.get(parents.get(id) ?? -1),
+    )
     if (name === '(idle)') {
       idle += time
       continue
@@ -124,10 +131,10 @@ function selfTimes(profile: Profile, [begin, end]: readonly [number, number]) {
   return { groups, functions, idle, total }
 }
 
-/** What a profile tells of the engine's own work. */
+/** Names of the engine's own work in a profile. */
 const ENGINE = new Set(['(garbage collector)', '(program)', '(idle)', '(root)'])
 
-/** better-sqlite3's own methods, which a profile shows under no file, or as part of their caller. */
+/** Native methods of better-sqlite3, which a profile shows without a file. */
 const SQLITE = new Set([
   'run',
   'get',
@@ -140,20 +147,23 @@ const SQLITE = new Set([
   'safeIntegers',
 ])
 
-const DATABASE = 'SQLite, and the call into it'
+const DATABASE = 'SQLite, including the call'
 
-/** Where a function belongs, and what it is called in the list. */
-function placeOf(node: Node, parentOf: () => Node | undefined): { group: string; name: string } {
+/** Returns the package of a function, and its name in the list. */
+function classify(
+  node: ProfileNode,
+  parentOf: () => ProfileNode | undefined,
+): { group: string; name: string } {
   const { functionName, url } = node.callFrame
   const title = functionName || '(anonymous)'
   if (url !== '') {
     const { group, file } = fileOf(url)
-    // Does nothing but call the database.
+    // This function only calls the database.
     const isQuery = title === 'executeQuery' && file.endsWith('sqlite-driver.js')
     return { group: isQuery ? DATABASE : group, name: `${title}  ${file}` }
   }
   if (ENGINE.has(title)) return { group: title, name: title }
-  // A function of the engine or of an addon: it is the caller's doing, except for the work of the database.
+  // Built-in and native functions count for their caller, except for the database's.
   const caller = parentOf()?.callFrame
   const from = caller && caller.url !== '' ? fileOf(caller.url) : { group: 'engine', file: '' }
   const isDriver = /kysely|packages\/db|contenders\/|better-sqlite3/.test(
@@ -179,7 +189,7 @@ function fileOf(url: string): { group: string; file: string } {
   return { group: top === 'bench' ? 'bench' : `own: ${top}/${second}`, file: own }
 }
 
-/** Node's own modules, by what they are for. */
+/** Groups Node's modules by purpose. */
 function groupOfNode(url: string): string {
   if (/_http|internal\/http|node:http|internal\/url|querystring/.test(url)) return 'node: http'
   if (/stream|net$|internal\/stream_base/.test(url)) return 'node: streams and sockets'

@@ -3,28 +3,25 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import type { HostileRow } from './hostile.ts'
 import type { LockedRow } from './locked.ts'
+import { markdownTable } from './markdownTable.ts'
 import type { Row } from './rows.ts'
+import type { Startup } from './startup.ts'
+import { median, round } from './statistics.ts'
 import type { StreamRow } from './streams.ts'
 
+/** Machine and arguments of a run. */
 export interface Header {
   readonly date: string
   readonly node: string
   readonly cpu: string
   readonly cores: number
   readonly platform: string
-  /** Milliseconds that a 4 kB write and its sync take where the databases lie, median of 200. */
+  /** Time of a 4 kB write and sync in the databases' folder (ms), median of 200. */
   readonly sync: number
   readonly arguments: string
 }
 
-export interface Startup {
-  readonly name: string
-  /** Milliseconds from the start of the process. */
-  readonly listening: number
-  readonly firstAnswer: number
-  readonly rounds: readonly number[]
-}
-
+/** The JSON file of a run. */
 export interface Report {
   readonly header: Header
   readonly rows: readonly Row[]
@@ -35,7 +32,7 @@ export interface Report {
   readonly notes: readonly string[]
 }
 
-export function header(folder: string, args: readonly string[]): Header {
+export function createHeader(folder: string, args: readonly string[]): Header {
   const [first] = cpus()
   return {
     date: new Date().toISOString(),
@@ -43,12 +40,12 @@ export function header(folder: string, args: readonly string[]): Header {
     cpu: first?.model.trim() ?? 'unknown',
     cores: cpus().length,
     platform: `${process.platform} ${process.arch}`,
-    sync: round(syncTime(folder), 3),
+    sync: round(measureSync(folder), 3),
     arguments: args.join(' '),
   }
 }
 
-function syncTime(folder: string): number {
+function measureSync(folder: string): number {
   const file = openSync(join(folder, 'sync'), 'w')
   const page = new Uint8Array(4096)
   const times = Array.from({ length: 200 }, () => {
@@ -61,18 +58,7 @@ function syncTime(folder: string): number {
   return median(times)
 }
 
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const [low = 0, high = 0] = [sorted[sorted.length % 2 ? middle : middle - 1], sorted[middle]]
-  return (low + high) / 2
-}
-
-export function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits))
-}
-
-export function markdown(report: Report): string {
+export function formatReport(report: Report): string {
   const { header: h, rows, startup, streams, hostile, locked, notes } = report
   const lines = [
     `${h.date}, Node ${h.node}, ${h.cpu}, ${h.cores} cores, ${h.platform}; one sync ${h.sync} ms${
@@ -81,12 +67,12 @@ export function markdown(report: Report): string {
     '',
   ]
   for (const [connections, group] of Map.groupBy(rows, (row) => row.connections)) {
-    lines.push(`### Connections: ${connections}`, '', ...rowTable(group), '')
+    lines.push(`### Connections: ${connections}`, '', ...formatRows(group), '')
   }
   if (startup.length > 0) {
     lines.push(
-      ...table(
-        ['started as', 'listening ms', 'first answer ms'],
+      ...markdownTable(
+        ['started as', 'listening ms', 'first response ms'],
         startup.map((one) => [one.name, one.listening.toFixed(0), one.firstAnswer.toFixed(0)]),
       ),
       '',
@@ -94,7 +80,7 @@ export function markdown(report: Report): string {
   }
   if (streams.length > 0) {
     lines.push(
-      ...table(
+      ...markdownTable(
         [
           'streams',
           'deliveries/s',
@@ -107,7 +93,7 @@ export function markdown(report: Report): string {
         ],
         streams.map((one) => [
           one.target,
-          grouped(one.deliveries),
+          groupDigits(one.deliveries),
           one.toBare?.toFixed(2) ?? '',
           one.cpu?.toFixed(1) ?? '',
           one.p50.toFixed(2),
@@ -121,7 +107,7 @@ export function markdown(report: Report): string {
   }
   if (hostile.length > 0) {
     lines.push(
-      ...table(
+      ...markdownTable(
         [
           'attack',
           'quiet p95 ms',
@@ -131,7 +117,7 @@ export function markdown(report: Report): string {
           'errors',
           'MB sent',
           'memory MB',
-          'answers',
+          'responses',
         ],
         hostile.map((one) => [
           one.attack,
@@ -152,11 +138,11 @@ export function markdown(report: Report): string {
   }
   if (locked.length > 0) {
     lines.push(
-      ...table(
+      ...markdownTable(
         ['writes of others while', 'messages/s', 'p50 ms', 'p95 ms', 'p95 /quiet', 'errors'],
         locked.map((one) => [
           one.disturbance,
-          grouped(one.perSecond),
+          groupDigits(one.perSecond),
           one.p50.toFixed(2),
           one.p95.toFixed(2),
           one.p95ToQuiet?.toFixed(2) ?? '',
@@ -170,14 +156,14 @@ export function markdown(report: Report): string {
   return `${lines.join('\n').trimEnd()}\n`
 }
 
-/** Columns that tell nothing of these rows are left out. */
-function rowTable(rows: readonly Row[]): string[] {
+/** Leaves out columns that are empty in all rows. */
+function formatRows(rows: readonly Row[]): string[] {
   const fixed = (value: number | null, digits: number) => value?.toFixed(digits) ?? ''
   const columns: [head: string, cell: (row: Row, before: Row | undefined) => string][] = [
     ['', (row, before) => (row.operation === before?.operation ? '' : row.operation)],
     ['target', (row) => row.target],
-    ['messages', (row) => (isOneSize ? '' : grouped(row.messages))],
-    ['calls/s', (row) => grouped(row.perSecond)],
+    ['messages', (row) => (isOneSize ? '' : groupDigits(row.messages))],
+    ['calls/s', (row) => groupDigits(row.perSecond)],
     ['±', (row) => `${Math.round(row.spread * 100)} %`],
     ['/bare', (row) => fixed(row.toBare, 2)],
     ['/usual', (row) => fixed(row.toUsual, 2)],
@@ -193,26 +179,12 @@ function rowTable(rows: readonly Row[]): string[] {
   ]
   const isOneSize = rows.every(({ messages }) => messages === rows[0]?.messages)
   const shown = columns.filter(([, cell]) => rows.some((row) => cell(row, undefined) !== ''))
-  return table(
+  return markdownTable(
     shown.map(([head]) => head),
     rows.map((row, index) => shown.map(([, cell]) => cell(row, rows[index - 1]))),
   )
 }
 
-export function table(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  // Names to the left, numbers to the right.
-  const isNumber = heads.map((_, column) =>
-    rows.every((row) => /^[\d.,]* ?%?$/.test(row[column] ?? '')),
-  )
-  const widths = heads.map((head, column) =>
-    Math.max(3, head.length, ...rows.map((row) => (row[column] ?? '').length)),
-  )
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, i) => (isNumber[i] ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))).join(' | ')} |`
-  const rule = widths.map((width, i) => '-'.repeat(width - 1) + (isNumber[i] ? ':' : '-'))
-  return [line(heads), line(rule), ...rows.map(line)]
-}
-
-function grouped(value: number): string {
+function groupDigits(value: number): string {
   return Math.round(value).toLocaleString('en-GB')
 }

@@ -1,10 +1,10 @@
 import type { Target, TargetName } from './contenders.ts'
 import type { Outcome } from './load.ts'
 import { callsPerRequest, type Operation } from './operations.ts'
-import { median, round } from './report.ts'
 import type { Seed } from './seed.ts'
+import { median, round } from './statistics.ts'
 
-/** One operation of one target: medians over the rounds. */
+/** Results of one operation on one target: medians over the rounds. */
 export interface Row {
   readonly operation: Operation
   readonly target: TargetName
@@ -12,36 +12,36 @@ export interface Row {
   /** Messages in the room that is read. */
   readonly messages: number
   readonly callsPerRequest: number
-  /** Calls answered in a second. */
+  /** Calls per second. */
   readonly perSecond: number
-  /** The rounds' distance from that, at most, as a share of it. */
+  /** Largest deviation of a round from `perSecond`, as a share of it. */
   readonly spread: number
-  /** Medians of the rounds' ratios of that to the bare baseline, and to the usual way, in the same round. */
+  /** Ratios of `perSecond` to bare and to the usual target, each the median of the rounds' ratios. */
   readonly toBare: number | null
   readonly toUsual: number | null
-  /** The same to this target with the smallest database; null when there is one. */
+  /** Ratio to the same target with the smallest database; null for that one. */
   readonly toSmallest: number | null
-  /** Milliseconds, of a request. */
+  /** Latency of a request (ms). */
   readonly p50: number
   readonly p99: number
-  /** CPU microseconds of the server's process for one call; null where the system does not tell. */
+  /** CPU time of the server's process per call (µs); null if the system does not report it. */
   readonly cpu: number | null
-  /** Medians of the rounds' ratios of that: steadier than the rates where other programs are at work. */
+  /** Ratios of `cpu`: steadier than the rates on a busy machine. */
   readonly cpuToBare: number | null
   readonly cpuToSmallest: number | null
-  /** CPU microseconds of the database server for one call; null where there is none. */
+  /** CPU time of the database server per call (µs); null without one. */
   readonly databaseCpu: number | null
   readonly rssMegabytes: number | null
   readonly bodyBytes: number
-  /** How much of one core the load generator used, at most. */
+  /** Largest share of one core that the load generator used. */
   readonly generatorShare: number
-  /** Wrong answers of all rounds, and requests that got none. */
+  /** Wrong responses and failed requests of all rounds. */
   readonly errors: number
-  /** Calls in a second, round by round. */
+  /** Calls per second of each round. */
   readonly rounds: readonly number[]
 }
 
-/** A target, what it was driven with, and what came of it. */
+/** The outcomes of one target with one database and number of connections. */
 export interface Measured {
   readonly target: Target
   readonly seed: Seed
@@ -49,8 +49,8 @@ export interface Measured {
   readonly rounds: readonly Outcome[]
 }
 
-/** @param all of one operation; their rounds of one number were driven one after the other */
-export function rowsOf(operation: Operation, all: readonly Measured[]): Row[] {
+/** @param all measurements of one operation; rounds with the same index ran one after the other */
+export function createRows(operation: Operation, all: readonly Measured[]): Row[] {
   return all.map((one) => {
     const { target, seed, connections, rounds } = one
     const find = (name: TargetName | undefined, messages = seed.messages) =>
@@ -64,7 +64,7 @@ export function rowsOf(operation: Operation, all: readonly Measured[]): Row[] {
     const usual = find(target.usual)
     const least = Math.min(...all.map((other) => other.seed.messages))
     const smallest = least === seed.messages ? undefined : find(target.name, least)
-    const of = (read: (outcome: Outcome) => number | undefined, digits: number) => {
+    const medianOf = (read: (outcome: Outcome) => number | undefined, digits: number) => {
       const values = rounds.map(read)
       return values.every((value) => value !== undefined) ? round(median(values), digits) : null
     }
@@ -75,19 +75,19 @@ export function rowsOf(operation: Operation, all: readonly Measured[]): Row[] {
       target: target.name,
       connections,
       messages: seed.messages,
-      callsPerRequest: callsPerRequest(target.wire),
+      callsPerRequest: callsPerRequest(target.protocol),
       perSecond: round(rate, 1),
       spread: round(Math.max(...rates.map((each) => Math.abs(each - rate) / rate)), 3),
       toBare: ratio(one, bare, perSecond),
       toUsual: ratio(one, usual, perSecond),
       toSmallest: ratio(one, smallest, perSecond),
-      p50: of(({ p50 }) => p50, 3) ?? 0,
-      p99: of(({ p99 }) => p99, 3) ?? 0,
-      cpu: of((outcome) => cpuOfCall(target, outcome), 1),
-      cpuToBare: ratio(one, bare, cpuOfCall),
-      cpuToSmallest: ratio(one, smallest, cpuOfCall),
-      databaseCpu: of((outcome) => ofCall(target, outcome, outcome.databaseCpu), 1),
-      rssMegabytes: of(({ rss }) => rss && rss / 2 ** 20, 1),
+      p50: medianOf(({ p50 }) => p50, 3) ?? 0,
+      p99: medianOf(({ p99 }) => p99, 3) ?? 0,
+      cpu: medianOf((outcome) => cpuPerCall(target, outcome), 1),
+      cpuToBare: ratio(one, bare, cpuPerCall),
+      cpuToSmallest: ratio(one, smallest, cpuPerCall),
+      databaseCpu: medianOf((outcome) => perCall(target, outcome, outcome.databaseCpu), 1),
+      rssMegabytes: medianOf(({ rss }) => rss && rss / 2 ** 20, 1),
       bodyBytes: rounds.at(-1)?.bodyBytes ?? 0,
       generatorShare: round(Math.max(...rounds.map((each) => each.generatorShare)), 2),
       errors: rounds.reduce((sum, { errors }) => sum + errors, 0),
@@ -96,10 +96,10 @@ export function rowsOf(operation: Operation, all: readonly Measured[]): Row[] {
   })
 }
 
-type Reading = (target: Target, outcome: Outcome) => number | undefined
+type ReadValue = (target: Target, outcome: Outcome) => number | undefined
 
-/** Round by round, because what slows the machine down for a while then slows both. */
-function ratio(one: Measured, base: Measured | undefined, read: Reading): number | null {
+/** Compares round by round, so that a slow phase of the machine affects both sides. */
+function ratio(one: Measured, base: Measured | undefined, read: ReadValue): number | null {
   if (!base) return null
   const ratios = one.rounds.map((outcome, index) => {
     const value = read(one.target, outcome)
@@ -110,13 +110,13 @@ function ratio(one: Measured, base: Measured | undefined, read: Reading): number
 }
 
 export function perSecond(target: Target, { requests, seconds }: Outcome): number {
-  return (requests * callsPerRequest(target.wire)) / seconds
+  return (requests * callsPerRequest(target.protocol)) / seconds
 }
 
-function cpuOfCall(target: Target, outcome: Outcome): number | undefined {
-  return ofCall(target, outcome, outcome.cpu)
+function cpuPerCall(target: Target, outcome: Outcome): number | undefined {
+  return perCall(target, outcome, outcome.cpu)
 }
 
-function ofCall(target: Target, { requests }: Outcome, cpu: number | undefined) {
-  return cpu === undefined ? undefined : cpu / requests / callsPerRequest(target.wire)
+function perCall(target: Target, { requests }: Outcome, cpu: number | undefined) {
+  return cpu === undefined ? undefined : cpu / requests / callsPerRequest(target.protocol)
 }

@@ -4,32 +4,32 @@ import SqliteDriver from 'better-sqlite3'
 import { root } from './folders.ts'
 
 export interface SeedSize {
-  /** Messages in the room that is read. */
+  /** Messages in the room that R reads. */
   readonly messages: number
   /** Rooms of the organisation. */
   readonly rooms: number
-  /** How many of the other rooms have more than one message. */
+  /** Other rooms with more than one message. */
   readonly busyRooms: number
-  /** Messages that each of those has to begin with. */
+  /** Initial messages of each busy room. */
   readonly busyMessages: number
 }
 
-/** What the load generator must know of a database. */
+/** A seeded database, with the ids and keys that requests need. */
 export interface Seed extends SeedSize {
   readonly file: string
   readonly orgId: string
-  /** An API key of that organisation. */
+  /** API key of that organisation. */
   readonly key: string
-  /** An organisation for new rooms, so that the lists of the first one stay as they are. */
+  /** Organisation for new rooms, so that the first one's lists do not change. */
   readonly newOrgId: string
   readonly newKey: string
-  /** The room that is read. */
+  /** The room that R reads. */
   readonly roomId: string
-  /** Of the busy rooms, as many as are asked for, from the first to the last. */
+  /** Up to {@link MAX_BUSY_ROOMS} busy rooms, evenly spaced. */
   readonly busyRoomIds: readonly string[]
 }
 
-export const STANDARD_SIZE: SeedSize = {
+export const DEFAULT_SIZE: SeedSize = {
   messages: 10_000,
   rooms: 10_000,
   busyRooms: 100,
@@ -39,13 +39,13 @@ export const STANDARD_SIZE: SeedSize = {
 export const PORTFOLIO = 'umair'
 export const PRODUCT = 'WIFIQRCODE'
 
-/** The user of the room at a position; the position is what makes the room's identity unique. */
+/** Returns the user of the room at a position, which makes the room unique. */
 export function userAt(position: number): string {
   return `USER${String(position).padStart(8, '0')}`
 }
 
-/** Numbers that are the same in every run (mulberry32). */
-export function randomNumbers(seed: number): () => number {
+/** Creates a deterministic random number generator (mulberry32). */
+export function createRandom(seed: number): () => number {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0
@@ -60,9 +60,9 @@ const WORDS =
     ' ',
   )
 
-/** Texts of about 100 characters. One in sixteen is not plain ASCII, as in any chat. */
-export function messageTexts(count: number): string[] {
-  const random = randomNumbers(7)
+/** Creates texts of about 100 characters. One in sixteen is not plain ASCII. */
+export function createTexts(count: number): string[] {
+  const random = createRandom(7)
   return Array.from({ length: count }, (_, index) => {
     let text = index % 16 === 0 ? '₹ 1,250 – ' : ''
     while (text.length < 94) text += `${WORDS[Math.floor(random() * WORDS.length)]} `
@@ -70,14 +70,11 @@ export function messageTexts(count: number): string[] {
   })
 }
 
-/** Rooms, at most, that are asked for one after the other. */
-const ASKED_ROOMS = 2_000
+/** Maximum number of distinct rooms in requests. */
+const MAX_BUSY_ROOMS = 2_000
 
-/**
- * Nothing here need survive a crash. The journal in memory has the pages that were there before, so it is empty; the driver
- * does not allow to do without.
- */
-const FAST = [
+/** Settings for speed without durability. The driver does not allow `journal_mode = off`. */
+const FAST_PRAGMAS = [
   'journal_mode = memory',
   'locking_mode = exclusive',
   'synchronous = off',
@@ -85,7 +82,7 @@ const FAST = [
   'cache_size = -250000',
 ]
 
-/** Makes a database with the project's own schema and keys, and fills it, with some 10 million messages in a minute. */
+/** Creates a database with the project's migrations and keys, and fills it with about 10 million messages per minute. */
 export function buildSeed(file: string, size: SeedSize): Seed {
   const orgId = 'BENCH'
   const newOrgId = 'BENCHNEW'
@@ -93,14 +90,14 @@ export function buildSeed(file: string, size: SeedSize): Seed {
   const newKey = createKey(file, newOrgId)
 
   const db = new SqliteDriver(file)
-  for (const pragma of FAST) db.pragma(pragma)
-  // Half of the time would go into the index on ids, row by row.
+  for (const pragma of FAST_PRAGMAS) db.pragma(pragma)
+  // Building this index row by row would take half of the time.
   const { sql: createIndex } = db
     .prepare("select sql from sqlite_master where name = 'messages_by_id'")
     .get() as { sql: string }
   db.exec('drop index messages_by_id; create temp table texts (id integer primary key, text text)')
-  const random = randomNumbers(1)
-  const texts = messageTexts(1024)
+  const random = createRandom(1)
+  const texts = createTexts(1024)
   const insertText = db.prepare('insert into texts values (?, ?)')
   const insertRoom = db.prepare(
     `insert into rooms (id, org_id, position, event_id, user_id, portfolio_name, product_name, room_room_id,
@@ -108,8 +105,8 @@ export function buildSeed(file: string, size: SeedSize): Seed {
       last_message_author, last_message_at, created_at, updated_at)
       values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, 'text', ?, ?, ?, ?, ?)`,
   )
-  // The customer and the support team in turn, a hundred messages a second. Ids begin with the time, as those of the
-  // server do: that keeps the index on them compact.
+  // Both sides in turn, a hundred messages per second. Ids start with the time, as the server's do, so that their index
+  // stays compact.
   const insertMessages = db.prepare(
     `with recursive numbers (seq) as (select 1 union all select seq + 1 from numbers where seq < @count)
       insert into messages (org_id, room_id, seq, id, side, author, message_type, message_data, is_active, created_at,
@@ -127,7 +124,7 @@ export function buildSeed(file: string, size: SeedSize): Seed {
     let time = Date.UTC(2024, 0, 1)
     for (let position = 1; position <= size.rooms; position++) {
       time += 60_000
-      const id = (time / 1000).toString(16) + hex(random()) + hex(random())
+      const id = (time / 1000).toString(16) + toHex(random()) + toHex(random())
       roomIds.push(id)
       const user = userAt(position)
       const count =
@@ -146,24 +143,24 @@ export function buildSeed(file: string, size: SeedSize): Seed {
     )
   })()
   db.exec(createIndex)
-  // Servers that start at once would stand in each other's way with it.
+  // Servers that start at the same time would conflict when they switch to WAL.
   db.pragma('journal_mode = wal')
   db.close()
 
   const [roomId = '', ...others] = roomIds
   const busy = others.slice(0, size.busyRooms)
-  const step = Math.ceil(busy.length / ASKED_ROOMS)
+  const step = Math.ceil(busy.length / MAX_BUSY_ROOMS)
   const busyRoomIds = busy.filter((_, index) => index % step === 0)
   return { ...size, file, orgId, key, newOrgId, newKey, roomId, busyRoomIds }
 }
 
-/** As an operator makes one; the command also brings the schema to its newest version. */
+/** Creates an API key with the project's own command, which also migrates the schema. */
 function createKey(file: string, orgId: string): string {
   const command = ['keys', 'create', '--org', orgId, '--right', 'support', '--name', 'bench']
   return runCli(command, { DATABASE_URL: `sqlite:${file}` }).trim()
 }
 
-/** Runs one of the project's own commands. @returns what it says */
+/** Runs a command of the project's CLI. @returns its output */
 export function runCli(command: readonly string[], env: Record<string, string> = {}): string {
   const cli = ['--import', 'tsx', join('apps', 'server', 'src', 'cli.ts')]
   return execFileSync(process.execPath, [...cli, ...command], {
@@ -173,7 +170,7 @@ export function runCli(command: readonly string[], env: Record<string, string> =
   })
 }
 
-function hex(random: number): string {
+function toHex(random: number): string {
   return Math.floor(random * 2 ** 32)
     .toString(16)
     .padStart(8, '0')

@@ -1,25 +1,36 @@
 import { join } from 'node:path'
 import { type ContenderName, type StartOptions, start } from './contenders.ts'
-import { once } from './http.ts'
-import { shotsOf } from './operations.ts'
+import { sendOnce } from './http.ts'
+import { prepareRequests } from './operations.ts'
 import type { Options } from './options.ts'
-import { median, round, type Startup } from './report.ts'
 import type { Seed } from './seed.ts'
+import { median, round } from './statistics.ts'
 
-interface Way {
+/** Start times of one variant: medians over the rounds. */
+export interface Startup {
+  readonly name: string
+  /** Time from the start of the process until it listens (ms). */
+  readonly listening: number
+  /** Time until the first response (ms). */
+  readonly firstAnswer: number
+  /** `firstAnswer` of each round. */
+  readonly rounds: readonly number[]
+}
+
+interface StartVariant {
   readonly name: string
   readonly contender: ContenderName
   readonly options: Partial<StartOptions>
 }
 
-/** How long each way of starting takes until the first read of a message page is answered, on an existing database. */
+/** Measures the time until the first page of messages from an existing database, for each variant. */
 export async function measureStartup(
   options: Options,
   seed: Seed,
   folder: string,
 ): Promise<Startup[]> {
   const cache = { NODE_COMPILE_CACHE: join(folder, 'compile-cache') }
-  const ways: Way[] = [
+  const variants: StartVariant[] = [
     { name: 'tsx', contender: 'server', options: { runtime: 'tsx' } },
     { name: 'strip', contender: 'server', options: { runtime: 'strip' } },
     {
@@ -37,25 +48,25 @@ export async function measureStartup(
     { name: 'bare', contender: 'bare', options: {} },
   ]
   const times = new Map(
-    ways.map(({ name }) => [name, [] as { listening: number; first: number }[]]),
+    variants.map(({ name }) => [name, [] as { listening: number; first: number }[]]),
   )
-  const bytes = shotsOf('R', 'v3', seed)[0]?.bytes as Buffer
-  // Round 0 makes the bundle and fills the caches, as any later start finds them.
+  const bytes = prepareRequests('R', 'v3', seed)[0]?.bytes as Buffer
+  // Round 0 creates the bundle and fills the caches for the measured rounds.
   for (let number = 0; number <= options.rounds; number++) {
-    for (const way of ways) {
+    for (const variant of variants) {
       const begin = performance.now()
-      const contender = await start(way.contender, {
+      const contender = await start(variant.contender, {
         ...options,
         url: `sqlite:${seed.file}`,
         folder,
-        ...way.options,
+        ...variant.options,
       })
       const listening = performance.now() - begin
-      const { status } = await once(contender.port, bytes)
+      const { status } = await sendOnce(contender.port, bytes)
       const first = performance.now() - begin
       await contender.stop()
-      if (status !== 200) throw new Error(`${way.name}: status ${status}`)
-      if (number > 0) times.get(way.name)?.push({ listening, first })
+      if (status !== 200) throw new Error(`${variant.name}: status ${status}`)
+      if (number > 0) times.get(variant.name)?.push({ listening, first })
     }
     process.stderr.write(`startup round ${number}/${options.rounds}\n`)
   }

@@ -4,33 +4,32 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Connection } from './http.ts'
 import { cpuTime, residentMemory } from './processes.ts'
 
-// Readers of event streams and those who write to them: a process of its own that is told what to do over IPC.
+// Readers and writers of event streams, a process that receives jobs over IPC.
 
 export interface StreamJob {
   readonly port: number
   readonly pid: number
-  /** A request that opens a stream, and one that makes an event. */
+  /** Requests that open a stream, and that create an event. */
   readonly open: string
   readonly write: string
   readonly readers: number
-  /** Events that are on their way at once; 0: nobody writes, and the memory is read. */
+  /** Events in flight; with 0 and a rate of 0 nothing is written, and the memory is measured. */
   readonly inFlight: number
-  /** Events a second, instead. */
+  /** Events per second, instead of a number in flight. */
   readonly rate: number
-  /** Milliseconds. */
-  readonly warmUp: number
-  readonly duration: number
+  readonly warmUpMs: number
+  readonly durationMs: number
 }
 
 export interface StreamOutcome {
   readonly deliveries: number
   readonly seconds: number
-  /** Milliseconds from the request that makes an event to its arrival at a reader. */
+  /** Time from the request that creates an event to its arrival at a reader (ms). */
   readonly p50: number
   readonly p99: number
-  /** Microseconds of the server's process. */
+  /** CPU time of the server's process (µs). */
   readonly cpu: number | undefined
-  /** Bytes that the server's process grew by when the streams were opened, garbage not counted. */
+  /** Growth of the server's memory by the open streams, after garbage collection (bytes). */
   readonly growth: number | undefined
   readonly generatorShare: number
 }
@@ -43,17 +42,14 @@ process.on('message', (job: StreamJob) => {
 })
 process.on('disconnect', () => process.exit())
 
-/** Stands once in each event; superjson's notes about its dates have nearly the same. */
+/** Occurs once in each event, and not in superjson's metadata. */
 const MARK = Buffer.from('"message.created"')
 
-/**
- * A reader that counts events and looks at nothing else. An event is named once in its frame, and all readers get the same
- * ones in the same order.
- */
+/** Counts events without parsing them. All readers get the same events in the same order. */
 class Reader {
   readonly ready: Promise<void>
   #socket: Socket
-  /** The end of the last part, in which a mark may have begun. */
+  /** End of the last chunk, which may contain the start of a mark. */
   #rest = Buffer.alloc(0)
 
   constructor(port: number, request: string, onEvent: () => void) {
@@ -61,14 +57,14 @@ class Reader {
     this.#socket.setNoDelay(true)
     this.#socket.write(request)
     this.ready = new Promise((resolve, reject) => {
-      this.#socket.once('data', (part) => {
-        if (part.toString('latin1', 9, 12) === '200') resolve()
-        else reject(new Error(`a stream was answered ${part.toString('latin1', 0, 400)}`))
+      this.#socket.once('data', (chunk) => {
+        if (chunk.toString('latin1', 9, 12) === '200') resolve()
+        else reject(new Error(`a stream request got ${chunk.toString('latin1', 0, 400)}`))
       })
       this.#socket.once('error', reject)
     })
-    this.#socket.on('data', (part) => {
-      const text = this.#rest.length === 0 ? part : Buffer.concat([this.#rest, part])
+    this.#socket.on('data', (chunk) => {
+      const text = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
       let from = 0
       for (let at = text.indexOf(MARK); at !== -1; at = text.indexOf(MARK, from)) {
         from = at + MARK.length
@@ -84,12 +80,12 @@ class Reader {
 }
 
 async function run(job: StreamJob): Promise<StreamOutcome> {
-  const before = await settledMemory(job.pid)
-  /** When each event was asked for, and how many readers have it. */
+  const before = await measureMemory(job.pid)
+  /** Time at which each event was sent, and the number of readers that have it. */
   const sentAt: number[] = []
   const arrivals: number[] = []
   const latencies: number[] = []
-  let measuring = false
+  let isMeasuring = false
   let deliveries = 0
   let onComplete: () => void = () => undefined
 
@@ -99,7 +95,7 @@ async function run(job: StreamJob): Promise<StreamOutcome> {
       let count = 0
       return new Reader(job.port, job.open, () => {
         const index = count++
-        if (measuring) {
+        if (isMeasuring) {
           deliveries++
           latencies.push(performance.now() - (sentAt[index] ?? 0))
         }
@@ -112,13 +108,13 @@ async function run(job: StreamJob): Promise<StreamOutcome> {
   }
   await sleep(500)
   const isIdle = job.inFlight === 0 && job.rate === 0
-  const after = isIdle ? await settledMemory(job.pid) : undefined
+  const after = isIdle ? await measureMemory(job.pid) : undefined
 
   const writers = await Promise.all(
     Array.from({ length: Math.max(1, job.inFlight) }, () => Connection.open(job.port)),
   )
   const bytes = Buffer.from(job.write)
-  let stopped = false
+  let isStopped = false
   let failure: Error | undefined
   const write = (connection: Connection) =>
     new Promise<void>((resolve) => {
@@ -126,18 +122,18 @@ async function run(job: StreamJob): Promise<StreamOutcome> {
         failure ??= error
         resolve()
       }
-      const onAnswer = (status: number) => {
+      const onResponse = (status: number) => {
         if (status === 201) resolve()
-        else fail(new Error(`a write was answered ${status}`))
+        else fail(new Error(`a write got status ${status}`))
       }
       sentAt.push(performance.now())
-      connection.send(bytes, onAnswer, fail)
+      connection.send(bytes, onResponse, fail)
     })
 
-  // An event that every reader has makes room for the next.
+  // An event that all readers have frees a slot for the next one.
   let free = 0
   const waiting: (() => void)[] = []
-  const room = async () => {
+  const waitForSlot = async () => {
     if (free-- <= 0) await new Promise<void>((resolve) => waiting.push(resolve))
   }
   onComplete = () => {
@@ -145,26 +141,26 @@ async function run(job: StreamJob): Promise<StreamOutcome> {
     waiting.shift()?.()
   }
   const writeAll = async (connection: Connection) => {
-    for (; !stopped; await room()) await write(connection)
+    for (; !isStopped; await waitForSlot()) await write(connection)
   }
   const writeSteadily = async (connection: Connection) => {
-    for (let due = performance.now(); !stopped; due += 1000 / job.rate) {
+    for (let due = performance.now(); !isStopped; due += 1000 / job.rate) {
       await sleep(Math.max(0, due - performance.now()))
       await write(connection)
     }
   }
   if (!isIdle) for (const one of writers) void (job.rate > 0 ? writeSteadily(one) : writeAll(one))
-  await sleep(isIdle ? 0 : job.warmUp)
+  await sleep(isIdle ? 0 : job.warmUpMs)
   const cpuBefore = cpuTime(job.pid)
   const own = process.cpuUsage()
   const begin = performance.now()
-  measuring = true
-  await sleep(isIdle ? 0 : job.duration)
-  measuring = false
+  isMeasuring = true
+  await sleep(isIdle ? 0 : job.durationMs)
+  isMeasuring = false
   const seconds = (performance.now() - begin) / 1000
   const used = process.cpuUsage(own)
   const cpuAfter = cpuTime(job.pid)
-  stopped = true
+  isStopped = true
   await sleep(200)
   for (const one of [...readers, ...writers]) one.close()
   if (failure) throw failure
@@ -182,8 +178,8 @@ async function run(job: StreamJob): Promise<StreamOutcome> {
   }
 }
 
-/** After the server has thrown its garbage away, which it is started to do at this signal. */
-async function settledMemory(pid: number): Promise<number | undefined> {
+/** Returns the server's memory after a garbage collection, which this signal triggers (bytes). */
+async function measureMemory(pid: number): Promise<number | undefined> {
   for (let number = 0; number < 2; number++) {
     process.kill(pid, 'SIGUSR2')
     await sleep(300)

@@ -5,39 +5,43 @@ import { join } from 'node:path'
 import { type ContenderName, start } from './contenders.ts'
 import { root } from './folders.ts'
 import type { Options } from './options.ts'
-import { median, round } from './report.ts'
 import type { Seed } from './seed.ts'
+import { median, round } from './statistics.ts'
 import type { StreamJob, StreamOutcome } from './streamLoad.ts'
 
 export type StreamTarget = 'bare' | 'sse' | 'trpc'
 
-/** Streams of one target: medians over the rounds. */
+/** Results of one target: medians over the rounds. */
 export interface StreamRow {
   readonly target: StreamTarget
-  /** Events that arrived at readers in a second, when as many are written as the server takes. */
+  /** Events per second that arrive at readers under full load. */
   readonly deliveries: number
-  /** Median of the rounds' ratios to the bare server in the same round. */
+  /** Median of the rounds' ratios to the bare server. */
   readonly toBare: number | null
-  /** CPU microseconds of the server's process for one delivery. */
+  /** CPU time of the server's process per delivery (µs). */
   readonly cpu: number | null
-  /** Milliseconds from the request that writes to the arrival at a reader, at a steady rate that all can keep. */
+  /** Time from the write request to the arrival at a reader, at a steady low rate (ms). */
   readonly p50: number
   readonly p99: number
   readonly p99ToBare: number | null
-  /** Bytes of the server's process for each idle stream. */
+  /** Memory of the server's process per idle stream (bytes). */
   readonly bytesPerStream: number | null
   readonly generatorShare: number
 }
 
-/** Streams of the idle part and of the busy one. */
+/** Number of streams in the idle phase, and in the others. */
 const SIZE = { idle: 1_000, readers: 500 }
 const QUICK_SIZE = { idle: 50, readers: 20 }
-/** Messages a second in the steady part, and on their way at once in the busy one. */
+/** Messages per second in the steady phase, and in flight in the busy one. */
 const RATE = 20
 const IN_FLIGHT = 8
 
-/** Throws garbage away when it is told to, so that what remains can be measured. */
-const COLLECTS = ['--expose-gc', '--import', 'data:text/javascript,process.on("SIGUSR2",()=>gc())']
+/** Makes a server collect its garbage on SIGUSR2. */
+const GC_ON_SIGNAL = [
+  '--expose-gc',
+  '--import',
+  'data:text/javascript,process.on("SIGUSR2",()=>gc())',
+]
 
 const targets: Record<StreamTarget, { contender: ContenderName; path(seed: Seed): string }> = {
   bare: { contender: 'bareStreams', path: () => '/' },
@@ -49,7 +53,7 @@ const targets: Record<StreamTarget, { contender: ContenderName; path(seed: Seed)
   },
 }
 
-/** Idle streams, and many readers of one busy room, of each target in turn. */
+/** Measures idle streams, and many readers of one busy room, for each target in turn. */
 export async function measureStreams(
   options: Options,
   seed: Seed,
@@ -69,31 +73,33 @@ export async function measureStreams(
   const bare = found.get('bare') as Measured[]
   return names.map((name) => {
     const rounds = found.get(name) as Measured[]
-    const of = (read: (one: Measured) => number) => median(rounds.map(read))
-    const against = (read: (one: Measured) => number) =>
+    const medianOf = (read: (one: Measured) => number) => median(rounds.map(read))
+    const ratioToBare = (read: (one: Measured) => number) =>
       round(median(rounds.map((one, at) => read(one) / read(bare[at] as Measured))), 2)
     const rate = ({ busy }: Measured) => busy.deliveries / busy.seconds
-    const tells = rounds.every(({ busy, idle }) => busy.cpu !== undefined && idle.growth)
+    const isMeasured = rounds.every(({ busy, idle }) => busy.cpu !== undefined && idle.growth)
     return {
       target: name,
-      deliveries: Math.round(of(rate)),
-      toBare: against(rate),
-      cpu: tells
+      deliveries: Math.round(medianOf(rate)),
+      toBare: ratioToBare(rate),
+      cpu: isMeasured
         ? round(
-            of(({ busy }) => (busy.cpu ?? 0) / busy.deliveries),
+            medianOf(({ busy }) => (busy.cpu ?? 0) / busy.deliveries),
             1,
           )
         : null,
       p50: round(
-        of(({ steady }) => steady.p50),
+        medianOf(({ steady }) => steady.p50),
         2,
       ),
       p99: round(
-        of(({ steady }) => steady.p99),
+        medianOf(({ steady }) => steady.p99),
         2,
       ),
-      p99ToBare: against(({ steady }) => steady.p99),
-      bytesPerStream: tells ? Math.round(of(({ idle }) => (idle.growth ?? 0) / size.idle)) : null,
+      p99ToBare: ratioToBare(({ steady }) => steady.p99),
+      bytesPerStream: isMeasured
+        ? Math.round(medianOf(({ idle }) => (idle.growth ?? 0) / size.idle))
+        : null,
       generatorShare: round(Math.max(...rounds.map(({ busy }) => busy.generatorShare)), 2),
     }
   })
@@ -122,7 +128,7 @@ async function measure(
     url: `sqlite:${file}`,
     folder,
     env,
-    nodeArgs: COLLECTS,
+    nodeArgs: GC_ON_SIGNAL,
   })
   const load = fork(join(root, 'bench', 'streamLoad.ts'), { cwd: root })
   try {
@@ -133,17 +139,17 @@ async function measure(
       pid: running.pid,
       open: `GET ${path(seed)} HTTP/1.1\r\n${head}\r\n`,
       write: `POST /api/v3/rooms/${seed.roomId}/messages HTTP/1.1\r\n${head}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-      warmUp: options.firstWarmUp,
-      duration: options.seconds * 1000,
+      warmUpMs: options.firstWarmUpMs,
+      durationMs: options.seconds * 1000,
     }
-    const ask = (own: Pick<StreamJob, 'readers' | 'inFlight' | 'rate'>) =>
+    const runPhase = (own: Pick<StreamJob, 'readers' | 'inFlight' | 'rate'>) =>
       run(load, { ...job, ...own })
-    // So that what is made once for all streams is not counted with the idle ones.
-    await ask({ readers: 20, inFlight: 1, rate: 0 })
+    // Allocates what all streams share, so that the idle phase does not count it.
+    await runPhase({ readers: 20, inFlight: 1, rate: 0 })
     return {
-      idle: await ask({ readers: idle, inFlight: 0, rate: 0 }),
-      steady: await ask({ readers, inFlight: 0, rate: RATE }),
-      busy: await ask({ readers, inFlight: IN_FLIGHT, rate: 0 }),
+      idle: await runPhase({ readers: idle, inFlight: 0, rate: 0 }),
+      steady: await runPhase({ readers, inFlight: 0, rate: RATE }),
+      busy: await runPhase({ readers, inFlight: IN_FLIGHT, rate: 0 }),
     }
   } finally {
     load.disconnect()
@@ -151,7 +157,7 @@ async function measure(
   }
 }
 
-/** One job at a time. */
+/** Runs one job. @throws Error if it failed */
 async function run(load: ChildProcess, job: StreamJob): Promise<StreamOutcome> {
   load.send(job)
   const [reply] = (await once(load, 'message')) as [StreamOutcome | { failed: string }]

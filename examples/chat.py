@@ -1,6 +1,6 @@
-"""A customer asks, the support team answers, over REST v2. Python 3.8 or newer, standard library only.
+"""A conversation between a customer and the support team, over REST v2. Python 3.8 or newer, standard library only.
 
-Start the server (npm start), then: python3 examples/chat.py [url]
+Start the server (npm start), then run: python3 examples/chat.py [url]
 """
 
 import json
@@ -43,28 +43,28 @@ def write(room_id, side, author, text):
         "side": side,
         "auther": author,
         "message_type": "text",
-        # Sent again with the same id, for example after a lost answer, the message is stored once.
+        # With the same id a retry does not store the message twice.
         "client_message_id": str(uuid.uuid4()),
     })
 
 
-def messages_of(room_id, limit):
-    """All messages of a room, read backwards a page at a time, oldest first."""
-    messages, place = [], {}
+def read_messages(room_id, limit):
+    """Returns all messages of a room, oldest first. Reads from the newest page backwards."""
+    messages, cursor = [], {}
     while True:
-        query = {"type": "get_messages", "room_id": room_id, "limit": limit, **place}
-        answer = get("room-service", query)
-        messages = answer["response"] + messages
-        if not answer["paging"]["has_before"]:
+        query = {"type": "get_messages", "room_id": room_id, "limit": limit, **cursor}
+        page = get("room-service", query)
+        messages = page["response"] + messages
+        if not page["paging"]["has_before"]:
             return messages
-        place = {"before": answer["paging"]["before"]}
+        cursor = {"before": page["paging"]["before"]}
 
 
-# Somebody new in each run, so that each run is a new conversation.
+# A new user, so that each run is a new conversation.
 user_id = f"customer-{uuid.uuid4()}"
 org_id, product = "DOWELL12345", "WIFIQRCODE"
 
-# The customer's page: open the room, or find the one that is open, and write.
+# The customer creates the room, or gets the open one, and writes.
 room_id = post("room-control", {
     "user_id": user_id,
     "org_id": org_id,
@@ -73,17 +73,17 @@ room_id = post("room-control", {
 })["inserted_id"]
 write(room_id, False, user_id, "The QR code does not open our network.")
 
-# The support team's page: the newest rooms, and what stands in one of them.
+# The support team finds the room in its list and replies.
 rooms = get("room-list", {"org_id": org_id, "product_name": product})["rooms"]
-waiting = next(room for room in rooms if room["user_id"] == user_id)
-write(waiting["_id"], True, "Amara", "Which phone do you use?")
+found = next(room for room in rooms if room["user_id"] == user_id)
+write(found["_id"], True, "Amara", "Which phone do you use?")
 
 write(room_id, False, user_id, "A Fairphone 5.")
 
-# A page of two, only to show how paging goes; 1,000 are the most.
-for message in messages_of(room_id, limit=2):
+# Two messages per page, to show paging; the maximum is 1,000.
+for message in read_messages(room_id, limit=2):
     side = "support" if message["side"] else "customer"
     print(f"{message['seq']} {side}: {message['message_data']}")
 
-# Done: the room takes no new messages, and stays readable.
+# Close the room: it stays readable, but accepts no new messages.
 post("room-service", {"type": "delete_room", "room_id": room_id, "is_active": False})

@@ -1,5 +1,5 @@
-// A customer asks, the support team answers, with the typed client.
-// Start the server (npm start), then: npx tsx examples/chat.ts [url]
+// A conversation between a customer and the support team, with the typed client.
+// Start the server (npm start), then run: npx tsx examples/chat.ts [url]
 import { createDowellChat, DowellChatError } from '@dowell-chat/client'
 
 const url = process.argv[2] ?? process.env.DOWELL_CHAT_URL ?? 'http://127.0.0.1:3000'
@@ -7,25 +7,25 @@ const chat = createDowellChat({ url })
 
 const orgId = 'DOWELL12345'
 const productName = 'WIFIQRCODE'
-// Somebody new in each run, so that each run is a new conversation.
+// A new user, so that each run is a new conversation.
 const userId = `customer-${crypto.randomUUID()}`
 
 async function write(roomId: string, side: boolean, author: string, messageData: string) {
-  // Sent again with the same id, for example after a lost answer, the message is stored once.
+  // With the same id a retry does not store the message twice.
   const clientMessageId = crypto.randomUUID()
   await chat.createMessage({ roomId, side, author, messageData, clientMessageId })
 }
 
 try {
-  // The customer's page: open the room, or find the one that is open, and write.
+  // The customer creates the room, or gets the open one, and writes.
   const { room } = await chat.createRoom({ userId, orgId, portfolioName: 'umair', productName })
   await write(room.id, false, userId, 'The QR code does not open our network.')
 
-  // The support team's page: the newest rooms, and what stands in one of them.
+  // The support team finds the room in its list and replies.
   const { items: rooms } = await chat.listRooms({ orgId, productName })
-  const waiting = rooms.find((one) => one.userId === userId)
-  if (!waiting) throw new Error('the new room is not in the list')
-  await write(waiting.id, true, 'Amara', 'Which phone do you use?')
+  const found = rooms.find((one) => one.userId === userId)
+  if (!found) throw new Error('the new room is not in the list')
+  await write(found.id, true, 'Amara', 'Which phone do you use?')
 
   await write(room.id, false, userId, 'A Fairphone 5.')
 
@@ -34,7 +34,7 @@ try {
     console.log(`${seq} ${side ? 'support' : 'customer'}: ${messageData}`)
   }
 
-  // Done: the room takes no new messages, and stays readable.
+  // Close the room: it stays readable, but accepts no new messages.
   await chat.deleteRoom({ roomId: room.id })
 } catch (error) {
   if (!(error instanceof DowellChatError)) throw error

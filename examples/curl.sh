@@ -1,17 +1,17 @@
 #!/bin/sh
-# The documented requests, by curl.
-# Start the server (npm start), then: sh examples/curl.sh [url]
+# All requests of docs/api-v2.md, with curl.
+# Start the server (npm start), then run: sh examples/curl.sh [url]
 set -eu
 url=${1:-${DOWELL_CHAT_URL:-http://127.0.0.1:3000}}
 api=${url%/}/api/v2
 
-# call <what it is> <curl arguments>: prints the answer, and ends the script if it is a failure.
+# call <title> <curl arguments>: prints the response, and exits the script on failure.
 call() {
   echo "# $1"
   shift
   status=0
-  answer=$(curl --silent --show-error --fail-with-body "$@") || status=$?
-  printf '%s\n\n' "$answer"
+  response=$(curl --silent --show-error --fail-with-body "$@") || status=$?
+  printf '%s\n\n' "$response"
   return "$status"
 }
 
@@ -21,14 +21,14 @@ call 'Create room' "$api/room-control/" -H "$json" -d '{
   "user_id": "ABCD12345", "org_id": "DOWELL12345",
   "portfolio_name": "umair", "product_name": "WIFIQRCODE"
 }'
-room=$(printf '%s' "$answer" | sed 's/.*"inserted_id":"\([0-9a-f]*\)".*/\1/')
+room=$(printf '%s' "$response" | sed 's/.*"inserted_id":"\([0-9a-f]*\)".*/\1/')
 
-call 'Send a message, the customer' "$api/room-service/" -H "$json" -d '{
+call 'Send a message as the customer' "$api/room-service/" -H "$json" -d '{
   "type": "create_message", "room_id": "'"$room"'", "message_data": "The QR code does not open our network.",
   "side": false, "auther": "client", "message_type": "text"
 }'
 
-call 'Send a message, the support team, as a form' "$api/room-service/" \
+call 'Send a message as the support team, form-encoded' "$api/room-service/" \
   -d type=create_message -d "room_id=$room" --data-urlencode 'message_data=Which phone do you use?' \
   -d side=true -d auther=Amara -d message_type=text
 

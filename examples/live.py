@@ -1,7 +1,7 @@
-"""Follows the events of an organisation's rooms, and goes on where it was after a cut. Python 3.8 or newer, standard
+"""Prints the events of an organisation's rooms, and resumes after a lost connection. Python 3.8 or newer, standard
 library only.
 
-Start the server (npm start), then: python3 examples/live.py [url]
+Start the server (npm start), then run: python3 examples/live.py [url]
 """
 
 import json
@@ -16,8 +16,8 @@ default = os.environ.get("DOWELL_CHAT_URL", "http://127.0.0.1:3000")
 url = (sys.argv[1] if len(sys.argv) > 1 else default).rstrip("/")
 
 
-def frames(response):
-    """The events of a stream of server-sent events, as pairs of id and data."""
+def read_events(response):
+    """Yields the id and data of each server-sent event."""
     event_id, data = None, []
     for line in response:
         name, _, value = line.decode().rstrip("\r\n").partition(": ")
@@ -40,7 +40,7 @@ def show(event):
         print(f"({event['type']}: {event['room']['userId']})", flush=True)
 
 
-# A program that is started again may keep this in a file, and miss nothing.
+# Keep this in a file to miss no event between two runs of the program.
 last_event_id = None
 failures = 0
 while True:
@@ -48,14 +48,14 @@ while True:
     if last_event_id:
         request.add_header("Last-Event-ID", last_event_id)
     try:
-        # The server says something every 20 seconds, so 45 without a word mean that the connection is dead.
+        # The server sends a heartbeat every 20 seconds; after 45 without data the connection is dead.
         with urllib.request.urlopen(request, timeout=45) as response:
-            for event_id, event in frames(response):
+            for event_id, event in read_events(response):
                 if event["type"] == "ready":
                     print("(live)", flush=True)
                     failures = 0
                 show(event)
-                # Only now: an event counts as had when it was handled.
+                # After show(), so that an event whose handling failed comes again.
                 last_event_id = event_id or last_event_id
     except urllib.error.HTTPError as error:
         if error.code < 500 and error.code not in (408, 429):

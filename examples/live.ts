@@ -1,19 +1,19 @@
-// A chat between two terminals, which shows who types and who is there.
-// Start the server (npm start), then in one terminal:  npx tsx examples/live.ts customer [url]
-//                                    and in another:   npx tsx examples/live.ts support [url]
+// A live chat between two terminals, with typing and presence.
+// Start the server (npm start), then run in one terminal: npx tsx examples/live.ts customer [url]
+//                                        and in another:  npx tsx examples/live.ts support [url]
 import { createInterface, emitKeypressEvents } from 'node:readline'
 import { createDowellChat } from '@dowell-chat/client'
 
-const [who, url = process.env.DOWELL_CHAT_URL ?? 'http://127.0.0.1:3000'] = process.argv.slice(2)
-if (who !== 'customer' && who !== 'support') {
+const [role, url = process.env.DOWELL_CHAT_URL ?? 'http://127.0.0.1:3000'] = process.argv.slice(2)
+if (role !== 'customer' && role !== 'support') {
   console.error('usage: npx tsx examples/live.ts customer|support [url]')
   process.exit(2)
 }
-const side = who === 'support'
+const side = role === 'support'
 const author = side ? 'Amara' : 'ABCD12345'
 const chat = createDowellChat({ url })
 
-// Both open the customer's room: the first makes it, the second finds it.
+// The first terminal creates the room, the second gets the same one.
 const { room } = await chat.createRoom({
   userId: 'ABCD12345',
   orgId: 'DOWELL12345',
@@ -24,7 +24,7 @@ const roomId = room.id
 
 const shown = new Set<string>()
 function show(message: { id: string; author: string; messageData: string }) {
-  // After a reset the snapshot has messages that were shown before.
+  // A later snapshot repeats messages.
   if (shown.has(message.id)) return
   shown.add(message.id)
   console.log(`${message.author}: ${message.messageData}`)
@@ -58,7 +58,7 @@ const stop = chat.room(roomId, { readerId: author, readerSide: side }).subscribe
 let typedAt = 0
 emitKeypressEvents(process.stdin)
 process.stdin.on('keypress', () => {
-  // To say it more often than every 2 seconds changes nothing.
+  // The server does not broadcast repetitions within 2 seconds.
   if (Date.now() - typedAt < 2_000) return
   typedAt = Date.now()
   chat.setTyping({ roomId, isTyping: true, userId: author, side }).catch(() => undefined)

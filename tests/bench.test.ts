@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Report } from '../bench/report.ts'
 
-// Keeps the benchmark running. What it measures is asserted nowhere: this machine has other things to do meanwhile.
+// Checks that the benchmark works. Its figures are not asserted, since other tests run at the same time.
 
 const run = promisify(execFile)
 let folder: string
@@ -33,12 +33,12 @@ async function report(...args: string[]): Promise<Report & { stdout: string }> {
 
 const all = ['bare', 'usual-v3', 'usual-trpc', 'v2', 'v3', 'trpc', 'batch']
 
-// Whoever goes without PostgreSQL in the tests goes without it here.
+// Runs on PostgreSQL only if the other tests do.
 const hasPostgres = (process.env.TEST_DATABASES || 'postgres').split(',').includes('postgres')
 
-// They wait more than they work.
+// Concurrent, because the runs mostly wait.
 describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
-  it('drives each kind of server with every operation without a wrong answer and tells the figures', async () => {
+  it('measures every operation on each kind of server without wrong responses, and reports the figures', async () => {
     const kinds = ['bare', 'usual-trpc', 'v3']
     const args = [`--targets=${kinds}`, '--seconds=0.2', '--connections=2']
     const { header, rows, stdout } = await report(...args)
@@ -57,12 +57,12 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     expect(stdout).toMatch(/\| W +\| bare +\|/)
   })
 
-  it('drives every server over every wire', async () => {
+  it('measures every target', async () => {
     const { rows } = await report('--only=W', '--seconds=0.2', '--connections=2')
     expect(rows.map(({ target, errors }) => [target, errors])).toEqual(all.map((name) => [name, 0]))
   })
 
-  it('compares sizes and numbers of connections', async () => {
+  it('compares database sizes and numbers of connections', async () => {
     const { rows } = await report('--sizes', '--only=P,PS', '--seconds=0.3', '--connections=1,2')
     expect(rows).toHaveLength(2 * 2 * 2 * 2)
     for (const row of rows) {
@@ -72,7 +72,7 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     }
   })
 
-  it.runIf(hasPostgres)('drives each kind of server on PostgreSQL', async () => {
+  it.runIf(hasPostgres)('measures each kind of server on PostgreSQL', async () => {
     const kinds = ['bare', 'usual-v3', 'v3', 'batch']
     const targets = `--targets=${kinds}`
     const args = ['--database=postgres', targets, '--only=L,W', '--seconds=0.6', '--connections=2']
@@ -84,7 +84,7 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     }
   })
 
-  it('counts what arrives over event streams', async () => {
+  it('measures deliveries over event streams', async () => {
     const { streams } = await report('--streams', '--seconds=0.3')
     expect(streams.map(({ target }) => target)).toEqual(['bare', 'sse', 'trpc'])
     for (const row of streams) {
@@ -93,7 +93,7 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     }
   })
 
-  it.runIf(hasPostgres)('writes while somebody is in the way', async () => {
+  it.runIf(hasPostgres)('measures writes during each disturbance', async () => {
     const { locked } = await report('--locked', '--seconds=0.3')
     expect(locked.map(({ disturbance }) => disturbance)).toEqual([
       'quiet',
@@ -105,7 +105,7 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     for (const { perSecond } of locked) expect(perSecond).toBeGreaterThan(0)
   })
 
-  it('measures what others notice of a hostile customer', async () => {
+  it('measures the requests of others during an attack', async () => {
     const { hostile } = await report('--hostile')
     expect(hostile.map(({ attack }) => attack)).toEqual(['v3 pages', 'v2 rooms'])
     for (const row of hostile) {
@@ -115,7 +115,7 @@ describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
     }
   })
 
-  it('refuses what it does not know', async () => {
+  it('rejects unknown and unsupported operations', async () => {
     await expect(bench('--only=X')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining('--only takes R, RC'),

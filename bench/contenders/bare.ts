@@ -1,21 +1,21 @@
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import SqliteDriver from 'better-sqlite3'
+import { createBareServer, sendJson } from './bareServer.ts'
 import {
   type MessageRow,
   messagePage,
   newId,
   newMessageRow,
-  PAGE,
+  PAGE_SIZE,
   type RoomRow,
   roomPage,
   toMessage,
   toRoom,
-} from './answers.ts'
-import { answer, bareServer } from './bareServer.ts'
+} from './responses.ts'
 import { databaseUrl, serve } from './serve.ts'
 
-// What the machine allows: node:http, prepared statements, JSON.stringify, and nothing that a product needs.
+// The upper bound of the machine: node:http, prepared statements and JSON.stringify only.
 
 const db = new SqliteDriver(databaseUrl().slice('sqlite:'.length), { timeout: 5000 })
 db.pragma('journal_mode = WAL')
@@ -26,7 +26,7 @@ const sql = {
   begin: db.prepare('begin immediate'),
   commit: db.prepare('commit'),
   rollback: db.prepare('rollback'),
-  // The version is what this server goes by when it reads a database that another one wrote to.
+  // This server's cache depends on the version if it opens this database later.
   advance: db.prepare(
     `update rooms set last_seq = last_seq + 1, version = version + 1, last_message = ?, last_message_seq = last_seq + 1,
       last_message_type = ?, last_message_side = ?, last_message_author = ?, last_message_at = ?, updated_at = ?
@@ -37,7 +37,7 @@ const sql = {
       is_active, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?)`,
   ),
   room: db.prepare('select org_id, last_seq from rooms where id = ?'),
-  // Without the casts SQLite looks at the values while it plans, and so plans anew at every call.
+  // Without the casts SQLite's plan depends on the values, so it plans again at every call.
   page: db.prepare(
     `select id, room_id, seq, message_data, side, author, message_type, client_message_id, is_active, created_at,
       edited_at, deleted_at
@@ -69,7 +69,7 @@ interface Write {
 
 let waiting: Write[] = []
 
-/** Everything that arrives in one turn of the event loop is committed, and so synced, together. */
+/** Queues a write. All writes of one event-loop turn share a commit. */
 function write(res: ServerResponse, run: () => unknown): void {
   waiting.push({ res, run })
   if (waiting.length === 1) setImmediate(commit)
@@ -80,18 +80,18 @@ function commit(): void {
   waiting = []
   try {
     sql.begin.run()
-    const answers = batch.map((each) => each.run())
+    const results = batch.map((each) => each.run())
     sql.commit.run()
     batch.forEach(({ res }, index) => {
-      answer(res, 201, answers[index])
+      sendJson(res, 201, results[index])
     })
   } catch (error) {
     if (db.inTransaction) sql.rollback.run()
-    for (const { res } of batch) answer(res, 500, { message: String(error) })
+    for (const { res } of batch) sendJson(res, 500, { message: String(error) })
   }
 }
 
-const server = bareServer({
+const server = createBareServer({
   createMessage(res, roomId, body) {
     write(res, () => {
       const now = Date.now()
@@ -113,24 +113,24 @@ const server = bareServer({
   getMessages(res, roomId, before) {
     const room = sql.room.get(roomId) as { org_id: string; last_seq: number } | undefined
     if (!room) {
-      answer(res, 404, { message: 'no such room' })
+      sendJson(res, 404, { message: 'no such room' })
       return
     }
     const to = before ?? room.last_seq
-    const rows = sql.page.all(room.org_id, roomId, Math.max(0, to - PAGE), to) as MessageRow[]
-    answer(res, 200, messagePage(rows, to, room.last_seq))
+    const rows = sql.page.all(room.org_id, roomId, Math.max(0, to - PAGE_SIZE), to) as MessageRow[]
+    sendJson(res, 200, messagePage(rows, to, room.last_seq))
   },
 
   listRooms(res, orgId) {
-    const rows = sql.rooms.all(orgId, Number.MAX_SAFE_INTEGER, PAGE + 1) as RoomRow[]
-    answer(res, 200, roomPage(rows))
+    const rows = sql.rooms.all(orgId, Number.MAX_SAFE_INTEGER, PAGE_SIZE + 1) as RoomRow[]
+    sendJson(res, 200, roomPage(rows))
   },
 
   createRoom(res, { orgId, userId, portfolioName, productName }) {
     const identity = [orgId, userId, portfolioName, productName]
     const found = sql.findRoom.get(...identity) as RoomRow | undefined
     if (found) {
-      answer(res, 200, { room: toRoom(found), created: false })
+      sendJson(res, 200, { room: toRoom(found), created: false })
       return
     }
     write(res, () => {

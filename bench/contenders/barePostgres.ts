@@ -1,21 +1,21 @@
 import type { ServerResponse } from 'node:http'
 import pg from 'pg'
+import { createBareServer, sendJson } from './bareServer.ts'
 import {
   type MessageRow,
   messagePage,
   type NewMessage,
   newMessageRow,
-  PAGE,
+  PAGE_SIZE,
   type RoomRow,
   roomPage,
   toMessage,
-} from './answers.ts'
-import { answer, bareServer } from './bareServer.ts'
+} from './responses.ts'
 import { databaseUrl, serve } from './serve.ts'
 
-// The same on PostgreSQL: one prepared statement for each call, sent without waiting for the answer to the last one.
+// The bare contender on PostgreSQL: one prepared statement per call, pipelined.
 
-/** Connections that read; one more writes. */
+/** Connections for reads, besides one for writes. */
 const READERS = 4
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
@@ -37,12 +37,12 @@ const sql = {
     name: 'getMessages',
     text: `
       select messages.*, last_seq from rooms join messages on messages.org_id = rooms.org_id and room_id = rooms.id
-        and seq > coalesce($2, last_seq) - ${PAGE} and seq <= coalesce($2, last_seq)
+        and seq > coalesce($2, last_seq) - ${PAGE_SIZE} and seq <= coalesce($2, last_seq)
       where rooms.id = $1 order by seq`,
   },
   listRooms: {
     name: 'listRooms',
-    text: `select * from rooms where org_id = $1 order by position desc limit ${PAGE + 1}`,
+    text: `select * from rooms where org_id = $1 order by position desc limit ${PAGE_SIZE + 1}`,
   },
 }
 
@@ -70,7 +70,7 @@ interface Write {
 let waiting: Write[] = []
 let isCommitting = false
 
-/** Everything that arrives while the last commit is on its way is committed, and so synced, together. */
+/** Queues a write. All writes that arrive during a commit share the next one. */
 function write(one: Write): void {
   waiting.push(one)
   if (waiting.length === 1 && !isCommitting) setImmediate(commit)
@@ -99,38 +99,39 @@ async function commit(): Promise<void> {
     rows.forEach((row, index) => {
       const seq = stored[index]?.rows[0]?.seq
       if (seq === undefined) throw new Error('no such room')
-      answer(batch[index]?.res as ServerResponse, 201, {
+      sendJson(batch[index]?.res as ServerResponse, 201, {
         message: toMessage({ ...row, seq }),
         replayed: false,
       })
     })
   } catch (error) {
-    for (const { res } of batch) if (!res.headersSent) answer(res, 500, { message: String(error) })
+    for (const { res } of batch)
+      if (!res.headersSent) sendJson(res, 500, { message: String(error) })
   }
   isCommitting = false
   if (waiting.length > 0) setImmediate(commit)
 }
 
-const server = bareServer({
+const server = createBareServer({
   createMessage: (res, roomId, body) => write({ res, roomId, body }),
 
   async getMessages(res, roomId, before) {
     const { rows } = await read(sql.getMessages, [roomId, before])
     const last = Number(rows[0]?.last_seq)
-    answer(res, 200, messagePage(rows as MessageRow[], before ?? last, last))
+    sendJson(res, 200, messagePage(rows as MessageRow[], before ?? last, last))
   },
 
   async listRooms(res, orgId) {
     const { rows } = await read(sql.listRooms, [orgId])
-    answer(res, 200, roomPage(rows as RoomRow[]))
+    sendJson(res, 200, roomPage(rows as RoomRow[]))
   },
 
   createRoom(res) {
-    answer(res, 404, { message: 'no such operation' })
+    sendJson(res, 404, { message: 'no such operation' })
   },
 })
 
-// Each connection prepares its statements once, before calls follow each other without waiting.
+// Prepare all statements before calls are pipelined.
 for (const reader of readers) {
   await reader.query({ ...sql.getMessages, values: ['', null] })
   await reader.query({ ...sql.listRooms, values: [''] })

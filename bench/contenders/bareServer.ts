@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { boundaryOf, type NewMessage } from './answers.ts'
+import { type NewMessage, parseCursor } from './responses.ts'
 
 export interface NewRoom {
   readonly orgId: string
@@ -9,17 +9,17 @@ export interface NewRoom {
   readonly productName: string
 }
 
-/** What a bare server does with a request. Each answers by itself, at once or later. */
+/** Request handlers of a bare server. Each sends its response itself. */
 export interface Handlers {
   createMessage(res: ServerResponse, roomId: string, body: NewMessage): void
-  /** @param to the place that the page ends at; undefined for the newest */
+  /** @param to last position of the page; undefined: the newest */
   getMessages(res: ServerResponse, roomId: string, to: number | undefined): void
   listRooms(res: ServerResponse, orgId: string): void
   createRoom(res: ServerResponse, body: NewRoom): void
 }
 
-/** node:http and nothing else. Checks nothing: no authentication, no limits, no validation, no log. */
-export function bareServer(handlers: Handlers): Server {
+/** Creates a plain node:http server, without authentication, limits, validation or log. */
+export function createBareServer(handlers: Handlers): Server {
   return createServer((req, res) => {
     const url = req.url as string
     if (req.method === 'POST') {
@@ -32,7 +32,7 @@ export function bareServer(handlers: Handlers): Server {
       })
     } else if (url.startsWith('/api/v3/rooms/')) {
       const mark = url.indexOf('before=')
-      const to = mark < 0 ? undefined : boundaryOf(url.slice(mark + 'before='.length))
+      const to = mark < 0 ? undefined : parseCursor(url.slice(mark + 'before='.length))
       handlers.getMessages(res, url.slice(14, 38), to)
     } else {
       const query = new URLSearchParams(url.slice(url.indexOf('?') + 1))
@@ -47,7 +47,7 @@ function readBody(req: IncomingMessage, done: (body: unknown) => void): void {
   req.on('end', () => done(JSON.parse(Buffer.concat(chunks).toString())))
 }
 
-export function answer(res: ServerResponse, status: number, value: unknown): void {
+export function sendJson(res: ServerResponse, status: number, value: unknown): void {
   const body = Buffer.from(JSON.stringify(value))
   res.writeHead(status, {
     'Content-Type': 'application/json; charset=utf-8',

@@ -1,22 +1,22 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { serve } from './serve.ts'
 
-// What the machine allows: whoever asks gets every message, written once as text and then to each reader. Nothing is
-// stored, nobody is checked, nobody resumes, and a slow reader fills the memory.
+// The upper bound of the machine: each message is serialised once and written to every reader. No storage, authentication,
+// resume or backpressure.
 
 const readers = new Set<ServerResponse>()
 let position = 0
 
-function follow(res: ServerResponse): void {
+function openStream(res: ServerResponse): void {
   res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
   res.write('retry: 2000\n\n')
   readers.add(res)
   res.once('close', () => readers.delete(res))
 }
 
-async function send(req: IncomingMessage, res: ServerResponse): Promise<void> {
+async function createMessage(req: IncomingMessage, res: ServerResponse): Promise<void> {
   let text = ''
-  for await (const part of req.setEncoding('utf8')) text += part
+  for await (const chunk of req.setEncoding('utf8')) text += chunk
   const { messageData, side, author } = JSON.parse(text)
   const createdAt = new Date().toISOString()
   const roomId = '64e96a73f59c079a226e1ae9'
@@ -50,7 +50,7 @@ async function send(req: IncomingMessage, res: ServerResponse): Promise<void> {
 }
 
 const server = createServer((req, res) => {
-  if (req.method === 'GET') follow(res)
-  else void send(req, res)
+  if (req.method === 'GET') openStream(res)
+  else void createMessage(req, res)
 })
 serve(server, () => process.exit())

@@ -9,12 +9,19 @@ import pg from 'pg'
 import superjson from 'superjson'
 import { createOpenApiExpressMiddleware, type OpenApiMeta } from 'trpc-to-openapi'
 import { z } from 'zod'
-import { boundaryOf, messagePage, newId, PAGE, roomPage, toMessage, toRoom } from './answers.ts'
+import {
+  messagePage,
+  newId,
+  PAGE_SIZE,
+  parseCursor,
+  roomPage,
+  toMessage,
+  toRoom,
+} from './responses.ts'
 import { databaseUrl, serve } from './serve.ts'
 
-// The same libraries put together as their own guides do it: express, tRPC's adapter, superjson, trpc-to-openapi's
-// middleware for REST, Kysely's query builder, a transaction and so a commit for each write. The schema of the database
-// is the project's. No authentication, no limits, no log.
+// The same libraries as their guides use them: express, tRPC's adapter, superjson, trpc-to-openapi's middleware for REST,
+// Kysely's query builder, and a transaction per write, on the project's schema. No authentication, limits or log.
 
 interface Tables {
   organisations: { id: string; created_at: number; last_room_position: number }
@@ -199,13 +206,13 @@ const appRouter = t.router({
         .where('id', '=', input.roomId)
         .executeTakeFirst()
       if (!room) throw new TRPCError({ code: 'NOT_FOUND' })
-      const to = input.before === undefined ? room.last_seq : boundaryOf(input.before)
+      const to = input.before === undefined ? room.last_seq : parseCursor(input.before)
       const rows = await db
         .selectFrom('messages')
         .selectAll()
         .where('org_id', '=', room.org_id)
         .where('room_id', '=', room.id)
-        .where('seq', '>', Math.max(0, to - PAGE))
+        .where('seq', '>', Math.max(0, to - PAGE_SIZE))
         .where('seq', '<=', to)
         .orderBy('seq', 'asc')
         .execute()
@@ -222,7 +229,7 @@ const appRouter = t.router({
         .selectAll()
         .where('org_id', '=', input.orgId)
         .orderBy('position', 'desc')
-        .limit(PAGE + 1)
+        .limit(PAGE_SIZE + 1)
         .execute()
       return roomPage(rows)
     }),

@@ -1,7 +1,7 @@
-// One room, as the customer sees it; with ?side=support in the address as the support team does.
+// A live room for the customer; for the support team with ?side=support. Run it with serve.ts.
 import { createDowellChat } from '@dowell-chat/client'
 
-// A page of your own passes `token` as well: a function that gets a user token from your back end.
+// Your own page also passes `token`, a function that fetches a user token from your back end.
 const chat = createDowellChat({ url: SERVER_URL })
 
 const parameters = new URLSearchParams(location.search)
@@ -25,14 +25,14 @@ function show(message) {
   item.textContent = message.isActive ? message.messageData : '(deleted)'
   item.className = message.side === side ? 'own' : ''
   item.dataset.seq = message.seq
-  const before = element('messages').querySelector(`[data-seq="${message.seq}"]`)
-  if (before) before.replaceWith(item)
+  const existing = element('messages').querySelector(`[data-seq="${message.seq}"]`)
+  if (existing) existing.replaceWith(item)
   else element('messages').append(item)
 }
 
 let presence = ''
 let typingTimer
-function hint(text) {
+function showHint(text) {
   element('hint').textContent = text || presence
 }
 
@@ -51,14 +51,14 @@ chat.room(roomId, { readerId: author, readerSide: side }).subscribe({
       case 'presence': {
         const isThere = side ? event.customer : event.support
         presence = isThere ? 'The other side is here.' : 'The other side will read it later.'
-        hint()
+        showHint()
         break
       }
       case 'typing':
         if (event.side === side) break
         clearTimeout(typingTimer)
-        hint(event.isTyping && `${event.userId} is typing …`)
-        typingTimer = setTimeout(hint, event.expiresAt - Date.now())
+        showHint(event.isTyping && `${event.userId} is typing …`)
+        typingTimer = setTimeout(showHint, event.expiresAt - Date.now())
     }
   },
   onState(state) {
@@ -68,13 +68,13 @@ chat.room(roomId, { readerId: author, readerSide: side }).subscribe({
       : state.status
   },
   onError(error) {
-    hint(`It is over: ${error.message}`)
+    showHint(`The connection failed: ${error.message}`)
   },
 })
 
 let typedAt = 0
 element('text').addEventListener('input', () => {
-  // To say it more often than every 2 seconds changes nothing.
+  // The server does not broadcast repetitions within 2 seconds.
   if (Date.now() - typedAt < 2_000) return
   typedAt = Date.now()
   chat.setTyping({ roomId, isTyping: true, userId: author, side }).catch(() => {})
@@ -90,6 +90,6 @@ document.querySelector('form').addEventListener('submit', async (event) => {
     await chat.createMessage({ roomId, messageData, side, author, clientMessageId })
   } catch (error) {
     input.value = messageData
-    hint(error.message)
+    showHint(error.message)
   }
 })

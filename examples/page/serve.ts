@@ -1,5 +1,5 @@
-// A page that shows a live room.
-// Start the server (npm start), then: npx tsx examples/page/serve.ts [url] [port]
+// Serves a page with a live room.
+// Start the server (npm start), then run: npx tsx examples/page/serve.ts [url] [port]
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,17 +8,17 @@ import { build } from 'esbuild'
 
 const [url = process.env.DOWELL_CHAT_URL ?? 'http://127.0.0.1:3000', port = '4000'] =
   process.argv.slice(2)
-const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 const { outputFiles } = await build({
-  entryPoints: [here('main.js')],
+  entryPoints: [pathOf('main.js')],
   bundle: true,
   write: false,
   format: 'esm',
   define: { SERVER_URL: JSON.stringify(url) },
 })
 const files: Record<string, { type: string; content: Uint8Array | undefined }> = {
-  '/': { type: 'text/html', content: await readFile(here('index.html')) },
+  '/': { type: 'text/html', content: await readFile(pathOf('index.html')) },
   '/main.js': { type: 'text/javascript', content: outputFiles[0]?.contents },
 }
 

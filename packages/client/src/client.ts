@@ -3,26 +3,28 @@ import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import superjson from 'superjson'
 import { Credential, type CredentialOptions } from './credential.ts'
 import { toDowellChatError } from './error.ts'
-import { thisBrowser } from './live/browser.ts'
+import { detectBrowser } from './live/browser.ts'
+import { FeedManager } from './live/feedManager.ts'
 import { createFeeds, type Feeds } from './live/feeds.ts'
-import { Hub } from './live/hub.ts'
 import type { CallOptions, Calls } from './types.ts'
 
+/** Options of {@link createDowellChat}. */
 export interface DowellChatOptions extends CredentialOptions {
-  /** Where the server is, for example `https://chat.example.com`. */
+  /** The server's base URL, for example `https://chat.example.com`. */
   readonly url: string | URL
 }
 
+/** A client for one server: its operations as methods, and feeds of live events. */
 export type DowellChat = Calls & Feeds
 
-/** Calls that may share one HTTP request; the server takes up to 50. */
-const MAX_ITEMS = 20
+/** Calls per batch; the server accepts 50. */
+const MAX_BATCH_CALLS = 20
 
-/** Characters that the URL of reads which share a request may have; the server takes up to 8,192. */
-const MAX_URL = 8_000
+/** Characters in the URL of a batch of queries; the server accepts 8,192. */
+const MAX_URL_LENGTH = 8_000
 
-/** Rejects as soon as the signal says so. A request that other calls share goes on without this one. */
-async function abandonable<Output>(call: Promise<Output>, signal: AbortSignal): Promise<Output> {
+/** Rejects with the signal's reason when it aborts, without cancelling a batch that other calls share. */
+async function withAbort<Output>(call: Promise<Output>, signal: AbortSignal): Promise<Output> {
   let abort = () => {}
   const aborted = new Promise<never>((_, reject) => {
     abort = () => reject(signal.reason)
@@ -35,7 +37,10 @@ async function abandonable<Output>(call: Promise<Output>, signal: AbortSignal): 
   }
 }
 
-/** A client for one server. Calls made in the same moment share a request, and all feeds share few connections. */
+/**
+ * Creates a client for one server. Calls of one event-loop turn share an HTTP request; feeds share a connection where they
+ * can, also across browser tabs.
+ */
 export function createDowellChat(options: DowellChatOptions): DowellChat {
   const url = String(options.url).replace(/\/+$/, '')
   const credential = new Credential(options)
@@ -44,8 +49,8 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
       httpBatchLink({
         url: `${url}/trpc`,
         transformer: superjson,
-        maxItems: MAX_ITEMS,
-        maxURLLength: MAX_URL,
+        maxItems: MAX_BATCH_CALLS,
+        maxURLLength: MAX_URL_LENGTH,
         fetch: credential.fetch as never,
       }),
     ],
@@ -57,7 +62,7 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     return async (input: Input, { signal }: CallOptions = {}): Promise<Output> => {
       try {
         if (!signal) return await procedure(input, {})
-        return await abandonable(procedure(input, { signal }), signal)
+        return await withAbort(procedure(input, { signal }), signal)
       } catch (error) {
         throw toDowellChatError(error, signal)
       }
@@ -88,5 +93,5 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     updateOrganisation: call(client.updateOrganisation.mutate),
   }
 
-  return { ...calls, ...createFeeds(new Hub(url, credential, thisBrowser()), calls) }
+  return { ...calls, ...createFeeds(new FeedManager(url, credential, detectBrowser()), calls) }
 }

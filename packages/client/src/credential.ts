@@ -1,111 +1,109 @@
 import { DowellChatError } from './error.ts'
 
-type Send = typeof fetch
+type Fetch = typeof fetch
 type HeaderValues = Record<string, string>
 
+/** How a client authenticates, and sends its requests. */
 export interface CredentialOptions {
-  /** Headers for every request, or a function that is asked before each. */
+  /** Headers for every request, or a function that is called before each. */
   readonly headers?: HeaderValues | (() => HeaderValues | Promise<HeaderValues>)
-  /**
-   * Answers a user token. Asked when there is none yet, before each connection for events, and when the server refused
-   * the last one.
-   */
+  /** Returns a user token. Called for the first request, before each event stream, and once after a 401. */
   readonly token?: () => string | Promise<string>
-  /** Stands in for the global fetch. */
-  readonly fetch?: Send
+  /** Replaces the global fetch. */
+  readonly fetch?: Fetch
 }
 
-/** Adds the credential to requests, and renews it. */
+/** Adds the credential to requests and renews it after a 401. */
 export class Credential {
   readonly #options: CredentialOptions
   #token: Promise<string> | undefined
   #identity: string | undefined
-  /** Told when requests begin to go out under another identity. */
-  onIdentity = (): void => {}
+  /** Called when requests start to use another identity. */
+  onIdentityChange = (): void => {}
 
   constructor(options: CredentialOptions) {
     this.#options = options
   }
 
   /**
-   * Names whoever the last request was for, the same in every tab of a browser: two callers with one identity see the same
-   * events. Undefined before the first request, and where the credential does not tell.
+   * Identity of the last request's user, equal in every tab: two clients with one identity may read the same events.
+   * Undefined before the first request, and if the credential does not reveal it.
    */
   get identity(): string | undefined {
     return this.#identity
   }
 
-  /** A fetch with the credential. When that is refused it asks for a new one, once. */
-  readonly fetch: Send = async (input, init) => {
-    const used = this.#ask()
+  /** Fetches with the credential. After a 401 it renews the credential and retries once. */
+  readonly fetch: Fetch = async (input, init) => {
+    const used = this.#getToken()
     const response = await this.#send(input, init)
     if (response.status !== 401 || !this.#canRenew) return response
-    // Unless another request has done so meanwhile.
-    if (this.#token === used) this.renew()
+    // A concurrent request may have renewed it already.
+    if (this.#token === used) this.discardToken()
     await response.body?.cancel()
     return this.#send(input, init)
   }
 
-  /** Asks for a new token with the next request. */
-  renew(): void {
+  /** Makes the next request get a new token. */
+  discardToken(): void {
     this.#token = undefined
   }
 
-  /** Finds out the identity. */
-  async identify(): Promise<void> {
-    await this.#headers()
+  /** Determines the identity without a request. @throws DowellChatError `NETWORK` if the token function fails */
+  async resolveIdentity(): Promise<void> {
+    await this.#createHeaders()
   }
 
   get #canRenew(): boolean {
     return this.#options.token !== undefined || typeof this.#options.headers === 'function'
   }
 
-  async #send(input: Parameters<Send>[0], init: RequestInit = {}): Promise<Response> {
+  async #send(input: Parameters<Fetch>[0], init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers)
-    for (const [name, value] of await this.#headers()) headers.set(name, value)
+    for (const [name, value] of await this.#createHeaders()) headers.set(name, value)
     const { fetch: send = fetch } = this.#options
     return send(input, { ...init, headers })
   }
 
-  async #headers(): Promise<Headers> {
+  async #createHeaders(): Promise<Headers> {
     const { headers } = this.#options
-    const found = new Headers(typeof headers === 'function' ? await headers() : headers)
-    const token = await this.#ask()
-    if (token !== undefined) found.set('Authorization', `Bearer ${token}`)
-    const identity = this.#identityOf(found.get('Authorization'))
+    const created = new Headers(typeof headers === 'function' ? await headers() : headers)
+    const token = await this.#getToken()
+    if (token !== undefined) created.set('Authorization', `Bearer ${token}`)
+    const identity = this.#identityFrom(created.get('Authorization'))
     if (identity !== this.#identity) {
       this.#identity = identity
-      this.onIdentity()
+      this.onIdentityChange()
     }
-    return found
+    return created
   }
 
-  /** Requests of one moment share one question. */
-  #ask(): Promise<string> | undefined {
+  /** Returns the current token. Concurrent requests share one call of the token function. */
+  #getToken(): Promise<string> | undefined {
     const { token } = this.#options
     if (this.#token || !token) return this.#token
-    const asked = (async () => token())().catch((cause) => {
-      throw new DowellChatError('NETWORK', 'There is no token', { cause })
+    const pending = (async () => token())().catch((cause) => {
+      throw new DowellChatError('NETWORK', 'The token function failed', { cause })
     })
-    this.#token = asked
-    asked.catch(() => {
-      if (this.#token === asked) this.#token = undefined
+    this.#token = pending
+    pending.catch(() => {
+      if (this.#token === pending) this.#token = undefined
     })
-    return asked
+    return pending
   }
 
-  #identityOf(authorization: string | null): string | undefined {
-    if (authorization !== null) return userOf(authorization)
-    // A fetch of the caller's own may add what we do not see.
-    return this.#options.fetch ? undefined : 'nobody'
+  #identityFrom(authorization: string | null): string | undefined {
+    if (authorization !== null) return identityFromToken(authorization)
+    // A custom fetch may add a credential that is not visible here.
+    return this.#options.fetch ? undefined : 'anonymous'
   }
 }
 
 /**
- * What a user token says of its user; undefined for an API key, which tells nothing that is not secret. The token is not
- * verified: whoever forges one reaches no more by it than their own tabs.
+ * Returns the identity in a user token; undefined for an API key, which contains only a secret. The token is not verified:
+ * a forged one reaches only tabs of its own browser.
  */
-function userOf(authorization: string): string | undefined {
+function identityFromToken(authorization: string): string | undefined {
   try {
     const [, payload = ''] = authorization.split('.')
     const text = atob(payload.replaceAll('-', '+').replaceAll('_', '/'))

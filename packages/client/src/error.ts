@@ -2,20 +2,20 @@ import type { AppRouter, ErrorCode, FieldErrors } from '@dowell-chat/api'
 import { TRPCClientError } from '@trpc/client'
 import { parseRetryAfter } from './backoff.ts'
 
-/** The server's codes, and `NETWORK` for a request that got no answer that could be read. */
+/** The server's error codes, and `NETWORK` for a missing or unreadable response. */
 export type DowellChatErrorCode = ErrorCode | 'NETWORK'
 
-/** Why a call failed. Test `code`; `message` is for people. */
+/** A failed call or feed. Branch on `code`; `message` is for people. */
 export class DowellChatError extends Error {
   override readonly name = 'DowellChatError'
   readonly code: DowellChatErrorCode
-  /** The HTTP status of the server's answer; undefined with `NETWORK`. */
+  /** HTTP status of the response; undefined with `NETWORK`. */
   readonly status: number | undefined
-  /** What is wrong with the input, by field. */
+  /** Problems of the input, by field. */
   readonly errors: FieldErrors | undefined
-  /** Names the request in the server's log. */
+  /** Id of the request in the server's log. */
   readonly requestId: string | undefined
-  /** How long the server asks to wait before the next try, in milliseconds. */
+  /** Delay before the next try that the server asks for (ms). */
   readonly retryAfter: number | undefined
 
   constructor(
@@ -37,7 +37,7 @@ export class DowellChatError extends Error {
     this.retryAfter = details.retryAfter
   }
 
-  /** Whether the same request may succeed later. */
+  /** True if the same request may succeed later. */
   get isPassing(): boolean {
     return (
       this.status === undefined || this.status >= 500 || this.status === 408 || this.status === 429
@@ -45,7 +45,7 @@ export class DowellChatError extends Error {
   }
 }
 
-/** Any failure of a call as the one error that callers meet. A call that its caller aborted stays an AbortError. */
+/** Converts the failure of a call to a {@link DowellChatError}; an aborted call fails with its signal's reason. */
 export function toDowellChatError(error: unknown, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted) return signal.reason
   if (!(error instanceof TRPCClientError)) return error
@@ -61,25 +61,28 @@ export function toDowellChatError(error: unknown, signal: AbortSignal | undefine
   })
 }
 
-/** The failure that an answer without success tells; `NETWORK` when it is no answer of this server's, but say a proxy's. */
-export async function failureOf(response: Response): Promise<DowellChatError> {
+/** Reads the error from a failed response; `NETWORK` if the body is not this server's, for example a proxy's page. */
+export async function readFailure(response: Response): Promise<DowellChatError> {
   const retryAfter = parseRetryAfter(response.headers.get('Retry-After'))
   const text = await response.text()
   try {
     const { code, message, requestId, errors } = JSON.parse(text)
     if (typeof code === 'string') {
-      const status = response.status
       return new DowellChatError(code as ErrorCode, message, {
-        status,
+        status: response.status,
         errors,
         requestId,
         retryAfter,
       })
     }
   } catch {
-    // Said below.
+    // Not JSON: falls through to NETWORK.
   }
-  return new DowellChatError('NETWORK', `The answer was ${response.status} without a reason`, {
-    retryAfter,
-  })
+  return new DowellChatError(
+    'NETWORK',
+    `The server responded ${response.status} without an error code`,
+    {
+      retryAfter,
+    },
+  )
 }

@@ -12,14 +12,14 @@ afterEach(() => {
 
 const number = (min: number, max: number) => fc.double({ min, max, noNaN: true })
 
-/** The delay when chance says this much, from 0 to 1. */
-function delayAt(chance: number, failures: number, retryAfter?: number): number {
-  vi.spyOn(Math, 'random').mockReturnValue(chance)
+/** Returns the delay for a random number from 0 to 1. */
+function delayAt(random: number, failures: number, retryAfter?: number): number {
+  vi.spyOn(Math, 'random').mockReturnValue(random)
   return retryDelay(failures, retryAfter)
 }
 
-describe('the delay before the next try', () => {
-  test('is random between two bounds that grow', () => {
+describe('retryDelay', () => {
+  test('draws a delay between two bounds that grow with the failures', () => {
     for (let n = 1; n <= 12; n++) {
       expect(delayAt(0, n)).toBe(Math.max(250, 2000 * (n - 1)))
       expect(delayAt(1, n)).toBe(500 + 2000 * n)
@@ -27,23 +27,23 @@ describe('the delay before the next try', () => {
     expect([delayAt(0, 13), delayAt(1, 13)]).toEqual([24_000, 25_000])
   })
 
-  test('stays random and below 25 s, however often it failed', () => {
+  test('stays random and below 25 s after any number of failures', () => {
     const failures = fc.integer({ min: 13, max: 1_000_000 })
     fc.assert(
-      fc.property(failures, number(0, 1), (n, chance) => {
-        expect(delayAt(chance, n)).toBe(24_000 + chance * 1_000)
+      fc.property(failures, number(0, 1), (n, random) => {
+        expect(delayAt(random, n)).toBe(24_000 + random * 1_000)
       }),
     )
   })
 
-  test('is not less than the server asks for, up to five minutes', () => {
+  test('honours Retry-After up to five minutes', () => {
     expect(delayAt(0, 1, 7_000)).toBe(7_000)
     expect(delayAt(1, 5, 7_000)).toBe(10_500)
     expect(delayAt(0, 1, 24 * 60 * 60_000)).toBe(300_000)
   })
 })
 
-describe('Retry-After', () => {
+describe('parseRetryAfter', () => {
   test.each([
     ['0', 0],
     ['12', 12_000],
@@ -53,7 +53,7 @@ describe('Retry-After', () => {
     ['', undefined],
     [null, undefined],
     [undefined, undefined],
-  ])('%s', (value, delay) => {
+  ])('parses %s', (value, delay) => {
     expect(parseRetryAfter(value)).toBe(delay)
   })
 })

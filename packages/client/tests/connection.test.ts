@@ -13,8 +13,8 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** An inbox that somebody reads, and all that they were told. */
-function readInbox(options: CredentialOptions = {}) {
+/** Subscribes to an inbox and records its events, states and errors. */
+function subscribeToInbox(options: CredentialOptions = {}) {
   const server = new FakeServer()
   const events: FeedEvent[] = []
   const states: ConnectionState[] = []
@@ -29,30 +29,30 @@ function readInbox(options: CredentialOptions = {}) {
   return { server, events, states, errors, stop }
 }
 
-/** Long enough for a first connection, and too short for any retry. */
-const SOON = 100
+/** Enough for a first connection, and less than any retry delay. */
+const SETTLE_MS = 100
 const wait = (time: number) => vi.advanceTimersByTimeAsync(time)
-const chance = (value: number) => vi.spyOn(Math, 'random').mockReturnValue(value)
+const mockRandom = (value: number) => vi.spyOn(Math, 'random').mockReturnValue(value)
 
-test('is live when the server says so', async () => {
-  const { server, events, states, stop } = readInbox()
-  await wait(SOON)
+test('is live after the ready event, and closes its connection when it is stopped', async () => {
+  const { server, events, states, stop } = subscribeToInbox()
+  await wait(SETTLE_MS)
   expect(events).toEqual([{ type: 'reset', reason: 'start', position: 0, cursor: 'c0.0' }])
   expect(states).toEqual([{ status: 'live' }])
   expect(server.requests.map(String)).toEqual([`http://chat.test/api/v3/events?orgId=${ORG}`])
   stop()
-  await wait(SOON)
+  await wait(SETTLE_MS)
   expect(server.connections.size).toBe(0)
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('gives the times of events, rooms, messages and markers as Dates, and nothing else', async () => {
-  const { server, events } = readInbox()
-  await wait(SOON)
+test('parses the dates of events, rooms, messages and markers, and nothing else', async () => {
+  const { server, events } = subscribeToInbox()
+  await wait(SETTLE_MS)
   const text = '2026-01-02T03:04:05.678Z'
   const time = new Date(text)
   const base = { orgId: ORG, roomId: 'room-1' }
-  const told = [
+  const sent = [
     {
       type: 'room.updated',
       room: { createdAt: text, updatedAt: text, custom: { createdAt: text } },
@@ -61,9 +61,9 @@ test('gives the times of events, rooms, messages and markers as Dates, and nothi
     { type: 'marker.moved', marker: { updatedAt: text } },
     { type: 'typing', expiresAt: text, isTyping: true },
   ]
-  for (const [i, event] of told.entries()) {
+  for (const [i, event] of sent.entries()) {
     const place = event.type === 'typing' ? {} : { position: i + 1, cursor: `c${i + 1}` }
-    server.tellAll(data({ ...base, ...place, createdAt: text, ...event }))
+    server.sendAll(data({ ...base, ...place, createdAt: text, ...event }))
   }
   await wait(0)
   const common = { ...base, createdAt: time }
@@ -75,20 +75,20 @@ test('gives the times of events, rooms, messages and markers as Dates, and nothi
   ])
 })
 
-describe('a connection that is cut', () => {
+describe('a lost connection', () => {
   test.each([
     ['ended', undefined],
     ['broken', new TypeError('terminated')],
-  ])('%s, is made again after a while, from where it was', async (_, error) => {
-    chance(0)
-    const { server, events, states } = readInbox()
-    await wait(SOON)
+  ])('that was %s is reopened after a delay, from its last place', async (_, error) => {
+    mockRandom(0)
+    const { server, events, states } = subscribeToInbox()
+    await wait(SETTLE_MS)
     server.append('room-1')
     await wait(0)
     server.cutAll(error)
     server.append('room-1')
     await wait(249)
-    expect(states.at(-1)).toEqual({ status: 'waiting', retryAt: new Date(SOON + 250) })
+    expect(states.at(-1)).toEqual({ status: 'waiting', retryAt: new Date(SETTLE_MS + 250) })
     expect(server.requests).toHaveLength(1)
     await wait(1)
     expect(server.requests.at(-1)?.searchParams.get('after')).toBe('c1.0')
@@ -96,10 +96,10 @@ describe('a connection that is cut', () => {
     expect(states.slice(-2)).toEqual([{ status: 'connecting' }, { status: 'live' }])
   })
 
-  test('is waited for longer after each failure, until one is live', async () => {
-    chance(0)
-    const { server, states } = readInbox()
-    await wait(SOON)
+  test('is retried with a delay that grows until a stream is live', async () => {
+    mockRandom(0)
+    const { server, states } = subscribeToInbox()
+    await wait(SETTLE_MS)
     server.refusals.push(
       new Response('', { status: 502 }),
       new TypeError('no route'),
@@ -117,14 +117,14 @@ describe('a connection that is cut', () => {
     expect(delays).toEqual([250, 2_000, 4_000, 6_000, 250])
   })
 
-  test('is not made again before the time that the server names', async () => {
-    chance(0)
-    const { server, states } = readInbox()
+  test('is not retried before Retry-After', async () => {
+    mockRandom(0)
+    const { server, states } = subscribeToInbox()
     server.refusals.push(
       refusal(429, 'TOO_MANY_REQUESTS', { 'Retry-After': '10' }),
       refusal(503, 'SERVICE_UNAVAILABLE', { 'Retry-After': '1' }),
     )
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(server.requests).toHaveLength(1)
     await wait(9_900)
     expect(server.requests).toHaveLength(1)
@@ -136,11 +136,11 @@ describe('a connection that is cut', () => {
     expect(states.at(-1)).toEqual({ status: 'live' })
   })
 
-  test('that brings what is no event is cut', async () => {
-    chance(0)
-    const { server, states } = readInbox()
-    await wait(SOON)
-    server.tellAll('data: {"type": \n\n')
+  test('is replaced when it sends malformed data', async () => {
+    mockRandom(0)
+    const { server, states } = subscribeToInbox()
+    await wait(SETTLE_MS)
+    server.sendAll('data: {"type": \n\n')
     await wait(0)
     expect(server.connections.size).toBe(0)
     await wait(250)
@@ -148,13 +148,13 @@ describe('a connection that is cut', () => {
   })
 })
 
-describe('a connection on which nothing is heard', () => {
-  test('for 45 s is dead', async () => {
-    chance(0)
-    const { server, states } = readInbox()
-    await wait(SOON)
+describe('a silent connection', () => {
+  test('is closed after 45 s without data, and retried', async () => {
+    mockRandom(0)
+    const { server, states } = subscribeToInbox()
+    await wait(SETTLE_MS)
     await wait(44_900)
-    server.tellAll(data({ type: 'heartbeat' }))
+    server.sendAll(data({ type: 'heartbeat' }))
     await wait(44_900)
     expect(server.requests).toHaveLength(1)
     await wait(200)
@@ -164,9 +164,9 @@ describe('a connection on which nothing is heard', () => {
     expect(server.requests).toHaveLength(2)
   })
 
-  test('is dead as well when not even an answer begins', async () => {
+  test('is closed after 45 s without response headers, and retried', async () => {
     let requests = 0
-    const { states } = readInbox({
+    const { states } = subscribeToInbox({
       fetch: (_input, init) => {
         requests++
         return new Promise((_, reject) => {
@@ -181,15 +181,15 @@ describe('a connection on which nothing is heard', () => {
   })
 })
 
-describe('a stream that the server ends', () => {
+describe('a stream that the server ended', () => {
   test.each(['shutdown', 'lifetime', 'expired', 'revoked'])(
-    'for %s is resumed within a second, with a new token',
+    'with %s is resumed within a second, with a new token',
     async (reason) => {
       let tokens = 0
-      const { server, states } = readInbox({ token: () => tokenOf('A', { exp: tokens++ }) })
-      await wait(SOON)
+      const { server, states } = subscribeToInbox({ token: () => tokenOf('A', { exp: tokens++ }) })
+      await wait(SETTLE_MS)
       const [first] = server.connections
-      server.tellAll(data({ type: 'end', reason }))
+      server.sendAll(data({ type: 'end', reason }))
       await wait(1_000)
       expect(server.requests).toHaveLength(2)
       const [second] = server.connections
@@ -198,11 +198,11 @@ describe('a stream that the server ends', () => {
     },
   )
 
-  test('for slow_reader is resumed after a while', async () => {
-    chance(0.5)
-    const { server, states } = readInbox()
-    await wait(SOON)
-    server.tellAll(data({ type: 'end', reason: 'slow_reader' }))
+  test('with slow_reader is resumed after a retry delay', async () => {
+    mockRandom(0.5)
+    const { server, states } = subscribeToInbox()
+    await wait(SETTLE_MS)
+    server.sendAll(data({ type: 'end', reason: 'slow_reader' }))
     await wait(1_000)
     expect(states.at(-1)).toMatchObject({ status: 'waiting' })
     await wait(1_000)
@@ -210,13 +210,15 @@ describe('a stream that the server ends', () => {
   })
 })
 
-describe('what to try again would not mend', () => {
-  test('ends the subscription: a token that is refused, and its successor too', async () => {
+describe('a permanent failure', () => {
+  test('ends the subscription when a new token is refused too', async () => {
     let tokens = 0
-    const { server, states, errors } = readInbox({ token: () => tokenOf('A', { exp: tokens++ }) })
-    await wait(SOON)
+    const { server, states, errors } = subscribeToInbox({
+      token: () => tokenOf('A', { exp: tokens++ }),
+    })
+    await wait(SETTLE_MS)
     server.refusals.push(refusal(401, 'UNAUTHORIZED'), refusal(401, 'UNAUTHORIZED'))
-    server.tellAll(data({ type: 'end', reason: 'revoked' }))
+    server.sendAll(data({ type: 'end', reason: 'revoked' }))
     await wait(1_000)
     expect(errors).toEqual([expect.any(DowellChatError)])
     expect(errors).toMatchObject([
@@ -228,10 +230,10 @@ describe('what to try again would not mend', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('but not one refused token', async () => {
-    const { server, errors, states } = readInbox()
+  test('is not assumed when one token is refused', async () => {
+    const { server, errors, states } = subscribeToInbox()
     server.refusals.push(refusal(401, 'UNAUTHORIZED'))
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(states.at(-1)).toEqual({ status: 'live' })
     expect(errors).toEqual([])
   })
@@ -240,23 +242,23 @@ describe('what to try again would not mend', () => {
     [400, 'BAD_REQUEST'],
     [403, 'FORBIDDEN'],
     [404, 'NOT_FOUND'],
-  ])('ends the subscription: %i', async (status, code) => {
-    const { server, errors } = readInbox()
+  ])('ends the subscription with status %i', async (status, code) => {
+    const { server, errors } = subscribeToInbox()
     server.refusals.push(refusal(status, code))
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(errors).toMatchObject([{ code, status }])
   })
 
-  test('is not a token that cannot be had at the moment', async () => {
-    chance(0)
+  test('is not assumed when the token function throws', async () => {
+    mockRandom(0)
     let isDown = true
-    const { errors, states } = readInbox({
+    const { errors, states } = subscribeToInbox({
       token: () => {
         if (isDown) throw new Error('down')
         return tokenOf('A')
       },
     })
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(states.at(-1)).toMatchObject({ status: 'waiting' })
     isDown = false
     await wait(500)
@@ -266,7 +268,7 @@ describe('what to try again would not mend', () => {
 })
 
 describe('in a browser that comes online', () => {
-  /** The part of a browser's globals that tells. */
+  /** Stubs the browser globals that report the network. */
   function stubWindow() {
     const target = new EventTarget()
     const navigator = { onLine: true }
@@ -282,11 +284,11 @@ describe('in a browser that comes online', () => {
     }
   }
 
-  test('what waits is tried at once', async () => {
-    chance(0)
+  test('a pending retry starts at once', async () => {
+    mockRandom(0)
     const browser = stubWindow()
-    const { server, states } = readInbox()
-    await wait(SOON)
+    const { server, states } = subscribeToInbox()
+    await wait(SETTLE_MS)
     browser.navigator.onLine = false
     server.refusals.push(...Array.from({ length: 8 }, () => new TypeError('offline')))
     server.cutAll()
@@ -298,10 +300,10 @@ describe('in a browser that comes online', () => {
     expect(states.at(-1)).toEqual({ status: 'live' })
   })
 
-  test('what was open is made anew', async () => {
+  test('an open connection is replaced', async () => {
     const browser = stubWindow()
-    const { server, states } = readInbox()
-    await wait(SOON)
+    const { server, states } = subscribeToInbox()
+    await wait(SETTLE_MS)
     browser.comeOnline()
     await wait(1_000)
     expect(server.requests).toHaveLength(2)

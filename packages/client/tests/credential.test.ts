@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { Credential, type CredentialOptions } from '../src/credential.ts'
 import { refusal, tokenOf } from './fakes.ts'
 
-/** A server that knows some tokens, and a credential whose requests it answers. */
+/** Creates a credential for a server that accepts some tokens. */
 function setUp(valid: string[], options: CredentialOptions) {
   const seen: (string | null)[] = []
   const credential = new Credential({
@@ -19,37 +19,37 @@ function setUp(valid: string[], options: CredentialOptions) {
   return { seen, credential, request }
 }
 
-/** Answers these tokens one after the other. */
-function tokens(...list: string[]): { token: () => string; asked: () => number } {
-  let asked = 0
-  return { token: () => list[Math.min(asked++, list.length - 1)] as string, asked: () => asked }
+/** Creates a token function that returns these tokens in turn. */
+function createTokens(...list: string[]): { token: () => string; calls: () => number } {
+  let calls = 0
+  return { token: () => list[Math.min(calls++, list.length - 1)] as string, calls: () => calls }
 }
 
 describe('a token', () => {
-  test('is asked for once and kept', async () => {
-    const { token, asked } = tokens('one')
+  test('is requested once and reused', async () => {
+    const { token, calls } = createTokens('one')
     const { seen, request } = setUp(['one'], { token })
     expect(await Promise.all([request(), request()])).toEqual([200, 200])
     expect(await request()).toBe(200)
-    expect(asked()).toBe(1)
+    expect(calls()).toBe(1)
     expect(new Set(seen)).toEqual(new Set(['Bearer one']))
   })
 
-  test('that is refused is asked for anew, once for all requests of the moment', async () => {
-    const { token, asked } = tokens('old', 'new')
+  test('that is refused is renewed once for all concurrent requests', async () => {
+    const { token, calls } = createTokens('old', 'new')
     const { request } = setUp(['new'], { token })
     expect(await Promise.all([request(), request(), request()])).toEqual([200, 200, 200])
-    expect(asked()).toBe(2)
+    expect(calls()).toBe(2)
   })
 
-  test('that is refused again is refused', async () => {
-    const { token, asked } = tokens('old', 'as old')
+  test('that is refused after its renewal is not renewed again', async () => {
+    const { token, calls } = createTokens('old', 'as old')
     const { request } = setUp(['new'], { token })
     expect(await request()).toBe(401)
-    expect(asked()).toBe(2)
+    expect(calls()).toBe(2)
   })
 
-  test('that cannot be had fails the request, and is asked for by the next', async () => {
+  test('that cannot be fetched fails the request, and is requested again by the next', async () => {
     let isDown = true
     const { request } = setUp(['one'], {
       token: async () => {
@@ -67,15 +67,15 @@ describe('a token', () => {
 })
 
 describe('headers', () => {
-  test('that are refused are asked for anew when they come from a function', async () => {
-    const { token } = tokens('old', 'new')
+  test('from a function are requested again after a 401', async () => {
+    const { token } = createTokens('old', 'new')
     const headers = () => ({ Authorization: `Bearer ${token()}` })
     const { seen, request } = setUp(['new'], { headers })
     expect(await request()).toBe(200)
     expect(seen).toEqual(['Bearer old', 'Bearer new'])
   })
 
-  test('that never change are sent once', async () => {
+  test('that are fixed are sent once', async () => {
     const { seen, request } = setUp([], { headers: { Authorization: 'Bearer old' } })
     expect(await request()).toBe(401)
     expect(seen).toHaveLength(1)
@@ -86,11 +86,11 @@ describe('the identity', () => {
   async function identityOf(options: CredentialOptions): Promise<string | undefined> {
     const credential = new Credential(options)
     expect(credential.identity).toBe(undefined)
-    await credential.identify()
+    await credential.resolveIdentity()
     return credential.identity
   }
 
-  test('is what a token says of its user, whatever else it says', async () => {
+  test('depends on the user in the token, and on no other claim', async () => {
     const own = await identityOf({ token: () => tokenOf('Zoë') })
     expect(own).toBeTypeOf('string')
     expect(await identityOf({ token: async () => tokenOf('Zoë', { exp: 12 }) })).toBe(own)
@@ -101,32 +101,32 @@ describe('the identity', () => {
     }
   })
 
-  test('is one for all who have no credential', async () => {
-    expect(await identityOf({})).toBe('nobody')
-    expect(await identityOf({ headers: { 'X-Request-Id': 'mine' } })).toBe('nobody')
+  test('is the same for all requests without a credential', async () => {
+    expect(await identityOf({})).toBe('anonymous')
+    expect(await identityOf({ headers: { 'X-Request-Id': 'mine' } })).toBe('anonymous')
   })
 
   test.each(['Bearer dck_key', 'Bearer a.b.c', 'Basic abc', 'Bearer a.e30.c', ''])(
-    'is not known of "%s"',
+    'is unknown for "%s"',
     async (Authorization) => {
       expect(await identityOf({ headers: { Authorization } })).toBe(undefined)
     },
   )
 
-  test('is not known where a fetch of the caller may add a credential', async () => {
+  test('is unknown with a custom fetch, which may add a credential', async () => {
     expect(await identityOf({ fetch })).toBe(undefined)
   })
 
-  test('is told when it changes, and not when only the token does', async () => {
-    const { token } = tokens(tokenOf('a'), tokenOf('a', { exp: 1 }), tokenOf('b'))
+  test('is reported when it changes, and not when only the token does', async () => {
+    const { token } = createTokens(tokenOf('a'), tokenOf('a', { exp: 1 }), tokenOf('b'))
     const { credential, request } = setUp([], { token })
-    let told = 0
-    credential.onIdentity = () => told++
-    await credential.identify()
-    expect(told).toBe(1)
+    let changes = 0
+    credential.onIdentityChange = () => changes++
+    await credential.resolveIdentity()
+    expect(changes).toBe(1)
     await request()
-    expect(told).toBe(1)
+    expect(changes).toBe(1)
     await request()
-    expect(told).toBe(2)
+    expect(changes).toBe(2)
   })
 })

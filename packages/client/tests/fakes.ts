@@ -1,11 +1,11 @@
 import { Credential, type CredentialOptions } from '../src/credential.ts'
 import type { Browser } from '../src/live/browser.ts'
+import { FeedManager } from '../src/live/feedManager.ts'
 import { createFeeds, type Feeds } from '../src/live/feeds.ts'
-import { Hub } from '../src/live/hub.ts'
 
 export const ORG = 'DOWELL12345'
 
-interface Logged {
+interface LogEntry {
   readonly position: number
   readonly roomId: string
 }
@@ -13,28 +13,31 @@ interface Logged {
 interface Connection {
   readonly url: URL
   readonly authorization: string | null
-  /** Sends bytes. */
+  /** Sends text. */
   write(text: string): void
-  /** Ends the answer; with an error the connection breaks. */
+  /** Ends the response; with an error, as a broken connection. */
   cut(error?: Error): void
 }
 
 const time = '2026-01-02T03:04:05.678Z'
 
-/** The event streams of a server, with an event log in memory. */
+/** Time that a snapshot takes (ms). */
+const SNAPSHOT_MS = 50
+
+/** Event streams over an in-memory log. */
 export class FakeServer {
   head = 0
-  /** Positions up to here are forgotten. */
+  /** Positions up to here are pruned. */
   floor = 0
-  /** How often the log has gone back. */
+  /** Number of times the log lost events. */
   epoch = 0
-  log: Logged[] = []
+  log: LogEntry[] = []
   readonly connections = new Set<Connection>()
-  /** Every request so far. */
+  /** All requests so far. */
   readonly requests: URL[] = []
-  /** What the next requests are answered with, in place of a stream. */
+  /** Responses to the next requests, instead of a stream. */
   readonly refusals: (Response | Error)[] = []
-  /** Splits what is sent, so that no piece need be whole. */
+  /** Splits sent text into chunks. */
   split: (text: string) => string[] = (text) => [text]
 
   append(roomId: string): void {
@@ -45,32 +48,32 @@ export class FakeServer {
     }
   }
 
-  /** Sends the newest events a second time. */
-  repeat(): void {
+  /** Sends the last three events again. */
+  resendLatest(): void {
     for (const { url, write } of this.connections) {
       for (const event of this.log.slice(-3))
         if (isFor(url, event.roomId)) write(this.#toData(event))
     }
   }
 
-  /** Forgets what happened so far. */
+  /** Makes all events so far unavailable. */
   prune(): void {
     this.floor = this.head
   }
 
-  /** Loses its newest events, and says so on each connection, as after a failover. */
-  lose(count: number): void {
+  /** Loses the newest events and resets every stream, as after a failover. */
+  loseLatest(count: number): void {
     this.head = Math.max(this.floor, this.head - count)
     this.log = this.log.filter(({ position }) => position <= this.head)
     this.epoch++
-    this.tellAll(data({ type: 'reset', reason: 'unknown', ...this.place() }))
+    this.sendAll(data({ type: 'reset', reason: 'unknown', ...this.place() }))
   }
 
   cutAll(error?: Error): void {
     for (const connection of this.connections) connection.cut(error)
   }
 
-  tellAll(text: string): void {
+  sendAll(text: string): void {
     for (const connection of this.connections) connection.write(text)
   }
 
@@ -85,8 +88,8 @@ export class FakeServer {
     const encoder = new TextEncoder()
     let controller!: ReadableStreamDefaultController<Uint8Array>
     const body = new ReadableStream<Uint8Array>({
-      start: (given) => {
-        controller = given
+      start: (created) => {
+        controller = created
       },
       cancel: () => void this.connections.delete(connection),
     })
@@ -94,7 +97,7 @@ export class FakeServer {
       url,
       authorization: new Headers(init.headers).get('Authorization'),
       write: (text) => {
-        for (const piece of this.split(text)) controller.enqueue(encoder.encode(piece))
+        for (const chunk of this.split(text)) controller.enqueue(encoder.encode(chunk))
       },
       cut: (error) => {
         if (!this.connections.delete(connection)) return
@@ -132,7 +135,7 @@ export class FakeServer {
     return { position, cursor: `c${position}.${this.epoch}` }
   }
 
-  #toData({ position, roomId }: Logged): string {
+  #toData({ position, roomId }: LogEntry): string {
     const message = { roomId, seq: position, createdAt: time, editedAt: null }
     const event = { type: 'message.created', ...this.#placeAt(position), orgId: ORG, roomId }
     return data({ ...event, createdAt: time, message })
@@ -144,23 +147,24 @@ function isFor(url: URL, roomId: string): boolean {
   return rooms === undefined || rooms.includes(roomId)
 }
 
-/** An answer without success, as the server makes it. */
+/** Creates an error response in the server's format. */
 export function refusal(status: number, code: string, headers: Record<string, string> = {}) {
   const body = JSON.stringify({ code, message: 'No', requestId: 'request-1' })
   return new Response(body, { status, headers })
 }
 
+/** Formats an event as a frame of an event stream. */
 export function data(event: object): string {
   return `data: ${JSON.stringify(event)}\n\n`
 }
 
-/** A user token, as far as a client looks at it. */
+/** Creates a user token with the claims that the client reads. */
 export function tokenOf(sub: string, rest: object = {}): string {
   const payload = JSON.stringify({ org: ORG, sub, side: false, ...rest })
   return `header.${Buffer.from(payload).toString('base64url')}.signature`
 }
 
-/** A client of the fake server: its feeds, without the calls. */
+/** Creates the feeds of a client for the fake server. */
 export function createFakeChat(
   server: FakeServer,
   { browser, ...options }: CredentialOptions & { browser?: Browser } = {},
@@ -170,21 +174,20 @@ export function createFakeChat(
     token: () => tokenOf('ABCD12345'),
     ...options,
   })
-  const hub = new Hub('http://chat.test', credential, browser)
+  const manager = new FeedManager('http://chat.test', credential, browser)
   const chat = {
     snapshots: 0,
-    ...createFeeds(hub, {
-      // As much of a snapshot as the feeds look at.
+    ...createFeeds(manager, {
+      // Only the fields that feeds read.
       getRoomSnapshot: async ({ roomId }: { roomId: string }) => {
         chat.snapshots++
-        await credential.identify()
+        await credential.resolveIdentity()
         const snapshot = { room: { id: roomId, orgId: ORG }, ...server.place() }
-        // It is as old as this when it arrives.
-        await new Promise((resolve) => setTimeout(resolve, 50))
+        await new Promise((resolve) => setTimeout(resolve, SNAPSHOT_MS))
         return snapshot as never
       },
       getRoomById: async () => {
-        await credential.identify()
+        await credential.resolveIdentity()
         return { orgId: ORG } as never
       },
     }),
@@ -192,7 +195,7 @@ export function createFakeChat(
   return chat
 }
 
-/** A browser of which each tab can be killed. */
+/** A browser whose tabs share locks and channels, and can crash. */
 export class FakeBrowser {
   readonly #channels = new Set<FakeChannel>()
   readonly #waiting: { name: string; tab: FakeTab; start: () => void }[] = []
@@ -232,8 +235,8 @@ export class FakeBrowser {
           held.then(resolve, reject).finally(() => this.#release(name, tab))
         },
       }
-      // What a dead tab asks for is never heard.
-      if (tab.isDead) return
+      // A crashed tab gets no response.
+      if (tab.isCrashed) return
       this.#waiting.push(entry)
       signal.addEventListener('abort', () => {
         const index = this.#waiting.indexOf(entry)
@@ -245,8 +248,8 @@ export class FakeBrowser {
     })
   }
 
-  /** As when its process crashes: nothing of it runs any more, and the browser gives its locks back. */
-  forget(tab: FakeTab): void {
+  /** Releases the locks of a crashed tab. */
+  releaseAll(tab: FakeTab): void {
     for (let i = this.#waiting.length - 1; i >= 0; i--) {
       if (this.#waiting[i]?.tab === tab) this.#waiting.splice(i, 1)
     }
@@ -267,16 +270,16 @@ export class FakeBrowser {
   }
 }
 
-/** One tab: what it opens dies with it. */
+/** A tab; its connections end with it. */
 export class FakeTab implements Browser {
   readonly #browser: FakeBrowser
   readonly server: FakeServer
-  /** Gets no messages of other tabs. */
-  isDeaf = false
+  /** Receives no messages from other tabs. */
+  isDisconnected = false
   isHidden = false
-  /** Hears and says nothing, as when the system has stopped it. */
-  isAsleep = false
-  readonly #dying = new AbortController()
+  /** Sends and receives no messages, as a background tab that the system froze. */
+  isFrozen = false
+  readonly #crashing = new AbortController()
   readonly locks: Browser['locks']
 
   constructor(browser: FakeBrowser, server: FakeServer) {
@@ -285,14 +288,14 @@ export class FakeTab implements Browser {
     this.locks = { request: (name, options, hold) => browser.request(this, name, options, hold) }
   }
 
-  get isDead(): boolean {
-    return this.#dying.signal.aborted
+  get isCrashed(): boolean {
+    return this.#crashing.signal.aborted
   }
 
   readonly fetch: typeof fetch = (input, init = {}) =>
     this.server.fetch(input, {
       ...init,
-      signal: AbortSignal.any([this.#dying.signal, ...(init.signal ? [init.signal] : [])]),
+      signal: AbortSignal.any([this.#crashing.signal, ...(init.signal ? [init.signal] : [])]),
     })
 
   openChannel(name: string): FakeChannel {
@@ -303,9 +306,9 @@ export class FakeTab implements Browser {
     return !this.isHidden
   }
 
-  kill(): void {
-    this.#dying.abort()
-    this.#browser.forget(this)
+  crash(): void {
+    this.#crashing.abort()
+    this.#browser.releaseAll(this)
   }
 }
 
@@ -323,12 +326,12 @@ class FakeChannel {
   }
 
   postMessage(message: unknown): void {
-    if (!this.#isClosed && !this.#tab.isDead && !this.#tab.isAsleep) this.#send(this, message)
+    if (!this.#isClosed && !this.#tab.isCrashed && !this.#tab.isFrozen) this.#send(this, message)
   }
 
   receive(data: unknown): void {
-    const { isDead, isAsleep, isDeaf } = this.#tab
-    if (!this.#isClosed && !isDead && !isAsleep && !isDeaf) this.onmessage?.({ data })
+    const { isCrashed, isFrozen, isDisconnected } = this.#tab
+    if (!this.#isClosed && !isCrashed && !isFrozen && !isDisconnected) this.onmessage?.({ data })
   }
 
   close(): void {

@@ -12,89 +12,89 @@ afterEach(() => {
 })
 
 const wait = (time: number) => vi.advanceTimersByTimeAsync(time)
-/** Long enough for a snapshot and a connection. */
-const SOON = 200
+/** Enough for a snapshot and a connection. */
+const SETTLE_MS = 200
 
-/** Reads a feed; what it brings, as `type position`. */
-function read(feed: Feed<FeedEvent> | Feed<RoomFeedEvent>) {
-  const told: string[] = []
+/** Subscribes to a feed and records its events as `type position`. */
+function subscribe(feed: Feed<FeedEvent> | Feed<RoomFeedEvent>) {
+  const received: string[] = []
   const errors: unknown[] = []
   const onEvent = (event: FeedEvent | RoomFeedEvent) => {
-    told.push('position' in event ? `${event.type} ${event.position}` : event.type)
+    received.push('position' in event ? `${event.type} ${event.position}` : event.type)
   }
   const options = { onEvent, onError: (error: unknown) => errors.push(error) }
   const stop = feed.subscribe(options as never)
-  return { told, errors, stop }
+  return { received, errors, stop }
 }
 
 const roomsOf = (url: URL | undefined) => url?.searchParams.get('roomIds')?.split(',')
 
-describe('rooms', () => {
-  test('begin with a snapshot and go on from its place', async () => {
+describe('room feeds', () => {
+  test('start with a snapshot and continue from its place', async () => {
     const server = new FakeServer()
     server.append('room-1')
-    const { told } = read(createFakeChat(server).room('room-1'))
+    const { received } = subscribe(createFakeChat(server).room('room-1'))
     await wait(40)
-    // Written after the snapshot was read, and before there is a stream.
+    // After the snapshot was read, and before the stream opens.
     server.append('room-1')
-    await wait(SOON)
+    await wait(SETTLE_MS)
     server.append('room-1')
     server.append('room-2')
     await wait(0)
-    expect(told).toEqual(['snapshot 1', 'message.created 2', 'message.created 3'])
+    expect(received).toEqual(['snapshot 1', 'message.created 2', 'message.created 3'])
   })
 
-  test('share one stream, which changes once when many come', async () => {
+  test('share one stream, which restarts once for changes of one moment', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
     const ids = Array.from({ length: 20 }, (_, i) => `room-${i}`)
-    const readings = ids.map((id) => read(chat.room(id)))
-    await wait(SOON)
+    const readings = ids.map((id) => subscribe(chat.room(id)))
+    await wait(SETTLE_MS)
     expect(server.requests).toHaveLength(1)
     expect(roomsOf(server.requests[0])).toEqual(ids)
 
-    readings.push(read(chat.room('another')), read(chat.room('one more')))
+    readings.push(subscribe(chat.room('another')), subscribe(chat.room('one more')))
     readings[0]?.stop()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(server.connections.size).toBe(1)
     expect(roomsOf(server.requests.at(-1))).toEqual([...ids.slice(1), 'another', 'one more'])
 
     server.append('room-7')
     await wait(0)
-    expect(readings[7]?.told).toEqual(['snapshot 0', 'message.created 1'])
-    expect(readings[8]?.told).toEqual(['snapshot 0'])
+    expect(readings[7]?.received).toEqual(['snapshot 0', 'message.created 1'])
+    expect(readings[8]?.received).toEqual(['snapshot 0'])
     for (const { stop } of readings) stop()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(server.connections.size).toBe(0)
   })
 
-  test('have as many streams as it takes', async () => {
+  test('open one stream per 50 rooms', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
-    for (let i = 0; i < 120; i++) read(chat.room(`room-${i}`))
-    await wait(SOON)
+    for (let i = 0; i < 120; i++) subscribe(chat.room(`room-${i}`))
+    await wait(SETTLE_MS)
     const sizes = [...server.connections].map(({ url }) => roomsOf(url)?.length)
     expect(sizes).toEqual([50, 50, 20])
   })
 
-  test('are read for a side, which is part of the stream', async () => {
+  test('of different sides have separate streams', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
-    read(chat.room('room-1', { readerId: 'Amara', readerSide: true }))
-    read(chat.room('room-2', { readerId: 'Zoë', readerSide: false }))
-    await wait(SOON)
+    subscribe(chat.room('room-1', { readerId: 'Amara', readerSide: true }))
+    subscribe(chat.room('room-2', { readerId: 'Zoë', readerSide: false }))
+    await wait(SETTLE_MS)
     expect(server.requests.map((url) => [roomsOf(url), url.searchParams.get('side')])).toEqual([
       [['room-1'], 'true'],
       [['room-2'], 'false'],
     ])
   })
 
-  test('that somebody reads already cost no new connection', async () => {
+  test('of a room that is already read share its connection, and get its presence', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
-    const first = read(chat.room('room-1'))
-    await wait(SOON)
-    server.tellAll(data({ type: 'presence', roomId: 'room-1', customer: true, support: false }))
+    const first = subscribe(chat.room('room-1'))
+    await wait(SETTLE_MS)
+    server.sendAll(data({ type: 'presence', roomId: 'room-1', customer: true, support: false }))
     const states: string[] = []
     const events: string[] = []
     chat.room('room-1').subscribe({
@@ -102,20 +102,20 @@ describe('rooms', () => {
       onState: ({ status }) => states.push(status),
       onError: () => undefined,
     })
-    await wait(SOON)
+    await wait(SETTLE_MS)
     server.append('room-1')
     await wait(0)
     expect(server.requests).toHaveLength(1)
     expect(states).toEqual(['live'])
     expect(events).toEqual(['snapshot', 'presence', 'message.created'])
-    expect(first.told.at(-1)).toBe('message.created 1')
+    expect(first.received.at(-1)).toBe('message.created 1')
   })
 
-  test('get another snapshot when events are missing', async () => {
+  test('send another snapshot when events are missing', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
-    const { told } = read(chat.room('room-1'))
-    await wait(SOON)
+    const { received } = subscribe(chat.room('room-1'))
+    await wait(SETTLE_MS)
     server.append('room-1')
     server.cutAll()
     server.append('room-1')
@@ -124,24 +124,24 @@ describe('rooms', () => {
     await wait(5_000)
     server.append('room-1')
     await wait(0)
-    expect(told).toEqual(['snapshot 0', 'message.created 1', 'snapshot 3', 'message.created 4'])
+    expect(received).toEqual(['snapshot 0', 'message.created 1', 'snapshot 3', 'message.created 4'])
   })
 
-  test('go on where a server goes on that has lost its newest events', async () => {
+  test('send another snapshot when the server went back to an earlier position', async () => {
     const server = new FakeServer()
-    const { told } = read(createFakeChat(server).room('room-1'))
-    await wait(SOON)
+    const { received } = subscribe(createFakeChat(server).room('room-1'))
+    await wait(SETTLE_MS)
     server.append('room-1')
     server.append('room-1')
     await wait(0)
-    // As after a restore of a backup.
+    // As after a restore from a backup.
     server.head = 1
     server.log.length = 1
     server.cutAll()
     await wait(5_000)
     server.append('room-1')
     await wait(0)
-    expect(told).toEqual([
+    expect(received).toEqual([
       'snapshot 0',
       'message.created 1',
       'message.created 2',
@@ -151,100 +151,100 @@ describe('rooms', () => {
   })
 })
 
-describe('when a server has lost its newest events', () => {
-  const stored = (server: FakeServer, count: number) => {
+describe('after a server has lost its newest events', () => {
+  const append = (server: FakeServer, count: number) => {
     for (let i = 0; i < count; i++) server.append('room-1')
   }
 
-  test('readers on a connection begin anew, from lower positions', async () => {
+  test('connected readers start again from lower positions', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
-    const [room, inbox] = [read(chat.room('room-1')), read(chat.inbox({ orgId: ORG }))]
-    await wait(SOON)
-    stored(server, 3)
+    const [room, inbox] = [subscribe(chat.room('room-1')), subscribe(chat.inbox({ orgId: ORG }))]
+    await wait(SETTLE_MS)
+    append(server, 3)
     await wait(0)
-    server.lose(2)
-    await wait(SOON)
-    stored(server, 1)
+    server.loseLatest(2)
+    await wait(SETTLE_MS)
+    append(server, 1)
     await wait(0)
     const before = [1, 2, 3].map((position) => `message.created ${position}`)
-    expect(room.told).toEqual(['snapshot 0', ...before, 'snapshot 1', 'message.created 2'])
-    expect(inbox.told).toEqual(['reset 0', ...before, 'reset 1', 'message.created 2'])
+    expect(room.received).toEqual(['snapshot 0', ...before, 'snapshot 1', 'message.created 2'])
+    expect(inbox.received).toEqual(['reset 0', ...before, 'reset 1', 'message.created 2'])
   })
 
-  test('a room whose snapshot is of before begins anew too', async () => {
+  test('a room with a snapshot from before the loss starts again', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
-    const first = read(chat.room('room-2'))
-    await wait(SOON)
-    stored(server, 5)
-    const late = read(chat.room('room-1'))
+    const first = subscribe(chat.room('room-2'))
+    await wait(SETTLE_MS)
+    append(server, 5)
+    const late = subscribe(chat.room('room-1'))
     await wait(10)
-    // Its snapshot is on the way.
-    server.lose(3)
+    // Its snapshot is in flight.
+    server.loseLatest(3)
     await wait(5_000)
-    stored(server, 1)
+    append(server, 1)
     await wait(0)
-    expect(late.told.slice(0, 2)).toEqual(['snapshot 5', 'snapshot 2'])
-    expect(late.told.at(-1)).toBe('message.created 3')
-    expect(first.told.at(-1)).toBe('snapshot 2')
+    expect(late.received.slice(0, 2)).toEqual(['snapshot 5', 'snapshot 2'])
+    expect(late.received.at(-1)).toBe('message.created 3')
+    expect(first.received.at(-1)).toBe('snapshot 2')
   })
 
-  test('a reader that begins after an event of before is told so', async () => {
+  test('a reader that starts after a lost event gets a reset', async () => {
     const server = new FakeServer()
-    stored(server, 5)
+    append(server, 5)
     const after = server.place()
-    server.lose(3)
+    server.loseLatest(3)
     const chat = createFakeChat(server)
-    const other = read(chat.inbox({ orgId: ORG }))
-    await wait(SOON)
-    const told: string[] = []
+    const other = subscribe(chat.inbox({ orgId: ORG }))
+    await wait(SETTLE_MS)
+    const received: string[] = []
     chat.inbox({ orgId: ORG }).subscribe({
       onEvent: (event) => {
-        if ('position' in event) told.push(`${event.type} ${event.position}`)
+        if ('position' in event) received.push(`${event.type} ${event.position}`)
       },
       onError: () => undefined,
       after,
     })
-    await wait(SOON)
-    stored(server, 1)
-    await wait(SOON)
-    expect(told).toEqual(['reset 2', 'message.created 3'])
-    expect(other.told.at(-1)).toBe('message.created 3')
+    await wait(SETTLE_MS)
+    append(server, 1)
+    await wait(SETTLE_MS)
+    expect(received).toEqual(['reset 2', 'message.created 3'])
+    expect(other.received.at(-1)).toBe('message.created 3')
   })
 
-  test('an iterator that had no room for the reset gets it later', async () => {
+  test('an iterator with a full buffer gets the reset later', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
     const events = chat.inbox({ orgId: ORG }).events()
     const first = events.next()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     await first
-    stored(server, 1_500)
+    append(server, 1_500)
     await wait(0)
-    server.lose(600)
-    await wait(SOON)
-    stored(server, 1)
-    const told: string[] = []
-    // A thousand waited for it; then comes what it has no room for.
-    while (told.length < 1_001) {
+    server.loseLatest(600)
+    await wait(SETTLE_MS)
+    append(server, 1)
+    const received: string[] = []
+    // 1,000 events were buffered; the reset comes after them.
+    while (received.length < 1_001) {
       const next = events.next()
       await wait(25)
       const { value } = await next
-      if (value && 'position' in value) told.push(`${value.type} ${value.position}`)
+      if (value && 'position' in value) received.push(`${value.type} ${value.position}`)
     }
-    expect(told.slice(-2)).toEqual(['message.created 1000', 'reset 901'])
+    expect(received.slice(-2)).toEqual(['message.created 1000', 'reset 901'])
   })
 })
 
-describe('an inbox and a user', () => {
-  test('begin with a reset, and are told of another one', async () => {
+describe('inbox and user feeds', () => {
+  test('start with a reset, and send another one when events are missing', async () => {
     const server = new FakeServer()
     server.append('room-1')
     const chat = createFakeChat(server)
-    const inbox = read(chat.inbox({ orgId: ORG, productName: 'WIFI QR' }))
-    const user = read(chat.user({ orgId: ORG, userId: 'Zoë/1' }))
-    await wait(SOON)
+    const inbox = subscribe(chat.inbox({ orgId: ORG, productName: 'WIFI QR' }))
+    const user = subscribe(chat.user({ orgId: ORG, userId: 'Zoë/1' }))
+    await wait(SETTLE_MS)
     expect(server.requests.map((url) => url.pathname + url.search)).toEqual([
       `/api/v3/events?orgId=${ORG}&productName=WIFI+QR`,
       `/api/v3/users/Zo%C3%AB%2F1/events?orgId=${ORG}`,
@@ -256,74 +256,74 @@ describe('an inbox and a user', () => {
     await wait(5_000)
     server.append('room-2')
     await wait(0)
-    for (const { told } of [inbox, user]) {
-      expect(told).toEqual(['reset 1', 'message.created 2', 'reset 3', 'message.created 4'])
+    for (const { received } of [inbox, user]) {
+      expect(received).toEqual(['reset 1', 'message.created 2', 'reset 3', 'message.created 4'])
     }
   })
 
-  test('of one kind share a stream, also with somebody who comes later', async () => {
+  test('of one target share a stream, also with a later subscriber', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
-    read(chat.inbox({ orgId: ORG }))
-    await wait(SOON)
+    subscribe(chat.inbox({ orgId: ORG }))
+    await wait(SETTLE_MS)
     server.append('room-1')
-    const late = read(chat.inbox({ orgId: ORG }))
-    await wait(SOON)
+    const late = subscribe(chat.inbox({ orgId: ORG }))
+    await wait(SETTLE_MS)
     server.append('room-1')
     await wait(0)
-    expect(late.told).toEqual(['reset 1', 'message.created 2'])
+    expect(late.received).toEqual(['reset 1', 'message.created 2'])
     expect(server.requests).toHaveLength(1)
   })
 
-  test('begin after an event that was had', async () => {
+  test('start after a given event, without a snapshot', async () => {
     const server = new FakeServer()
     for (let i = 0; i < 4; i++) server.append('room-1')
     const chat = createFakeChat(server)
-    const told: string[] = []
+    const received: string[] = []
     const options = {
       onEvent: (event: FeedEvent | RoomFeedEvent) => {
-        if ('position' in event) told.push(`${event.type} ${event.position}`)
+        if ('position' in event) received.push(`${event.type} ${event.position}`)
       },
       onError: () => undefined,
       after: { position: 2, cursor: 'c2' },
     }
     chat.inbox({ orgId: ORG }).subscribe(options)
     chat.room('room-1').subscribe(options)
-    await wait(SOON)
+    await wait(SETTLE_MS)
     const both = ['message.created 3', 'message.created 4']
-    expect(told.sort()).toEqual([...both, ...both].sort())
+    expect(received.sort()).toEqual([...both, ...both].sort())
     expect(chat.snapshots).toBe(0)
   })
 })
 
 describe('a handler that throws', () => {
-  test('ends its subscription, and no other', async () => {
+  test('in onEvent ends its subscription, and no other', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
     const errors: unknown[] = []
     const states: string[] = []
-    const had: number[] = []
+    const handled: number[] = []
     chat.inbox({ orgId: ORG }).subscribe({
       onEvent: (event) => {
         if (event.type !== 'message.created') return
         if (event.position === 2) throw new Error('cannot draw this')
-        had.push(event.position)
+        handled.push(event.position)
       },
       onState: ({ status }) => states.push(status),
       onError: (error) => errors.push(error),
     })
-    const other = read(chat.inbox({ orgId: ORG }))
-    await wait(SOON)
+    const other = subscribe(chat.inbox({ orgId: ORG }))
+    await wait(SETTLE_MS)
     for (let i = 0; i < 3; i++) server.append('room-1')
-    await wait(SOON)
-    expect(had).toEqual([1])
+    await wait(SETTLE_MS)
+    expect(handled).toEqual([1])
     expect(errors).toEqual([new Error('cannot draw this')])
     expect(states.at(-1)).toBe('closed')
-    expect(other.told).toEqual(['reset 0', ...[1, 2, 3].map((n) => `message.created ${n}`)])
+    expect(other.received).toEqual(['reset 0', ...[1, 2, 3].map((n) => `message.created ${n}`)])
   })
 
   test.each(['live', 'connecting'])(
-    'at the state %s ends its subscription, and no other',
+    'in onState at %s ends its subscription, and no other',
     async (bad) => {
       const server = new FakeServer()
       const chat = createFakeChat(server)
@@ -335,17 +335,17 @@ describe('a handler that throws', () => {
         },
         onError: (error) => errors.push(error),
       })
-      const other = read(chat.inbox({ orgId: ORG }))
-      await wait(SOON)
+      const other = subscribe(chat.inbox({ orgId: ORG }))
+      await wait(SETTLE_MS)
       server.cutAll()
       server.append('room-1')
       await wait(5_000)
       expect(errors).toEqual([new Error('cannot show this')])
-      expect(other.told).toEqual(['reset 0', 'message.created 1'])
+      expect(other.received).toEqual(['reset 0', 'message.created 1'])
     },
   )
 
-  test('at the failure itself leaves the others theirs, and is caught by nobody', async () => {
+  test('in onError is uncaught, and does not disturb other subscriptions', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
     chat.inbox({ orgId: ORG }).subscribe({
@@ -354,8 +354,8 @@ describe('a handler that throws', () => {
         throw new Error('cannot say this')
       },
     })
-    const other = read(chat.inbox({ orgId: ORG }))
-    await wait(SOON)
+    const other = subscribe(chat.inbox({ orgId: ORG }))
+    await wait(SETTLE_MS)
     server.refusals.push(refusal(403, 'FORBIDDEN'))
     server.cutAll()
     await expect(wait(5_000)).rejects.toThrow('cannot say this')
@@ -367,7 +367,7 @@ describe('a handler that throws', () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
     const feed = chat.inbox({ orgId: ORG })
-    const had: number[] = []
+    const handled: number[] = []
     let last: { position: number; cursor: string } | undefined
     let isBroken = true
     const subscribe = () =>
@@ -375,7 +375,7 @@ describe('a handler that throws', () => {
         onEvent: (event) => {
           if (!('position' in event)) return
           if (event.position === 2 && isBroken) throw new Error('not now')
-          had.push(event.position)
+          handled.push(event.position)
           last = event
         },
         onError: () => {
@@ -385,45 +385,45 @@ describe('a handler that throws', () => {
         ...(last && { after: last }),
       })
     subscribe()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     for (let i = 0; i < 3; i++) server.append('room-1')
-    await wait(SOON)
-    expect(had).toEqual([0, 1, 2, 3])
+    await wait(SETTLE_MS)
+    expect(handled).toEqual([0, 1, 2, 3])
   })
 
   test('may end its own subscription', async () => {
     const server = new FakeServer()
-    const told: string[] = []
+    const received: string[] = []
     const stop = createFakeChat(server)
       .inbox({ orgId: ORG })
       .subscribe({
         onEvent: ({ type }) => {
-          told.push(type)
-          if (told.length === 2) stop()
+          received.push(type)
+          if (received.length === 2) stop()
         },
         onError: () => undefined,
       })
-    await wait(SOON)
+    await wait(SETTLE_MS)
     for (let i = 0; i < 3; i++) server.append('room-1')
-    await wait(SOON)
-    expect(told).toEqual(['reset', 'message.created'])
+    await wait(SETTLE_MS)
+    expect(received).toEqual(['reset', 'message.created'])
     expect(server.connections.size).toBe(0)
   })
 })
 
-describe('a subscription that has ended', () => {
-  test('while it began leaves nothing behind', async () => {
+describe('a subscription that is stopped', () => {
+  test('while it starts leaves no request and no timer', async () => {
     const server = new FakeServer()
-    const { told, stop } = read(createFakeChat(server).room('room-1'))
+    const { received, stop } = subscribe(createFakeChat(server).room('room-1'))
     await wait(10)
     stop()
-    await wait(SOON)
-    expect(told).toEqual([])
+    await wait(SETTLE_MS)
+    expect(received).toEqual([])
     expect(server.requests).toEqual([])
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('when it was told that it has to wait leaves nothing behind', async () => {
+  test('in its onState callback leaves no timer', async () => {
     const token = () => Promise.reject(new Error('not signed in'))
     const chat = createFakeChat(new FakeServer(), { token })
     const states: string[] = []
@@ -440,11 +440,11 @@ describe('a subscription that has ended', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('while it waited for the next try leaves nothing behind', async () => {
+  test('while it waits for a retry leaves no request and no timer', async () => {
     const server = new FakeServer()
-    const { stop } = read(createFakeChat(server).inbox({ orgId: ORG }))
+    const { stop } = subscribe(createFakeChat(server).inbox({ orgId: ORG }))
     server.refusals.push(new Response('', { status: 503 }))
-    await wait(SOON)
+    await wait(SETTLE_MS)
     stop()
     await wait(60_000)
     expect(server.requests).toHaveLength(1)
@@ -453,25 +453,25 @@ describe('a subscription that has ended', () => {
 })
 
 describe('an iterator', () => {
-  test('brings the same, and ends its subscription when it is left', async () => {
+  test('yields the same events, and closes its subscription on break', async () => {
     const server = new FakeServer()
-    const told: string[] = []
+    const received: string[] = []
     const reading = (async () => {
       for await (const event of createFakeChat(server).room('room-1').events()) {
-        told.push(event.type)
-        if (told.length === 3) break
+        received.push(event.type)
+        if (received.length === 3) break
       }
     })()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     for (let i = 0; i < 5; i++) server.append('room-1')
-    await wait(SOON)
+    await wait(SETTLE_MS)
     await reading
-    expect(told).toEqual(['snapshot', 'message.created', 'message.created'])
+    expect(received).toEqual(['snapshot', 'message.created', 'message.created'])
     expect(server.connections.size).toBe(0)
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test.each([0, SOON])('throws the reason of its signal, after %i ms', async (time) => {
+  test.each([0, SETTLE_MS])('throws the reason of its signal after %i ms', async (time) => {
     const server = new FakeServer()
     const aborting = new AbortController()
     const { signal } = aborting
@@ -484,22 +484,22 @@ describe('an iterator', () => {
     await wait(time)
     aborting.abort('enough')
     await left
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(server.connections.size).toBe(0)
     await expect(
       createFakeChat(server).inbox({ orgId: ORG }).events({ signal }).next(),
     ).rejects.toBe('enough')
   })
 
-  test('that is left while it waits for an event lets go of its connection at once', async () => {
+  test('that is returned while it waits for an event closes its connection at once', async () => {
     const server = new FakeServer()
     const events = createFakeChat(server).inbox({ orgId: ORG }).events()
     const first = events.next()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     await first
     const next = events.next()
     const left = events.return(undefined as never)
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(server.connections.size).toBe(0)
     expect(vi.getTimerCount()).toBe(0)
     expect(await Promise.all([next, left])).toEqual([
@@ -508,26 +508,26 @@ describe('an iterator', () => {
     ])
   })
 
-  test('that is aborted while its consumer has an event lets go of its connection at once', async () => {
+  test('that is aborted between two events closes its connection at once', async () => {
     const server = new FakeServer()
     const aborting = new AbortController()
     const { signal } = aborting
     const events = createFakeChat(server).inbox({ orgId: ORG }).events({ signal })
     const first = events.next()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     await first
     aborting.abort('enough')
-    await wait(SOON)
+    await wait(SETTLE_MS)
     expect(server.connections.size).toBe(0)
     expect(vi.getTimerCount()).toBe(0)
     await expect(events.next()).rejects.toBe('enough')
   })
 
-  test('throws what to try again would not mend, after all that came before', async () => {
+  test('throws a permanent failure after all earlier events', async () => {
     const server = new FakeServer()
     const events = createFakeChat(server).inbox({ orgId: ORG }).events()
     const first = events.next()
-    await wait(SOON)
+    await wait(SETTLE_MS)
     server.append('room-1')
     server.refusals.push(refusal(403, 'FORBIDDEN'))
     server.cutAll()
@@ -537,17 +537,17 @@ describe('an iterator', () => {
     await expect(events.next()).rejects.toThrow(DowellChatError)
   })
 
-  test('that is slow gets every event, and lets no more than 1,000 wait', async () => {
+  test('of a slow consumer yields every event, and buffers 1,000 at most', async () => {
     const server = new FakeServer()
     const chat = createFakeChat(server)
     const events = chat.inbox({ orgId: ORG }).events()
     const first = events.next()
-    const other = read(chat.inbox({ orgId: ORG }))
-    await wait(SOON)
+    const other = subscribe(chat.inbox({ orgId: ORG }))
+    await wait(SETTLE_MS)
     await first
     for (let i = 0; i < 2_500; i++) server.append('room-1')
     await wait(0)
-    expect(other.told).toHaveLength(2_501)
+    expect(other.received).toHaveLength(2_501)
     const positions: number[] = []
     while (positions.length < 2_500) {
       const next = events.next()
@@ -556,8 +556,8 @@ describe('an iterator', () => {
       if (value && 'position' in value) positions.push(value.position)
     }
     expect(positions).toEqual(Array.from({ length: 2_500 }, (_, i) => i + 1))
-    // Twice there was no room for more, and the rest was asked for again.
+    // The buffer filled up twice, and the rest was requested again.
     expect(server.requests).toHaveLength(3)
-    expect(other.told).toHaveLength(2_501)
+    expect(other.received).toHaveLength(2_501)
   })
 })

@@ -1,25 +1,25 @@
-/** What the tabs of a browser share. */
+/** The browser features that tabs coordinate with. */
 export interface Browser {
   readonly locks: Locks
   openChannel(name: string): Channel
-  /** Whether somebody looks at this tab. */
+  /** True while this tab is in the foreground. */
   isVisible(): boolean
 }
 
-/** The part of the Web Locks API that is needed here. */
+/** Subset of the Web Locks API. */
 interface Locks {
   request<T>(name: string, options: { signal: AbortSignal }, hold: () => T): Promise<unknown>
 }
 
-/** The part of BroadcastChannel that is needed here. */
+/** Subset of BroadcastChannel. */
 interface Channel {
   onmessage: ((message: { data: unknown }) => void) | null
   postMessage(message: unknown): void
   close(): void
 }
 
-/** The browser that this runs in, if it has tabs and they can share. Pages have locks over https and on localhost only. */
-export function thisBrowser(): Browser | undefined {
+/** Returns the current browser; undefined outside of one, and on pages without locks (neither HTTPS nor localhost). */
+export function detectBrowser(): Browser | undefined {
   const { document } = globalThis as { document?: { readonly visibilityState: string } }
   if (!document || typeof BroadcastChannel !== 'function') return undefined
   const { locks } = navigator as { locks?: Locks }

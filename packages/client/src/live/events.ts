@@ -2,20 +2,21 @@ import type { Outputs, StreamEvent } from '@dowell-chat/api'
 
 export type { StreamEvent }
 
-/** A place in an organisation's event log. Every event that is kept has one. */
+/** A place in an organisation's event log. Every stored event has one. */
 export interface Place {
+  /** Increases with each event of the organisation. */
   readonly position: number
-  /** What the server calls it. */
+  /** The server's opaque name of the place. */
   readonly cursor: string
 }
 
 /**
- * Whether positions of two places may be compared. After a failover or a restore of the server's database the same
- * positions are other events, and cursors end with the name of another epoch. Those of an older server name none.
+ * True if the positions of two places are comparable. A failover or restore of the server's database starts a new epoch, in
+ * which positions are reused; cursors end with it. Cursors of older servers have no epoch, and match any.
  */
-export function areOfOneHistory(one: Place, other: Place): boolean {
-  const [a, b] = [epochOf(one), epochOf(other)]
-  return a === undefined || b === undefined || a === b
+export function haveSameEpoch(a: Place, b: Place): boolean {
+  const [epoch, other] = [epochOf(a), epochOf(b)]
+  return epoch === undefined || other === undefined || epoch === other
 }
 
 function epochOf({ cursor }: Place): string | undefined {
@@ -25,27 +26,27 @@ function epochOf({ cursor }: Place): string | undefined {
 
 type Control = Extract<StreamEvent, { type: 'ready' | 'reset' | 'end' }>
 
-/** Something that happened in a room. */
+/** An event of a room. */
 export type LiveEvent = Exclude<StreamEvent, Control>
 
-/** A room as it is at the event's place; what comes after it happened later. It replaces whatever was known before. */
+/** The state of a room at a place of the log. Replaces all earlier state; the events after it are newer. */
 export type SnapshotEvent = { readonly type: 'snapshot' } & Outputs['getRoomSnapshot']
 
-/** Read anew what you show: at the start, and when events are missing. What comes after it happened later. */
+/** Reload what you show: sent at the start, and when events are missing. The events after it are newer. */
 export interface ResetEvent extends Place {
   readonly type: 'reset'
   readonly reason: 'start' | Extract<StreamEvent, { type: 'reset' }>['reason']
 }
 
-/** What a room's feed brings: first a snapshot. */
+/** Events of a room's feed; the first is a snapshot. */
 export type RoomFeedEvent = SnapshotEvent | LiveEvent
-/** What the feed of an inbox or a user brings: first a reset. */
+/** Events of an inbox's or a user's feed; the first is a reset. */
 export type FeedEvent = ResetEvent | LiveEvent
 
-/** Whether events arrive, to show a user. */
+/** State of a feed's connection, to show to a user. */
 export type ConnectionState =
   | { readonly status: 'connecting' | 'live' | 'closed' }
-  /** `offline`: the browser says so. Both try again at that time, or as soon as the browser is online. */
+  /** The client retries at `retryAt`, or when the browser comes online; `offline`: the browser reports no network. */
   | { readonly status: 'waiting' | 'offline'; readonly retryAt: Date }
 
 type DateName<T> = T extends unknown
@@ -57,8 +58,11 @@ type Part<Name extends string> = LiveEvent extends infer E
     : never
   : never
 
-/** The Dates of an event, its room, message and marker. A room's `custom` may have the same names, and stays as it is. */
-const dates: Record<DateName<LiveEvent | Part<'room'> | Part<'message'> | Part<'marker'>>, true> = {
+/** Date fields of an event and of its room, message and marker. A room's `custom` may use the same names; it is not parsed. */
+const dateFields: Record<
+  DateName<LiveEvent | Part<'room'> | Part<'message'> | Part<'marker'>>,
+  true
+> = {
   createdAt: true,
   updatedAt: true,
   editedAt: true,
@@ -66,11 +70,11 @@ const dates: Record<DateName<LiveEvent | Part<'room'> | Part<'message'> | Part<'
   expiresAt: true,
 }
 
-/** An event from its JSON, in which Dates are texts. */
+/** Parses an event's JSON and its dates. @throws SyntaxError */
 export function parseEvent(data: string): StreamEvent | { type: 'heartbeat' } {
   const event = JSON.parse(data)
   for (const part of [event, event.room, event.message, event.marker]) {
-    for (const name in dates) {
+    for (const name in dateFields) {
       if (typeof part?.[name] === 'string') part[name] = new Date(part[name])
     }
   }

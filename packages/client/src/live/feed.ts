@@ -1,66 +1,71 @@
 import type { ConnectionState, LiveEvent, Place } from './events.ts'
-import type { Hub } from './hub.ts'
-import { type Handlers, type Origin, Subscription } from './subscription.ts'
+import type { FeedManager } from './feedManager.ts'
+import { type FeedHandlers, type FeedSource, Subscription } from './subscription.ts'
 
+/** Options of {@link Feed.subscribe}. */
 export interface SubscribeOptions<Event> {
   /**
-   * Gets each event that is kept once, in order. It is not waited for; a reader that takes its time iterates over `events`
-   * instead. One that throws ends the subscription, and what it threw goes to `onError`.
+   * Receives each stored event once and in order. It is not awaited; iterate over `events` if you handle events slowly. An
+   * exception ends the subscription and goes to `onError`.
    */
   readonly onEvent: (event: Event) => void
   /**
-   * Why the subscription has ended: a {@link DowellChatError} that to try again would not mend, or what `onEvent` or
-   * `onState` threw. What it throws itself nobody catches.
+   * Called once when the subscription ends by a failure: a {@link DowellChatError} that no retry can repair, or an exception
+   * of `onEvent` or `onState`. Its own exceptions are uncaught.
    */
   readonly onError: (error: unknown) => void
-  /** Told when it changes whether events arrive, to show a user. Until then it is `connecting`. */
+  /** Called when the connection's state changes. The initial state is `connecting`. */
   readonly onState?: (state: ConnectionState) => void
-  /** Begins after this event, or any other place, in place of now. */
+  /** Starts after this event or place instead of now. */
   readonly after?: Place
 }
 
+/** Options of {@link Feed.events}. */
 export interface EventsOptions {
   /** Ends the iteration, which then throws the signal's reason. */
   readonly signal?: AbortSignal
-  /** Begins after this event, or any other place, in place of now. */
+  /** Starts after this event or place instead of now. */
   readonly after?: Place
 }
 
-/** Events as they happen. Whoever loses the connection gets what happened meanwhile as soon as there is one again. */
+/** Live events. After a lost connection it reconnects and delivers the missed events first. */
 export interface Feed<Event> {
-  /** @returns how to end the subscription; nothing is called after that */
+  /** Delivers events to callbacks. @returns a function that ends the subscription; no callback runs after it */
   subscribe(options: SubscribeOptions<Event>): () => void
   /**
-   * The same as an iterator. A consumer that is slower than the events gets them all the same, only later, except those that
-   * are kept nowhere.
+   * Returns an iterator over the events. A slow consumer gets every stored event, later; events that are not stored, such as
+   * typing, may be dropped.
    *
-   * @throws DowellChatError that to try again would not mend
+   * @throws DowellChatError that no retry can repair
    */
   events(options?: EventsOptions): AsyncGenerator<Event, never, undefined>
 }
 
-/** Events that wait for an iterator, at most. The rest waits on the server. */
-const MAX_WAITING = 1_000
+/** Events buffered per iterator. Further ones are requested from the server again. */
+const MAX_BUFFERED_EVENTS = 1_000
 
-export function createFeed<Event>(hub: Hub, origin: Origin<Event>): Feed<Event | LiveEvent> {
+export function createFeed<Event>(
+  manager: FeedManager,
+  source: FeedSource<Event>,
+): Feed<Event | LiveEvent> {
   return {
     subscribe({ onEvent, onError, onState = () => {}, after }) {
       const handlers = { onEvent, onError, onState }
-      const subscription = new Subscription(hub, origin, handlers, after)
+      const subscription = new Subscription(manager, source, handlers, after)
       return () => subscription.close()
     },
 
     events({ signal, after } = {}) {
-      let isLeft = false
+      let isClosed = false
       let wake = () => {}
 
       async function* read(): AsyncGenerator<Event | LiveEvent, never, undefined> {
         signal?.throwIfAborted()
-        const waiting: (Event | LiveEvent)[] = []
+        const buffer: (Event | LiveEvent)[] = []
         let failure: { error: unknown } | undefined
-        const handlers: Handlers<Event> = {
+        const handlers: FeedHandlers<Event> = {
           onEvent: (event) => {
-            if (waiting.push(event) >= MAX_WAITING) subscription.pause()
+            if (buffer.push(event) >= MAX_BUFFERED_EVENTS) subscription.pause()
             wake()
           },
           onState: () => {},
@@ -69,8 +74,8 @@ export function createFeed<Event>(hub: Hub, origin: Origin<Event>): Feed<Event |
             wake()
           },
         }
-        const subscription = new Subscription(hub, origin, handlers, after)
-        // At once: whoever aborts may never ask for the next event.
+        const subscription = new Subscription(manager, source, handlers, after)
+        // Close at once: the consumer may never request another event.
         const abort = () => {
           subscription.close()
           wake()
@@ -79,8 +84,8 @@ export function createFeed<Event>(hub: Hub, origin: Origin<Event>): Feed<Event |
         try {
           for (;;) {
             signal?.throwIfAborted()
-            if (isLeft) return undefined as never
-            const event = waiting.shift()
+            if (isClosed) return undefined as never
+            const event = buffer.shift()
             if (event) yield event
             else if (failure) throw failure.error
             else {
@@ -97,12 +102,12 @@ export function createFeed<Event>(hub: Hub, origin: Origin<Event>): Feed<Event |
       }
 
       const events = read()
-      const leave = events.return.bind(events)
-      // A generator that waits for an event would put it off until that has come.
+      const close = events.return.bind(events)
+      // A waiting generator would defer its return until the next event.
       events.return = (value) => {
-        isLeft = true
+        isClosed = true
         wake()
-        return leave(value)
+        return close(value)
       }
       return events
     },

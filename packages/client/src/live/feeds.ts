@@ -2,32 +2,33 @@ import type { Inputs } from '@dowell-chat/api'
 import type { Calls } from '../types.ts'
 import type { FeedEvent, RoomFeedEvent } from './events.ts'
 import { createFeed, type Feed } from './feed.ts'
-import type { Hub } from './hub.ts'
-import type { Target } from './target.ts'
+import type { FeedManager } from './feedManager.ts'
+import type { Target } from './streamRequest.ts'
 
-/** Who reads the room, for a caller with an API key or without any: a user token is its own reader. */
+/** The room's reader, for a caller with an API key or without a credential. A user token already names its reader. */
 export type RoomFeedOptions = Omit<Inputs['getRoomSnapshot'], 'roomId'>
 
 type InboxFeedInput = Pick<Inputs['onInboxEvents'], 'orgId' | 'productName'>
 type UserFeedInput = Pick<Inputs['onUserEvents'], 'orgId' | 'userId' | 'productName'>
 
+/** Creates feeds. A feed opens no connection until it is read. */
 export interface Feeds {
-  /** What happens in one room. Begins with a `snapshot`, and with another one whenever events are missing. */
+  /** Events of one room. Starts with a `snapshot`, and sends another one when events are missing. */
   room(roomId: string, options?: RoomFeedOptions): Feed<RoomFeedEvent>
-  /** What happens in an organisation's rooms, for a customer in their own. Begins with a `reset`: read your list then. */
+  /** Events of an organisation's rooms; for a customer, of their own. Starts with a `reset`: load your list then. */
   inbox(input: InboxFeedInput): Feed<FeedEvent>
-  /** What happens in all rooms of one end user. Begins with a `reset`: read your list then. */
+  /** Events of all rooms of one end user. Starts with a `reset`: load your list then. */
   user(input: UserFeedInput): Feed<FeedEvent>
 }
 
 export function createFeeds(
-  hub: Hub,
+  manager: FeedManager,
   { getRoomSnapshot, getRoomById }: Pick<Calls, 'getRoomSnapshot' | 'getRoomById'>,
 ): Feeds {
   function listFeed(target: Target): Feed<FeedEvent> {
-    return createFeed<FeedEvent>(hub, {
-      begin: async (_signal, place) => {
-        await hub.prepare()
+    return createFeed<FeedEvent>(manager, {
+      start: async (_signal, place) => {
+        await manager.prepare()
         return { target, place }
       },
       onReset: (event) => event,
@@ -36,22 +37,22 @@ export function createFeeds(
 
   return {
     room(roomId, options = {}) {
-      const targetIn = (orgId: string): Target => ({
+      const createTarget = (orgId: string): Target => ({
         kind: 'room',
         orgId,
         roomId,
         side: options.readerSide,
       })
-      return createFeed<RoomFeedEvent>(hub, {
-        async begin(signal, place) {
+      return createFeed<RoomFeedEvent>(manager, {
+        async start(signal, place) {
           if (place) {
             const { orgId } = await getRoomById({ roomId }, { signal })
-            return { target: targetIn(orgId), place }
+            return { target: createTarget(orgId), place }
           }
           const snapshot = await getRoomSnapshot({ ...options, roomId }, { signal })
           const { position, cursor } = snapshot
           return {
-            target: targetIn(snapshot.room.orgId),
+            target: createTarget(snapshot.room.orgId),
             place: { position, cursor },
             event: { type: 'snapshot', ...snapshot },
           }

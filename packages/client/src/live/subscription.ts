@@ -1,81 +1,82 @@
 import type { ConnectionState, LiveEvent, Place, ResetEvent } from './events.ts'
-import type { Hub, Reader } from './hub.ts'
-import { Patience } from './patience.ts'
-import type { News } from './stream.ts'
-import { advance } from './streams.ts'
-import type { Target } from './target.ts'
+import type { FeedManager, Reader } from './feedManager.ts'
+import { advance, type LogUpdate } from './logUpdate.ts'
+import { RetryPolicy } from './retryPolicy.ts'
+import type { Target } from './streamRequest.ts'
 
-/** What a subscription begins with. */
-export interface Beginning<Event> {
+/** Start of a subscription. */
+export interface FeedStart<Event> {
   readonly target: Target
-  /** Left out: with what happens now. */
+  /** Starts after this place; undefined: now. */
   readonly place?: Place | undefined
+  /** First event of the feed. */
   readonly event?: Event
 }
 
-export interface Origin<Event> {
-  /** @param place where to begin, in place of now */
-  readonly begin: (signal: AbortSignal, place: Place | undefined) => Promise<Beginning<Event>>
-  /** What tells the reader to read anew; undefined: what it begins with does. */
+/** Defines how a kind of feed starts. */
+export interface FeedSource<Event> {
+  /** @param place place to start after; undefined: now */
+  readonly start: (signal: AbortSignal, place: Place | undefined) => Promise<FeedStart<Event>>
+  /** Returns the event for a reset; undefined: the feed starts again. */
   readonly onReset: (event: ResetEvent) => Event | undefined
 }
 
-export interface Handlers<Event> {
+export interface FeedHandlers<Event> {
   readonly onEvent: (event: Event | LiveEvent) => void
   readonly onState: (state: ConnectionState) => void
   readonly onError: (error: unknown) => void
 }
 
-/** One reader of a feed: each event that is kept once, and in order. */
+/** One reader of a feed. Delivers each stored event once and in order. */
 export class Subscription<Event> implements Reader {
-  /** Undefined until it has begun; before that nobody reads it. */
+  /** Set before the manager knows this reader. */
   target!: Target
-  /** Everything up to here was handed over. */
+  /** Everything up to here was delivered. */
   place: Place | undefined
   isNew = true
-  readonly #hub: Hub
-  readonly #origin: Origin<Event>
-  readonly #handlers: Handlers<Event>
+  readonly #manager: FeedManager
+  readonly #source: FeedSource<Event>
+  readonly #handlers: FeedHandlers<Event>
   readonly #closing = new AbortController()
-  readonly #patience: Patience
-  #isBeginning = false
+  readonly #retries: RetryPolicy
+  #isStarting = false
   #isPaused = false
-  #isMissing = false
+  #hasRequestedMissing = false
   #state = JSON.stringify({ status: 'connecting' })
 
   constructor(
-    hub: Hub,
-    origin: Origin<Event>,
-    handlers: Handlers<Event>,
+    manager: FeedManager,
+    source: FeedSource<Event>,
+    handlers: FeedHandlers<Event>,
     after: Place | undefined,
   ) {
-    this.#hub = hub
-    this.#origin = origin
+    this.#manager = manager
+    this.#source = source
     this.#handlers = handlers
-    this.#patience = new Patience((state) => this.#tell(state), this.#closing.signal)
-    this.#begin(after)
+    this.#retries = new RetryPolicy((state) => this.#setState(state), this.#closing.signal)
+    this.#start(after)
   }
 
   close(): void {
     this.#closing.abort()
-    this.#hub.remove(this)
+    this.#manager.remove(this)
   }
 
   fail(error: unknown): void {
     if (this.#closing.signal.aborted) return
     this.close()
-    this.#tell({ status: 'closed' })
+    this.#setState({ status: 'closed' })
     try {
       this.#handlers.onError(error)
     } catch (thrown) {
-      // Nobody else is to be told of it, and other readers must not suffer by it.
+      // Report it as uncaught, without disturbing other readers.
       setTimeout(() => {
         throw thrown
       })
     }
   }
 
-  /** Takes no events until it is resumed; it gets them then. */
+  /** Stops delivery until {@link resume}, which requests the events again. */
   pause(): void {
     this.#isPaused = true
   }
@@ -83,76 +84,76 @@ export class Subscription<Event> implements Reader {
   resume(): void {
     if (!this.#isPaused) return
     this.#isPaused = false
-    this.#hub.announce()
+    this.#manager.scheduleSync()
   }
 
-  take(news: News): void {
-    if (this.#isBeginning || this.#closing.signal.aborted) return
-    if (news.type === 'state') {
+  handleUpdate(update: LogUpdate): void {
+    if (this.#isStarting || this.#closing.signal.aborted) return
+    if (update.type === 'state') {
       this.isNew = false
-      // What was asked for came before this. Whoever still misses something did not hear it.
-      if (news.state.status === 'live') this.#isMissing = false
-      this.#tell(news.state)
+      // Requested events arrive before `live`. If some are still missing, request them again.
+      if (update.state.status === 'live') this.#hasRequestedMissing = false
+      this.#setState(update.state)
     } else if (this.#isPaused) return
-    else if (news.type === 'reset') this.#reset(news.event)
-    else if (news.type === 'covered') this.#cover(news)
-    else if (this.place && this.#isFor(news.event)) this.#hand(news.event)
+    else if (update.type === 'reset') this.#handleReset(update.event)
+    else if (update.type === 'range') this.#handleRange(update)
+    else if (this.place && this.#isRelevant(update.event)) this.#emit(update.event)
   }
 
-  async #begin(after?: Place): Promise<void> {
+  async #start(after?: Place): Promise<void> {
     const { signal } = this.#closing
-    this.#isBeginning = true
+    this.#isStarting = true
     try {
-      const { target, place, event } = await this.#try(() => this.#origin.begin(signal, after))
+      const { target, place, event } = await this.#retry(() => this.#source.start(signal, after))
       signal.throwIfAborted()
       this.target = target
       this.place = place
       this.isNew = true
-      this.#isBeginning = false
-      if (event) this.#hand(event)
-      if (!signal.aborted) this.#hub.add(this)
+      this.#isStarting = false
+      if (event) this.#emit(event)
+      if (!signal.aborted) this.#manager.add(this)
     } catch (error) {
       this.fail(error)
     }
   }
 
-  async #try<T>(attempt: () => Promise<T>): Promise<T> {
+  async #retry<T>(attempt: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         const result = await attempt()
-        this.#patience.succeeded()
+        this.#retries.reset()
         return result
       } catch (error) {
-        await this.#patience.wait(error)
-        this.#tell({ status: 'connecting' })
+        await this.#retries.wait(error)
+        this.#setState({ status: 'connecting' })
       }
     }
   }
 
-  #reset(reset: ResetEvent): void {
+  #handleReset(reset: ResetEvent): void {
     this.place = { position: reset.position, cursor: reset.cursor }
-    const event = this.#origin.onReset(reset)
-    if (event) this.#hand(event)
-    else this.#begin()
+    const event = this.#source.onReset(reset)
+    if (event) this.#emit(event)
+    else this.#start()
   }
 
-  #cover(news: Extract<News, { type: 'covered' }>): void {
-    const place = advance(this.place, news)
+  #handleRange(update: Extract<LogUpdate, { type: 'range' }>): void {
+    const place = advance(this.place, update)
     if (!place) {
-      // The source need not be told twice.
-      if (!this.#isMissing) this.#hub.announce()
-      this.#isMissing = true
+      // Request the missing events once.
+      if (!this.#hasRequestedMissing) this.#manager.scheduleSync()
+      this.#hasRequestedMissing = true
       return
     }
-    this.#isMissing = false
-    if (!this.place) this.#reset({ type: 'reset', reason: 'start', ...place })
+    this.#hasRequestedMissing = false
+    if (!this.place) this.#handleReset({ type: 'reset', reason: 'start', ...place })
     else if (place !== this.place) {
-      if (news.event && this.#isFor(news.event)) this.#hand(news.event)
+      if (update.event && this.#isRelevant(update.event)) this.#emit(update.event)
       this.place = place
     }
   }
 
-  #tell(state: ConnectionState): void {
+  #setState(state: ConnectionState): void {
     if (JSON.stringify(state) === this.#state) return
     this.#state = JSON.stringify(state)
     try {
@@ -162,11 +163,11 @@ export class Subscription<Event> implements Reader {
     }
   }
 
-  #isFor({ roomId }: LiveEvent): boolean {
+  #isRelevant({ roomId }: LiveEvent): boolean {
     return this.target.kind !== 'room' || this.target.roomId === roomId
   }
 
-  #hand(event: Event | LiveEvent): void {
+  #emit(event: Event | LiveEvent): void {
     try {
       this.#handlers.onEvent(event)
     } catch (error) {

@@ -1,9 +1,9 @@
 import { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 
-// What the contenders other than this server make of rows of the project's schema: the answers of REST v3.
+// REST v3 responses from rows of the project's schema, for the contenders other than this server.
 
-export const PAGE = 50
+export const PAGE_SIZE = 50
 
 export interface MessageRow {
   id: string
@@ -101,35 +101,35 @@ export function newId(now: number): string {
   return Math.floor(now / 1000).toString(16) + randomBytes(8).toString('hex')
 }
 
-export function cursor(list: string, boundary: number): string {
+export function formatCursor(list: string, boundary: number): string {
   return Buffer.from(`${list}:${boundary}`).toString('base64url')
 }
 
-/** The place that a cursor names. */
-export function boundaryOf(cursor: string): number {
+/** Returns the position in a cursor. */
+export function parseCursor(cursor: string): number {
   return Number(Buffer.from(cursor, 'base64url').toString().slice(2))
 }
 
-/** A page that ends at the place `to` of a room with `last` messages. */
+/** Creates a page that ends at the position `to` of a room with `last` messages. */
 export function messagePage(rows: readonly MessageRow[], to: number, last: number) {
-  const from = Math.max(0, to - PAGE)
+  const from = Math.max(0, to - PAGE_SIZE)
   return {
     items: rows.map(toMessage),
-    before: cursor('m', from),
-    after: cursor('m', to),
+    before: formatCursor('m', from),
+    after: formatCursor('m', to),
     hasBefore: from > 0,
     hasAfter: to < last,
   }
 }
 
-/** @param rows the newest first, one more than are shown if there are as many */
+/** @param rows newest first; one more than the page size if there are more */
 export function roomPage(rows: readonly RoomRow[]) {
-  const shown = rows.slice(0, PAGE).reverse()
+  const shown = rows.slice(0, PAGE_SIZE).reverse()
   return {
     items: shown.map((row) => ({ ...toRoom(row), unread: null })),
-    before: cursor('r', (shown[0]?.position ?? 1) - 1),
-    after: cursor('r', shown.at(-1)?.position ?? 0),
-    hasBefore: rows.length > PAGE,
+    before: formatCursor('r', (shown[0]?.position ?? 1) - 1),
+    after: formatCursor('r', shown.at(-1)?.position ?? 0),
+    hasBefore: rows.length > PAGE_SIZE,
     hasAfter: false,
   }
 }

@@ -1,12 +1,12 @@
 import type { Place } from './events.ts'
 
-/** What a reader follows. */
+/** A source of events on the server. */
 export type Target =
   | {
       readonly kind: 'room'
       readonly orgId: string
       readonly roomId: string
-      /** Whose presence the reader's is, for a caller with an API key or without any. */
+      /** Side whose presence the reader counts as; only for a caller with an API key or without a credential. */
       readonly side?: boolean | undefined
     }
   | { readonly kind: 'inbox'; readonly orgId: string; readonly productName?: string | undefined }
@@ -17,14 +17,16 @@ export type Target =
       readonly productName?: string | undefined
     }
 
-/** A reader's target, and how far they have come; without a place they begin with what happens now. */
-export interface Wish {
+/** A reader's target and place. */
+export interface StreamRequest {
   readonly target: Target
+  /** The reader has everything up to here; undefined: starts now. */
   readonly place: Place | undefined
-  /** They have not been told yet whether the stream is live, nor who is there. */
+  /** True until the reader has received the stream's state and presence. */
   readonly isNew: boolean
 }
 
+/** Returns a string that is equal for equal targets. */
 export function keyOf(target: Target): string {
   const { kind, orgId } = target
   switch (kind) {
@@ -37,11 +39,11 @@ export function keyOf(target: Target): string {
   }
 }
 
-/** Rooms that may share one stream; the server takes up to 50. */
+/** Rooms per stream; the server accepts 50. */
 const MAX_ROOMS = 50
 
-/** Whether one stream can bring both. */
-export function mayJoin(targets: readonly Target[], target: Target): boolean {
+/** True if a target can be added to the stream of other targets. */
+export function canShareStream(targets: readonly Target[], target: Target): boolean {
   const [first] = targets
   return (
     target.kind === 'room' &&
@@ -52,7 +54,7 @@ export function mayJoin(targets: readonly Target[], target: Target): boolean {
   )
 }
 
-/** Where the events of targets that share a stream are. */
+/** Returns the path and query of the event stream for targets that share it. */
 export function pathOf(targets: readonly [Target, ...Target[]], after: string | undefined): string {
   const [first] = targets
   const query = new URLSearchParams({ orgId: first.orgId })
