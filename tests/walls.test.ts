@@ -19,7 +19,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 const BY_NAME = 'Packages import each other by name, never by path.'
 const STORAGE = 'packages/db is storage: it knows nothing of HTTP, tRPC or zod.'
-const DRIVERS = 'Drivers are imported in sqlite.ts, postgres.ts and testing.ts only.'
+const DRIVERS = 'Drivers are imported in engine/sqlite, engine/postgres and testing.ts only.'
 const ONLY_DB = 'packages/api imports packages/db by its name, and no other package.'
 const DOMAIN =
   "packages/api is the domain and the contract: transport is the server's, SQL is packages/db's."
@@ -36,10 +36,10 @@ const cases: [from: string, specifier: string, wall?: string][] = [
   ['packages/db/src/probe.ts', 'kysely/migration'],
   ['packages/db/src/probe.ts', 'node:fs'],
   ['packages/db/src/queries/probe.ts', '../tables.ts'],
-  ['packages/db/src/sqlite.ts', 'better-sqlite3'],
-  ['packages/db/src/postgres.ts', 'pg'],
-  ['packages/db/src/postgres.ts', 'pg-connection-string'],
-  ['packages/db/src/dialect.ts', 'pg', DRIVERS],
+  ['packages/db/src/engine/sqlite/probe.ts', 'better-sqlite3'],
+  ['packages/db/src/engine/postgres/probe.ts', 'pg'],
+  ['packages/db/src/engine/postgres/probe.ts', 'pg-connection-string'],
+  ['packages/db/src/engine/probe.ts', 'pg', DRIVERS],
   ['packages/db/src/probe.ts', 'better-sqlite3', DRIVERS],
   ['packages/db/src/queries/probe.ts', 'better-sqlite3', DRIVERS],
   ['packages/db/src/probe.ts', 'pg', DRIVERS],
@@ -51,7 +51,7 @@ const cases: [from: string, specifier: string, wall?: string][] = [
   ['packages/db/src/probe.ts', 'zod/mini', STORAGE],
   ['packages/db/src/probe.ts', '@trpc/server', STORAGE],
   ['packages/db/src/probe.ts', '@dowell-chat/api', STORAGE],
-  ['packages/db/src/postgres.ts', 'express', STORAGE],
+  ['packages/db/src/engine/postgres/probe.ts', 'express', STORAGE],
   ['packages/db/src/probe.ts', '../../api/src/errors.ts', BY_NAME],
 
   ['packages/api/src/probe.ts', 'zod'],

@@ -1,4 +1,4 @@
-import { runs } from '@dowell-chat/db/testing'
+import { kyselyOn, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Live } from '../src/events/live.ts'
@@ -228,7 +228,11 @@ test('whatever happens meanwhile, a reader gets every event of its scope, in ord
         for (const reader of readers) reader.takeAll()
         await log.settled()
 
-        const stored = await log.read.selectFrom('events').selectAll().orderBy('position').execute()
+        const stored = await kyselyOn(log.read)
+          .selectFrom('events')
+          .selectAll()
+          .orderBy('position')
+          .execute()
         for (const reader of readers) {
           const wanted = stored.filter(
             (row) =>

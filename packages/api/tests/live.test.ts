@@ -1,4 +1,5 @@
 import { appendEvent, openDatabase } from '@dowell-chat/db'
+import { connectionOf, kyselyOn } from '@dowell-chat/db/testing'
 import {
   afterAll,
   afterEach,
@@ -80,7 +81,7 @@ test('a cursor that the log no longer reaches back to gets a reset, and listEven
   using live = createLive(log)
   const [room] = roomsOf('A')
   for (let i = 0; i < 10; i++) await log.append(room)
-  await log.write((tx) => tx.deleteFrom('events').where('position', '<=', 4).execute())
+  await log.write((tx) => kyselyOn(tx).deleteFrom('events').where('position', '<=', 4).execute())
   const from = (position: number) =>
     untilReady(live.open(open, { orgId: 'A' }, { after: cursor('A', position) }))
   expect(await from(3)).toEqual([
@@ -94,7 +95,7 @@ test('a cursor that the log no longer reaches back to gets a reset, and listEven
   await expect(list(3)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
   expect((await list(4)).items.length).toBe(6)
   // A log that is forgotten altogether is not one that never was.
-  await log.write((tx) => tx.deleteFrom('events').execute())
+  await log.write((tx) => kyselyOn(tx).deleteFrom('events').execute())
   expect(await from(9)).toEqual([
     ['too_old', 10],
     ['ready', 10],
@@ -165,7 +166,7 @@ test('what is forgotten while a stream catches up is not missing without a word'
   for (let i = 0; i < 5; i++) await log.append(room, other)
   const stream = live.open(open, { orgId: 'A', rooms: [room] }, { after: cursor('A', 0) })
   expect((await take(stream)).length).toBe(2)
-  await log.write((tx) => tx.deleteFrom('events').where('position', '<=', 8).execute())
+  await log.write((tx) => kyselyOn(tx).deleteFrom('events').where('position', '<=', 8).execute())
   expect(await untilReady(stream)).toEqual([
     ['too_old', 10],
     ['ready', 10],
@@ -264,12 +265,12 @@ describe('when the database was restored, or a failover lost commits', () => {
   async function lose(orgId: string, count: number): Promise<void> {
     const head = (await log.head(orgId)) - count
     await log.write(async (tx) => {
-      await tx
+      await kyselyOn(tx)
         .deleteFrom('events')
         .where('org_id', '=', orgId)
         .where('position', '>', head)
         .execute()
-      await tx
+      await kyselyOn(tx)
         .updateTable('organisations')
         .set({ last_event_position: head })
         .where('id', '=', orgId)
@@ -279,7 +280,7 @@ describe('when the database was restored, or a failover lost commits', () => {
 
   /** Puts the log on another epoch, as a failover or a restore does. */
   const changeEpoch = (epoch: string) =>
-    log.write((tx) => tx.updateTable('event_log').set({ epoch }).execute())
+    log.write((tx) => kyselyOn(tx).updateTable('event_log').set({ epoch }).execute())
   afterEach(() => changeEpoch(log.epoch))
 
   /** Streams of each kind of an organisation, live. */
@@ -389,14 +390,15 @@ describe('when the database was restored, or a failover lost commits', () => {
     const [room] = roomsOf('A')
     const stream = live.open(open, { orgId: 'A' })
     await untilReady(stream)
-    const run = log.read.executeQuery.bind(log.read)
+    const connection = connectionOf(log.read)
+    const run = connection.execute.bind(connection)
     const asked = Promise.withResolvers<void>()
     const answer = Promise.withResolvers<void>()
-    const late = vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
+    const late = vi.spyOn(connection, 'execute').mockImplementationOnce(async (query) => {
       const heads = await run(query)
       asked.resolve()
       await answer.promise
-      return heads as never
+      return heads
     })
     const sweeping = sweep()
     await asked.promise
@@ -441,11 +443,12 @@ describe('when the database was restored, or a failover lost commits', () => {
     const deps = createDeps(log)
     const [room] = roomsOf('A')
     await log.append(room, room)
-    const run = log.read.executeQuery.bind(log.read)
-    vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
+    const connection = connectionOf(log.read)
+    const run = connection.execute.bind(connection)
+    vi.spyOn(connection, 'execute').mockImplementationOnce(async (query) => {
       const bounds = await run(query)
       await changeEpoch('another')
-      return bounds as never
+      return bounds
     })
     await expect(listEvents(deps, open, { orgId: 'A' })).rejects.toMatchObject({
       code: 'SERVICE_UNAVAILABLE',
@@ -504,7 +507,7 @@ test('a tail that cannot read the log says so, and goes on when it can again', a
 /** Makes a table impossible to read. @returns what puts it back, which the end of the test does too */
 async function hide(table: string): Promise<() => Promise<void>> {
   const rename = (from: string, to: string) =>
-    log.write((tx) => tx.schema.alterTable(from).renameTo(to).execute())
+    log.write((tx) => kyselyOn(tx).schema.alterTable(from).renameTo(to).execute())
   await rename(table, 'away')
   let isAway = true
   const show = async () => {

@@ -21,7 +21,7 @@ import {
   oldestEvents,
   type RoomRow,
 } from '../src/index.ts'
-import { createTestDb, runs, type TestDatabase } from '../src/testing.ts'
+import { createTestDb, kyselyOn, runs, type TestDatabase } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
 const orgs = ['A', 'B'] as const
@@ -59,8 +59,8 @@ async function createRooms(): Promise<
 
 async function empty(): Promise<void> {
   await db.write(async (tx) => {
-    await tx.deleteFrom('events').execute()
-    await tx.updateTable('organisations').set({ last_event_position: 0 }).execute()
+    await kyselyOn(tx).deleteFrom('events').execute()
+    await kyselyOn(tx).updateTable('organisations').set({ last_event_position: 0 }).execute()
   })
 }
 
@@ -72,7 +72,12 @@ beforeEach(empty)
 afterAll(() => db[Symbol.asyncDispose]())
 
 const logOf = (orgId: string, reader = db.read): Promise<EventRow[]> =>
-  reader.selectFrom('events').selectAll().where('org_id', '=', orgId).orderBy('position').execute()
+  kyselyOn(reader)
+    .selectFrom('events')
+    .selectAll()
+    .where('org_id', '=', orgId)
+    .orderBy('position')
+    .execute()
 
 function eventOf(room: RoomRow, number: number): NewEvent {
   const event = { org_id: room.org_id, room_id: room.id, created_at: number }
@@ -238,7 +243,7 @@ test('the log has the events of the writes that succeeded, once each and without
               const before = calls
               for (const event of events) appendEvent(tx, event)
               // Ends the whole transaction, as a full disk does: the writes that share it run again.
-              if (ending === 'bomb') await sql`rollback`.execute(tx)
+              if (ending === 'bomb') await sql`rollback`.execute(kyselyOn(tx))
               if (ending !== 'returns') throw new Error('mine')
               // Nobody is told of what is not committed.
               expect(calls).toBe(before)
@@ -300,6 +305,7 @@ test('what is written after an answer stands after it in the log, whatever was a
 test('an event is appended in a write, not outside of one nor after it', async () => {
   const [room] = db.rooms as [RoomRow]
   const refused = 'events are appended in a write'
+  // @ts-expect-error A session takes no events.
   expect(() => appendEvent(db.read, eventOf(room, 1))).toThrow(refused)
   const tx = await db.write(async (tx) => tx)
   expect(() => appendEvent(tx, eventOf(room, 1))).toThrow(refused)
@@ -383,7 +389,7 @@ test('a process that is killed while it writes leaves one event for each message
         const events = await logOf(orgId, db)
         expect(events.map(({ position }) => position)).toEqual(events.map((_, i) => i + 1))
         expect(await eventLogBounds(db, { orgId })).toMatchObject({ head: events.length })
-        const stored = await db
+        const stored = await kyselyOn(db)
           .selectFrom('messages')
           .select(['room_id', 'seq'])
           .where('org_id', '=', orgId)

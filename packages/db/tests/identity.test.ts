@@ -19,7 +19,7 @@ import {
   recordApiKeyUse,
   revokeApiKeyRow,
 } from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
+import { createTestDb, kyselyOn } from '../src/testing.ts'
 import { apiKeyRow, auditEventRow, idOf } from './support.ts'
 
 /** Stores a key as the API does: its position is taken in the same write. */
@@ -88,7 +88,11 @@ test('the three counters of an organisation know nothing of each other', async (
   expect(await take('last_audit_position', 'A')).toBe(3)
   expect(await take('last_key_position', 'B')).toBe(1)
   expect(await take('last_audit_position', 'B')).toBe(1)
-  const rows = await db.read.selectFrom('organisations').selectAll().orderBy('id').execute()
+  const rows = await kyselyOn(db.read)
+    .selectFrom('organisations')
+    .selectAll()
+    .orderBy('id')
+    .execute()
   expect(rows).toMatchObject([
     { id: 'A', last_room_position: 1, last_key_position: 1, last_audit_position: 3 },
     { id: 'B', last_room_position: 0, last_key_position: 1, last_audit_position: 1 },

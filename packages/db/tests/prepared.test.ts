@@ -7,7 +7,7 @@ import {
   nextPosition,
   type OrgScope,
 } from '../src/index.ts'
-import { prepared, preparedInScope, type Slots } from '../src/prepared.ts'
+import { type Params, prepared, preparedInScope } from '../src/query/prepared.ts'
 import { createTestDb } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
@@ -25,7 +25,7 @@ async function createRooms() {
 test('a query is built once, and each call has its own parameters', async () => {
   await using db = await createRooms()
   let built = 0
-  const find = prepared((db, where: Slots<{ orgId: string; limit: number; least: number }>) => {
+  const find = prepared((db, where: Params<{ orgId: string; limit: number; least: number }>) => {
     built++
     return (
       db
@@ -60,7 +60,7 @@ test('a query is built once, and each call has its own parameters', async () => 
 test('a query in scope has one text for an organisation and one for all', async () => {
   await using db = await createRooms()
   const built: boolean[] = []
-  const find = preparedInScope((db, where: Slots<{ active: 0 | 1 }>, orgId) => {
+  const find = preparedInScope((db, where: Params<{ active: 0 | 1 }>, orgId) => {
     built.push(orgId !== undefined)
     const query = db.selectFrom('rooms').select('id').where('is_active', '=', where.active)
     return (orgId === undefined ? query : query.where('org_id', '=', orgId)).orderBy('id')
@@ -74,7 +74,7 @@ test('a query in scope has one text for an organisation and one for all', async 
 
 test('a call that leaves something out does not compile', async () => {
   await using db = await createRooms()
-  const find = prepared((db, where: Slots<{ orgId: string }>) =>
+  const find = prepared((db, where: Params<{ orgId: string }>) =>
     db.selectFrom('rooms').select('position').where('org_id', '=', where.orgId),
   )
   const [row] = await find(db.read, { orgId: 'A' })
@@ -88,7 +88,7 @@ test('a call that leaves something out does not compile', async () => {
     await findRoom(db.read, { roomId: idOf(0) })
     // @ts-expect-error So it is here.
     await db.write((tx) => appendMessage(tx, { roomId: idOf(0) }, messageRow()))
-    prepared((db, where: Slots<{ at: number }>) =>
+    prepared((db, where: Params<{ at: number }>) =>
       // @ts-expect-error Columns and slots have types.
       db.selectFrom('rooms').where('id', '=', where.at),
     )

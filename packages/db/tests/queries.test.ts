@@ -23,7 +23,7 @@ import {
   setRoomActive,
   type Tx,
 } from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
+import { createTestDb, kyselyOn } from '../src/testing.ts'
 import { idOf, latestOf, messageRow, roomRow } from './support.ts'
 
 const orgs = ['A', 'B', 'C'] as const
@@ -205,7 +205,7 @@ async function compare(db: Database, model: Model): Promise<void> {
 async function emptied(db: Database): Promise<void> {
   await db.write(async (tx) => {
     for (const table of ['messages', 'room_labels', 'rooms', 'organisations'] as const) {
-      await tx.deleteFrom(table).execute()
+      await kyselyOn(tx).deleteFrom(table).execute()
     }
   })
 }
@@ -393,7 +393,7 @@ test('rooms at bounds are the n-th active one and the n-th newest of this user a
       await insertRoom(tx, roomRow(row))
     }
   })
-  const rows = await db.read.selectFrom('rooms').selectAll().execute()
+  const rows = await kyselyOn(db.read).selectFrom('rooms').selectAll().execute()
   const bound = fc.integer({ min: 1, max: 20 })
   const asked = fc.record({
     orgId: fc.constantFrom('A', 'B', 'C'),
@@ -477,7 +477,7 @@ test('a client message id is known only in its room, on its side and by its auth
   })
   await fc.assert(
     fc.asyncProperty(fc.array(place, { maxLength: 8 }), async (sends) => {
-      await db.write((tx) => tx.deleteFrom('messages').execute())
+      await db.write((tx) => kyselyOn(tx).deleteFrom('messages').execute())
       model.messages.length = 0
       for (const send of sends) await perform(db, model, { kind: 'send', ...send })
       for (const room of model.rooms) {

@@ -11,7 +11,7 @@ import {
   nextPosition,
   unreadCounts,
 } from '../src/index.ts'
-import { createTestDb, runs } from '../src/testing.ts'
+import { createTestDb, kyselyOn, runs } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
 const ORGS = ['A', 'B'] as const
@@ -99,7 +99,7 @@ test('markers and unread counts are what a model says, whatever happens in whate
             const message = room.messages[step.seq - 1]
             if (message) message.isDeleted = true
             await db.write((tx) =>
-              tx
+              kyselyOn(tx)
                 .updateTable('messages')
                 .set({ is_active: 0 })
                 .where('room_id', '=', roomId)

@@ -10,7 +10,7 @@ import {
   nextPosition,
   type Tx,
 } from '../src/index.ts'
-import { createTestDb, type TestDatabase } from '../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
 const orgs = ['A', 'B', 'C']
@@ -45,7 +45,7 @@ async function send(tx: Tx, room: number): Promise<string> {
 }
 
 /** A statement that fails, and with it, on PostgreSQL, all that come after it. */
-const fail = (tx: Tx) => sql`insert into rooms select * from rooms`.execute(tx)
+const fail = (tx: Tx) => sql`insert into rooms select * from rooms`.execute(kyselyOn(tx))
 
 type Ending =
   | 'returns'
@@ -64,7 +64,12 @@ async function perform(tx: Tx, rooms: readonly number[], ending: Ending): Promis
 }
 
 const logOf = (db: TestDatabase, orgId: string): Promise<EventRow[]> =>
-  db.read.selectFrom('events').selectAll().where('org_id', '=', orgId).orderBy('position').execute()
+  kyselyOn(db.read)
+    .selectFrom('events')
+    .selectAll()
+    .where('org_id', '=', orgId)
+    .orderBy('position')
+    .execute()
 
 test('whichever writes of a batch fail, the others are stored, and neither rooms nor logs have a gap', async () => {
   await using db = await createRooms()
@@ -157,9 +162,11 @@ test('text that is no Unicode fails nobody who shares the commit', async () => {
 test('what is built and what is prepared run in the order in which they are asked for', async () => {
   await using db = await createRooms()
   const write = async (tx: Tx) => {
-    const before = await sql<{ n: number }>`select count(*) as n from messages`.execute(tx)
+    const before = await sql<{ n: number }>`select count(*) as n from messages`.execute(
+      kyselyOn(tx),
+    )
     await send(tx, 0)
-    const after = await tx
+    const after = await kyselyOn(tx)
       .selectFrom('messages')
       .select((eb) => eb.fn.countAll<number>().as('n'))
       .executeTakeFirstOrThrow()

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished, test } from 'vitest'
 import { openDatabase, type Tx } from '../src/index.ts'
-import { createTestDb, runs, type TestDatabase } from '../src/testing.ts'
+import { createTestDb, kyselyOn, runs, type TestDatabase } from '../src/testing.ts'
 import { reasonsOf } from './support.ts'
 
 // What a write is promised on any database. The folders sqlite and postgres have what is of one of them.
@@ -15,9 +15,9 @@ let db: TestDatabase
 beforeAll(async () => {
   db = await createTestDb()
   await db.write(async (tx) => {
-    await sql`create table scratch (value bigint primary key)`.execute(tx)
+    await sql`create table scratch (value bigint primary key)`.execute(kyselyOn(tx))
     await sql`create table debts (owed bigint references scratch (value) deferrable initially deferred)`.execute(
-      tx,
+      kyselyOn(tx),
     )
   })
 })
@@ -25,25 +25,25 @@ beforeEach(empty)
 afterAll(() => db[Symbol.asyncDispose]())
 
 async function empty(): Promise<void> {
-  await db.write((tx) => sql`delete from scratch`.execute(tx))
+  await db.write((tx) => sql`delete from scratch`.execute(kyselyOn(tx)))
 }
 
 /** What is committed. */
 async function values(): Promise<number[]> {
   const { rows } = await sql<{ value: number }>`select value from scratch order by value`.execute(
-    db.read,
+    kyselyOn(db.read),
   )
   return rows.map(({ value }) => value)
 }
 
 async function put(tx: Tx, value: number): Promise<number> {
-  await sql`insert into scratch (value) values (${value})`.execute(tx)
+  await sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
   return value
 }
 
 /** Ends the transaction that a write shares with others, as a full disk does. */
 async function endTransaction(tx: Tx): Promise<void> {
-  await sql`rollback`.execute(tx)
+  await sql`rollback`.execute(kyselyOn(tx))
 }
 
 test('a result is told when it is on the disk, and not before', async () => {
@@ -256,7 +256,7 @@ test('nobody is told of success when the commit itself fails', async () => {
   const failed = expect.stringMatching(/foreign key constraint/i)
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
-    db.write((tx) => sql`insert into debts values (-1)`.execute(tx)),
+    db.write((tx) => sql`insert into debts values (-1)`.execute(kyselyOn(tx))),
     db.write((tx) => put(tx, 2)),
   ])
   expect(reasonsOf(results)).toEqual([failed, failed, failed])

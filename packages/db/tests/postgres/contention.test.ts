@@ -11,7 +11,7 @@ import {
   openDatabase,
   type Tx,
 } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { holdLock } from '../locks.ts'
 import { idOf, messageRow, reasonsOf, roomRow } from '../support.ts'
 
@@ -67,7 +67,7 @@ async function open(db: Database, orgId: string): Promise<string> {
 
 /** All that was acknowledged is stored, nothing else is, and neither rooms nor logs have a gap. */
 async function expectWhole(db: Database, acknowledged: readonly string[]): Promise<void> {
-  const messages = await db.read
+  const messages = await kyselyOn(db.read)
     .selectFrom('messages')
     .select(['id', 'room_id', 'seq'])
     .orderBy('room_id')
@@ -77,7 +77,7 @@ async function expectWhole(db: Database, acknowledged: readonly string[]): Promi
   for (const own of Map.groupBy(messages, ({ room_id }) => room_id).values()) {
     expect(own.map(({ seq }) => seq)).toEqual(own.map((_, index) => index + 1))
   }
-  const events = await db.read
+  const events = await kyselyOn(db.read)
     .selectFrom('events')
     .select(['org_id', 'position'])
     .orderBy('org_id')
@@ -171,7 +171,7 @@ test('many writes that wait for one room keep nobody from another one that was f
 async function isWaiting(db: Database): Promise<boolean> {
   const { rows } = await sql`
     select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   return rows.length > 0
 }
 
@@ -195,7 +195,7 @@ test('a statement that takes longer than its write may wait is told as busy in t
   await using db = await createRooms({ busyTimeout: 1_500 })
   const slow = (room: number) =>
     db.write(async (tx) => {
-      await sql`select pg_sleep(3)`.execute(tx)
+      await sql`select pg_sleep(3)`.execute(kyselyOn(tx))
       return store(tx, room)
     })
   await expect(slow(0)).rejects.toMatchObject({ reason: 'busy' })

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import { copyDatabase, type Database, eventLogBounds, openDatabase } from '../../src/index.ts'
-import { createTestDb, createTestStore } from '../../src/testing.ts'
+import { createTestDb, createTestStore, kyselyOn } from '../../src/testing.ts'
 import { createFolder } from '../support.ts'
 
 async function epochOf(db: Database): Promise<{ epoch: string; firstEpoch: string }> {
@@ -18,7 +18,7 @@ function open(url: string): Database {
 
 /** As a promotion leaves it: the timeline is not the one that the epoch was noted with. */
 const promote = (db: Database) =>
-  db.write((tx) => tx.updateTable('event_log').set({ timeline: '000000FF' }).execute())
+  db.write((tx) => kyselyOn(tx).updateTable('event_log').set({ timeline: '000000FF' }).execute())
 
 test('a database has an epoch of its own, which is its first', async () => {
   const epochs = new Set<string>()
@@ -47,16 +47,16 @@ test('a role that may only read is told the epoch', async () => {
   const url = new URL(db.url)
   const role = `reader_${url.pathname.slice(1)}`
   await db.write((tx) =>
-    sql.raw(`create role ${role} login password 'secret' connection limit 9`).execute(tx),
+    sql.raw(`create role ${role} login password 'secret' connection limit 9`).execute(kyselyOn(tx)),
   )
   await db.write((tx) =>
-    sql.raw(`grant select on organisations, events, event_log to ${role}`).execute(tx),
+    sql.raw(`grant select on organisations, events, event_log to ${role}`).execute(kyselyOn(tx)),
   )
   Object.assign(url, { username: role, password: 'secret' })
   const reader = openDatabase({ url: url.href })
   expect(await epochOf(reader)).toEqual(await epochOf(db))
   await reader.close()
-  await db.write((tx) => sql.raw(`drop owned by ${role}; drop role ${role}`).execute(tx))
+  await db.write((tx) => sql.raw(`drop owned by ${role}; drop role ${role}`).execute(kyselyOn(tx)))
 })
 
 test('a standby, which cannot tell it, counts as a server that does not answer', async () => {
@@ -65,7 +65,7 @@ test('a standby, which cannot tell it, counts as a server that does not answer',
   const refuse = sql.raw(
     "do $$ begin raise 'recovery is in progress' using errcode = '55000'; end $$",
   )
-  await expect(refuse.execute(db.read)).rejects.toMatchObject({ reason: 'unavailable' })
+  await expect(refuse.execute(kyselyOn(db.read))).rejects.toMatchObject({ reason: 'unavailable' })
 })
 
 test('a copy goes on in the epoch of its source, on either kind of database, and after a failover', async () => {

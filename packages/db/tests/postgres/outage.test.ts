@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import { type Database, type DatabaseOptions, openDatabase, type Tx } from '../../src/index.ts'
-import { atServer, createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { atServer, createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { createProxy, type TestProxy } from '../proxy.ts'
 
 interface Behind {
@@ -15,7 +15,9 @@ interface Behind {
 
 async function createBehind(options: Omit<DatabaseOptions, 'url'> = {}): Promise<Behind> {
   const direct = await createTestDb()
-  await direct.write((tx) => sql`create table scratch (value bigint primary key)`.execute(tx))
+  await direct.write((tx) =>
+    sql`create table scratch (value bigint primary key)`.execute(kyselyOn(tx)),
+  )
   const proxy = await createProxy(direct.url)
   const db = openDatabase({ ...options, url: proxy.url })
   onTestFinished(async () => {
@@ -28,12 +30,13 @@ async function createBehind(options: Omit<DatabaseOptions, 'url'> = {}): Promise
 
 async function valuesOf(db: Database): Promise<number[]> {
   const { rows } = await sql<{ value: number }>`select value from scratch order by value`.execute(
-    db.read,
+    kyselyOn(db.read),
   )
   return rows.map(({ value }) => value)
 }
 
-const put = (tx: Tx, value: number) => sql`insert into scratch values (${value})`.execute(tx)
+const put = (tx: Tx, value: number) =>
+  sql`insert into scratch values (${value})`.execute(kyselyOn(tx))
 
 const unavailable = { name: 'DatabaseError', reason: 'unavailable' }
 
@@ -45,7 +48,9 @@ test('a write whose connection is lost before its commit is run again', async ()
     await put(tx, 1)
     if (runs === 1) {
       await sql`select pg_terminate_backend(pid) from pg_stat_activity
-        where datname = current_database() and state = 'idle in transaction'`.execute(direct.read)
+        where datname = current_database() and state = 'idle in transaction'`.execute(
+        kyselyOn(direct.read),
+      )
     }
     await put(tx, 2)
   })
@@ -64,7 +69,7 @@ test('those that share a lost connection are all run again', async () => {
         if (runs === 3) {
           await sql`select pg_terminate_backend(pid) from pg_stat_activity
             where datname = current_database() and state like 'idle in transaction%'`.execute(
-            direct.read,
+            kyselyOn(direct.read),
           )
         }
       }),
@@ -87,7 +92,7 @@ test.for([
     // Whether it is stored nobody could know; who asks finds out.
     await expect.poll(values).toEqual(stored)
     await db.write((tx) =>
-      sql`insert into scratch values (1) on conflict (value) do nothing`.execute(tx),
+      sql`insert into scratch values (1) on conflict (value) do nothing`.execute(kyselyOn(tx)),
     )
     await db.write((tx) => put(tx, 2))
     expect(await values()).toEqual([1, 2])
@@ -102,7 +107,7 @@ test('a server that is gone is told of at once to all who wait, and used again w
     const results = await Promise.allSettled([
       ...Array.from({ length: 300 }, (_, value) => db.write((tx) => put(tx, value + 1))),
       db.ping(),
-      db.snapshot((tx) => sql`select 1`.execute(tx)),
+      db.snapshot((tx) => sql`select 1`.execute(kyselyOn(tx))),
     ])
     for (const result of results) {
       expect(result).toMatchObject({ status: 'rejected', reason: unavailable })
@@ -145,7 +150,7 @@ test('connections that die while nobody uses them are replaced', async () => {
   const { db, direct, values } = await createBehind()
   await Promise.all([db.ping(), db.ping(), db.write((tx) => put(tx, 1))])
   await sql`select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid()`.execute(direct.read)
+    where datname = current_database() and pid <> pg_backend_pid()`.execute(kyselyOn(direct.read))
   // A read may meet one that is just dying; a write is run again.
   await db.write((tx) => put(tx, 2))
   const isUp = () =>
@@ -160,15 +165,20 @@ test('connections that die while nobody uses them are replaced', async () => {
 test('a statement that takes too long is told as busy', async () => {
   await using db = await createTestDb({ statementTimeout: 100 })
   const busy = { name: 'DatabaseError', reason: 'busy' }
-  await expect(sql`select pg_sleep(30)`.execute(db.read)).rejects.toMatchObject(busy)
-  await expect(db.write((tx) => sql`select pg_sleep(30)`.execute(tx))).rejects.toMatchObject(busy)
+  await expect(sql`select pg_sleep(30)`.execute(kyselyOn(db.read))).rejects.toMatchObject(busy)
+  await expect(
+    db.write((tx) => sql`select pg_sleep(30)`.execute(kyselyOn(tx))),
+  ).rejects.toMatchObject(busy)
   await db.ping()
 })
 
 test('the connections that read cannot write', async () => {
   await using db = await createTestDb()
   await expect(
-    db.read.insertInto('signing_keys').values({ id: 'a', secret: 'b', created_at: 1 }).execute(),
+    kyselyOn(db.read)
+      .insertInto('signing_keys')
+      .values({ id: 'a', secret: 'b', created_at: 1 })
+      .execute(),
   ).rejects.toThrow(/read-only/)
 })
 

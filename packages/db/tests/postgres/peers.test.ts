@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import { appendEvent, type Database, openDatabase, type Peers } from '../../src/index.ts'
-import { createTestStore } from '../../src/testing.ts'
+import { createTestStore, kyselyOn } from '../../src/testing.ts'
 import { createProxy } from '../proxy.ts'
 import { roomRow } from '../support.ts'
 
@@ -94,11 +94,11 @@ async function appendTo(db: Database, orgId: string): Promise<void> {
 async function insertRoom(db: Database): Promise<string> {
   const room = roomRow()
   await db.write(async (tx) => {
-    await tx
+    await kyselyOn(tx)
       .insertInto('organisations')
       .values({ id: room.org_id, created_at: 0, last_room_position: 1 })
       .execute()
-    await tx.insertInto('rooms').values(room).execute()
+    await kyselyOn(tx).insertInto('rooms').values(room).execute()
   })
   return room.org_id
 }
@@ -130,7 +130,7 @@ test('who loses the connection is back in a moment, is told so, and hears again'
   const cuts = [
     () =>
       sql`select pg_terminate_backend(pid) from pg_stat_activity
-        where datname = current_database() and query ilike 'listen%'`.execute(one.read),
+        where datname = current_database() and query ilike 'listen%'`.execute(kyselyOn(one.read)),
     async () => {
       await proxy.down()
       await proxy.up()
@@ -146,7 +146,7 @@ test('who loses the connection is back in a moment, is told so, and hears again'
     // The other one may still be on its way back.
     while (!ear.heard.includes(number)) {
       one.peers.send('topic', number)
-      await sql`select pg_sleep(0.02)`.execute(one.read)
+      await sql`select pg_sleep(0.02)`.execute(kyselyOn(one.read))
     }
   }
 })
@@ -172,7 +172,7 @@ test('what nobody understands ends nothing', async () => {
   })
   const ear = hear(two.peers, 'topic')
   for (const notice of ['', 'x', 'a 1 0/1 {', 'a 1 1/2 late', 'a 1 0/1 null', 'a 1 0/1 ["topic"']) {
-    await sql`select pg_notify('dowell_chat', ${notice})`.execute(one.read)
+    await sql`select pg_notify('dowell_chat', ${notice})`.execute(kyselyOn(one.read))
   }
   one.peers.send('bad', 1)
   one.peers.send('unknown', 1)

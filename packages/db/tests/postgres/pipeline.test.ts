@@ -1,24 +1,24 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import type { Tx } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 
 // A write begins before PostgreSQL has said how the one before it ended.
 
 async function createScratch(): Promise<TestDatabase & { values(): Promise<number[]> }> {
   const db = await createTestDb()
-  await db.write((tx) => sql`create table scratch (value bigint primary key)`.execute(tx))
+  await db.write((tx) => sql`create table scratch (value bigint primary key)`.execute(kyselyOn(tx)))
   return {
     ...db,
     async values() {
       const query = sql<{ value: number }>`select value from scratch order by value`
-      return (await query.execute(db.read)).rows.map(({ value }) => value)
+      return (await query.execute(kyselyOn(db.read))).rows.map(({ value }) => value)
     },
   }
 }
 
 const put = async (tx: Tx, value: number) => {
-  await sql`insert into scratch values (${value})`.execute(tx)
+  await sql`insert into scratch values (${value})`.execute(kyselyOn(tx))
   return value
 }
 

@@ -17,7 +17,7 @@ import {
   setRoomActive,
   type Tx,
 } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
 // What is PostgreSQL's own, above all what can only happen where several processes write at once. Each has a connection
@@ -30,7 +30,7 @@ async function createScratch(): Promise<TestDatabase> {
   const db = await createTestDb({ busyTimeout })
   await db.write((tx) =>
     sql`create table scratch (value bigint primary key, count bigint not null default 0)`.execute(
-      tx,
+      kyselyOn(tx),
     ),
   )
   return db
@@ -43,7 +43,7 @@ function another(db: TestDatabase): Database {
 }
 
 const put = (tx: Tx, value: number) =>
-  sql`insert into scratch (value) values (${value})`.execute(tx)
+  sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
 
 /** Opens rooms of one organisation, each with the number of its user. */
 async function openRooms(db: Database, orgId: string, numbers: readonly number[]): Promise<void> {
@@ -78,7 +78,7 @@ async function send(tx: Tx, orgId: string, room: number): Promise<void> {
 }
 
 async function positionsOf(db: Database, orgId: string): Promise<number[]> {
-  const rows = await db.read
+  const rows = await kyselyOn(db.read)
     .selectFrom('events')
     .select('position')
     .where('org_id', '=', orgId)
@@ -117,7 +117,7 @@ test('nobody commits an event behind one that is not committed yet', async () =>
   expect(await positionsOf(db, 'A')).toEqual([])
   held.resolve()
   await Promise.all([first, second])
-  const events = await db.read
+  const events = await kyselyOn(db.read)
     .selectFrom('events')
     .select(['position', 'room_id'])
     .where('org_id', '=', 'A')
@@ -133,7 +133,7 @@ test('nobody commits an event behind one that is not committed yet', async () =>
 async function isWaiting(db: Database): Promise<boolean> {
   const { rows } = await sql`
     select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   return rows.length > 0
 }
 
@@ -212,7 +212,7 @@ test('a reader that follows the log skips no position, however many write', asyn
   const seen = new Map(orgs.map((orgId) => [orgId, [] as number[]]))
   const follow = async (orgId: string) => {
     const own = seen.get(orgId) as number[]
-    const rows = await db.read
+    const rows = await kyselyOn(db.read)
       .selectFrom('events')
       .select('position')
       .where('org_id', '=', orgId)
@@ -272,19 +272,21 @@ test('writes that lock the same rows in any order are all done, and soon', async
         maxLength: 60,
       }),
       async (orders) => {
-        await db.write((tx) => sql`update scratch set count = 0`.execute(tx))
+        await db.write((tx) => sql`update scratch set count = 0`.execute(kyselyOn(tx)))
         await Promise.all(
           orders.map((order, i) =>
             (writers[i % 3] as Database).write(async (tx) => {
               for (const value of order) {
-                await sql`update scratch set count = count + 1 where value = ${value}`.execute(tx)
+                await sql`update scratch set count = count + 1 where value = ${value}`.execute(
+                  kyselyOn(tx),
+                )
               }
             }),
           ),
         )
         const { rows } = await sql<{ count: number }>`
           select count from scratch order by value
-        `.execute(db.read)
+        `.execute(kyselyOn(db.read))
         const wanted = [0, 1, 2, 3, 4, 5].map(
           (value) => orders.filter((order) => order.includes(value)).length,
         )
@@ -298,20 +300,20 @@ test('writes that lock the same rows in any order are all done, and soon', async
 test('writes that arrive together share one commit, up to 256 of them', async () => {
   await using db = await createScratch()
   const column = sql`alter table scratch add column written_in xid8 default pg_current_xact_id()`
-  await db.write((tx) => column.execute(tx))
+  await db.write((tx) => column.execute(kyselyOn(tx)))
   for (const [writes, commits] of [
     [1, 1],
     [50, 1],
     [256, 1],
     [257, 2],
   ] as const) {
-    await db.write((tx) => sql`delete from scratch`.execute(tx))
+    await db.write((tx) => sql`delete from scratch`.execute(kyselyOn(tx)))
     await Promise.all(
       Array.from({ length: writes }, (_, value) => db.write((tx) => put(tx, value))),
     )
     const { rows } = await sql`
       select count(*) as writes, count(distinct written_in::text) as commits from scratch
-    `.execute(db.read)
+    `.execute(kyselyOn(db.read))
     expect(rows).toEqual([{ writes, commits }])
   }
 })
@@ -327,6 +329,6 @@ test('a write that hides a failed statement is not told that it succeeded', asyn
   const [hidden, other] = await Promise.allSettled([hiding(), db.write((tx) => put(tx, 2))])
   expect(hidden).toMatchObject({ status: 'rejected' })
   expect(other).toMatchObject({ status: 'fulfilled' })
-  const { rows } = await sql`select value from scratch`.execute(db.read)
+  const { rows } = await sql`select value from scratch`.execute(kyselyOn(db.read))
   expect(rows).toEqual([{ value: 2 }])
 })

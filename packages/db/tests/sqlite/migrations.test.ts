@@ -22,7 +22,7 @@ import {
   saveOrganisationSettings,
 } from '../../src/index.ts'
 import { migrations } from '../../src/migrations/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import {
   apiKeyRow,
   auditEventRow,
@@ -75,8 +75,8 @@ async function fill(db: TestDatabase): Promise<void> {
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
     await saveOrganisationSettings(tx, { orgId: org_id, settings: '{"products":["a"]}' })
-    await tx.insertInto('room_labels').values(roomLabel).execute()
-    await tx.insertInto('read_markers').values(readMarker).execute()
+    await kyselyOn(tx).insertInto('room_labels').values(roomLabel).execute()
+    await kyselyOn(tx).insertInto('read_markers').values(readMarker).execute()
     appendEvent(tx, {
       type: 'message.created',
       org_id,
@@ -132,7 +132,7 @@ test('a new migration keeps the data', async () => {
     trx.schema.alterTable('rooms').addColumn('note', 'text').execute(),
   )
   await db.migrateToLatest()
-  const rooms = await db.read.selectFrom('rooms').selectAll().execute()
+  const rooms = await kyselyOn(db.read).selectFrom('rooms').selectAll().execute()
   expect(rooms).toEqual([{ ...roomRow(), note: null }])
 })
 
@@ -189,13 +189,13 @@ test('002 keeps what a database at 001 holds, up and down', async () => {
   )
 
   await db.migrateToLatest()
-  expect(await db.read.selectFrom('organisations').selectAll().execute()).toEqual([
+  expect(await kyselyOn(db.read).selectFrom('organisations').selectAll().execute()).toEqual([
     { ...organisation, last_key_position: 0, last_audit_position: 0, last_event_position: 0 },
   ])
-  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([
+  expect(await kyselyOn(db.read).selectFrom('rooms').selectAll().execute()).toEqual([
     roomRow({ ...roomOf001, ...latestOf(messageRow()) }),
   ])
-  expect(await db.read.selectFrom('messages').selectAll().execute()).toEqual([message])
+  expect(await kyselyOn(db.read).selectFrom('messages').selectAll().execute()).toEqual([message])
   // What was there goes on, and what is new begins.
   await db.write(async (tx) => {
     const where = { orgId: room.org_id, now: 6 }
@@ -205,7 +205,7 @@ test('002 keeps what a database at 001 holds, up and down', async () => {
     await insertApiKey(tx, apiKeyRow())
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 0 })
-    await sql`update organisations set last_room_position = 1`.execute(tx)
+    await sql`update organisations set last_room_position = 1`.execute(kyselyOn(tx))
   })
 
   await migrateDownTo(db, '001-rooms-and-messages')
@@ -251,12 +251,16 @@ test('003 counts what support wrote so far, and keeps what a database at 002 hol
   const before = contents(db.location)
 
   await db.migrateToLatest()
-  const rooms = await db.read
+  const rooms = await kyselyOn(db.read)
     .selectFrom('rooms')
     .select(['id', 'support_count'])
     .orderBy('id')
     .execute()
-  const messages = await db.read.selectFrom('messages').selectAll().orderBy('seq').execute()
+  const messages = await kyselyOn(db.read)
+    .selectFrom('messages')
+    .selectAll()
+    .orderBy('seq')
+    .execute()
   expect(
     rooms.map((row) => ({
       ...row,
@@ -268,14 +272,14 @@ test('003 counts what support wrote so far, and keeps what a database at 002 hol
   await db.write(async (tx) =>
     appendEvent(tx, { type: 'room.updated', org_id: room.org_id, room_id: room.id, created_at: 6 }),
   )
-  expect(await db.read.selectFrom('events').select(['org_id', 'position']).execute()).toEqual([
-    { org_id: room.org_id, position: 1 },
-  ])
+  expect(
+    await kyselyOn(db.read).selectFrom('events').select(['org_id', 'position']).execute(),
+  ).toEqual([{ org_id: room.org_id, position: 1 }])
   await db.write(async (tx) => {
-    await tx.insertInto('room_labels').values(roomLabel).execute()
-    await tx.insertInto('read_markers').values(readMarker).execute()
-    await tx.updateTable('rooms').set({ subject: 'lost', version: 3 }).execute()
-    await tx.updateTable('messages').set({ edited_at: 6 }).where('seq', '=', 1).execute()
+    await kyselyOn(tx).insertInto('room_labels').values(roomLabel).execute()
+    await kyselyOn(tx).insertInto('read_markers').values(readMarker).execute()
+    await kyselyOn(tx).updateTable('rooms').set({ subject: 'lost', version: 3 }).execute()
+    await kyselyOn(tx).updateTable('messages').set({ edited_at: 6 }).where('seq', '=', 1).execute()
   })
 
   await migrateDownTo(db, '002-identity')
@@ -318,7 +322,11 @@ test('004 cuts the text that a room repeats, describes its message, and gives th
   const before = contents(db.location)
 
   await db.migrateToLatest()
-  const rooms = await db.read.selectFrom('rooms').selectAll().orderBy('position').execute()
+  const rooms = await kyselyOn(db.read)
+    .selectFrom('rooms')
+    .selectAll()
+    .orderBy('position')
+    .execute()
   const none = latestOf(undefined)
   expect(rooms.map((row) => latestOf(undefined, row))).toEqual([
     {
@@ -356,11 +364,13 @@ test('005 begins without settings, and keeps what a database before it holds, up
     await lockOrganisation(tx, { orgId: room.org_id, now: 6 })
   })
   expect(await settingsOf(room.org_id)).toBe('{"products":["b"]}')
-  expect(await db.read.selectFrom('organisations').selectAll().orderBy('id').execute()).toEqual([
+  expect(
+    await kyselyOn(db.read).selectFrom('organisations').selectAll().orderBy('id').execute(),
+  ).toEqual([
     expect.objectContaining(organisation),
     expect.objectContaining({ id: 'new', created_at: 6, last_room_position: 0 }),
   ])
-  await db.write((tx) => tx.deleteFrom('organisations').where('id', '=', 'new').execute())
+  await db.write((tx) => kyselyOn(tx).deleteFrom('organisations').where('id', '=', 'new').execute())
 
   await migrateDownTo(db, '003-live')
   expect(contents(db.location)).toEqual(before)
@@ -389,7 +399,9 @@ test('a database of a newer version is refused and not touched', async () => {
   const older = openDatabase({ url })
   await older.migrateToLatest()
   await older.write((tx) =>
-    sql`insert into schema_migrations values ('999-from-the-future', '2099-01-01')`.execute(tx),
+    sql`insert into schema_migrations values ('999-from-the-future', '2099-01-01')`.execute(
+      kyselyOn(tx),
+    ),
   )
   await older.close()
   const bytes = await readFile(older.location)
@@ -427,7 +439,7 @@ test('writes that come during a migration wait for it', async () => {
   )
   await Promise.all([
     db.migrateToLatest(),
-    db.write((tx) => sql`insert into scratch values (1)`.execute(tx)),
+    db.write((tx) => sql`insert into scratch values (1)`.execute(kyselyOn(tx))),
   ])
   expect(contents(db.location).rows).toContainEqual(['scratch', [{ id: 1 }]])
 })
@@ -472,8 +484,8 @@ test.for(['read', 'write'] as const)('the %s connection is configured', async (k
   const pragma = async (name: string) => {
     const query = sql<Record<string, unknown>>`${sql.raw(`pragma ${name}`)}`
     const { rows } = await (kind === 'read'
-      ? query.execute(db.read)
-      : db.write((tx) => query.execute(tx)))
+      ? query.execute(kyselyOn(db.read))
+      : db.write((tx) => query.execute(kyselyOn(tx))))
     return Object.values(rows[0] ?? {})[0]
   }
   expect(await pragma('foreign_keys')).toBe(1)
@@ -488,8 +500,8 @@ test.for(['read', 'write'] as const)('the %s connection is configured', async (k
 test('the read connection cannot write', async () => {
   await using db = await createTestDb()
   const write = sql`insert into signing_keys values ('id', 'secret', 0)`
-  await expect(write.execute(db.read)).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
-  await expect(db.read.schema.dropTable('messages').execute()).rejects.toThrow()
+  await expect(write.execute(kyselyOn(db.read))).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
+  await expect(kyselyOn(db.read).schema.dropTable('messages').execute()).rejects.toThrow()
   expect(tablesOf(db.location)).toEqual(expect.arrayContaining(tables))
 })
 
@@ -718,7 +730,9 @@ test.for(['update', 'update or ignore', 'upsert', 'delete', 'replace', 'replace 
     using connection = connect(db.location)
     const refused = 'audit events are append-only'
     expect(() => connection.exec(attempt)).toThrow(refused)
-    await expect(db.write((tx) => sql`${sql.raw(attempt)}`.execute(tx))).rejects.toThrow(refused)
+    await expect(db.write((tx) => sql`${sql.raw(attempt)}`.execute(kyselyOn(tx)))).rejects.toThrow(
+      refused,
+    )
     expect(contents(db.location)).toEqual(before)
   },
 )

@@ -11,7 +11,7 @@ import {
   nextPosition,
   openDatabase,
 } from '../../src/index.ts'
-import { createTestDb } from '../../src/testing.ts'
+import { createTestDb, kyselyOn } from '../../src/testing.ts'
 import { connect, createFolder, idOf, roomRow } from '../support.ts'
 
 function refusalOf(url: string): DatabaseError {
@@ -84,10 +84,12 @@ test('a relative path starts at the working folder', async () => {
 
 test('opens the file that it made, and what is in it', async () => {
   await using db = await createTestDb()
-  await db.write((tx) => sql`insert into signing_keys values ('id', 'secret', 7)`.execute(tx))
+  await db.write((tx) =>
+    sql`insert into signing_keys values ('id', 'secret', 7)`.execute(kyselyOn(tx)),
+  )
   await db.close()
   const again = openDatabase({ url: db.url })
-  const rows = await again.read.selectFrom('signing_keys').select('created_at').execute()
+  const rows = await kyselyOn(again.read).selectFrom('signing_keys').select('created_at').execute()
   await again.close()
   expect(rows).toEqual([{ created_at: 7 }])
 })
@@ -180,7 +182,7 @@ test('a statement is prepared once, and not too many are kept', async () => {
   const spy = vi.spyOn(Sqlite.prototype, 'prepare')
   onTestFinished(() => spy.mockRestore())
   const preparations = (text: string) => spy.mock.calls.filter(([sql]) => sql === text).length
-  const select = (text: string) => sql.raw(text).execute(db.read)
+  const select = (text: string) => sql.raw(text).execute(kyselyOn(db.read))
 
   for (let i = 0; i < 10; i++) await select('select 1')
   expect(preparations('select 1')).toBe(1)
@@ -197,10 +199,10 @@ test('a statement that was prepared before a migration is right after it', async
   const find = () => findRoom(db.read, { orgId: anyOrganisation, roomId: idOf(1) })
   expect(await find()).toBeUndefined()
   await db.write((tx) => nextPosition(tx, 'last_room_position', { orgId: room.org_id, now: 0 }))
-  await db.write((tx) => tx.insertInto('rooms').values(room).execute())
+  await db.write((tx) => kyselyOn(tx).insertInto('rooms').values(room).execute())
   const insert = (id: string) =>
     db.write((tx) =>
-      tx
+      kyselyOn(tx)
         .insertInto('rooms')
         .values({ ...room, id, position: Number.parseInt(id, 16), user_id: id })
         .returningAll()
@@ -210,7 +212,9 @@ test('a statement that was prepared before a migration is right after it', async
   await insert(idOf(2))
 
   // By this process and by another one, whose newer version may run beside this one.
-  await db.write((tx) => sql`alter table rooms add column note text default 'x'`.execute(tx))
+  await db.write((tx) =>
+    sql`alter table rooms add column note text default 'x'`.execute(kyselyOn(tx)),
+  )
   expect(await find()).toEqual({ ...room, note: 'x' })
   expect(await insert(idOf(3))).toMatchObject({ id: idOf(3), note: 'x' })
   using other = connect(db.location)

@@ -5,7 +5,7 @@ import type Sqlite from 'better-sqlite3'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import type { DatabaseOptions, Tx } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { connect, reasonsOf } from '../support.ts'
 
 // How writes meet SQLite's one lock, one file and statements without waiting.
@@ -30,7 +30,7 @@ async function createScratch(
 }
 
 async function put(tx: Tx, value: number): Promise<number> {
-  await sql`insert into scratch (value) values (${value})`.execute(tx)
+  await sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
   return value
 }
 
@@ -166,7 +166,7 @@ test.for(['another process', 'this process'] as const)(
     if (holder === 'another process') db.other.exec('begin immediate')
     else {
       const locked = Promise.withResolvers<void>()
-      db.frozen(async () => {
+      db.withWriteLock(async () => {
         locked.resolve()
         await ended.promise
       })
@@ -185,7 +185,9 @@ test.for(['another process', 'this process'] as const)(
     for (const waited of waits) expect(waited).toBeGreaterThan(busyTimeout - 50)
     expect(order).toEqual([1, 2, 3])
     if (holder === 'another process') {
-      await expect(db.frozen(async () => undefined)).rejects.toMatchObject({ reason: 'busy' })
+      await expect(db.withWriteLock(async () => undefined)).rejects.toMatchObject({
+        reason: 'busy',
+      })
       db.other.exec('rollback')
     }
     ended.resolve()
@@ -238,7 +240,7 @@ test('a statement that ends the transaction fails its write alone, with its own 
   await using db = await createScratch()
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
-    db.write((tx) => sql`insert or rollback into scratch (value) values (1)`.execute(tx)),
+    db.write((tx) => sql`insert or rollback into scratch (value) values (1)`.execute(kyselyOn(tx))),
     db.write((tx) => put(tx, 2)),
   ])
   expect(reasonsOf(results)).toEqual(['done', 'UNIQUE constraint failed: scratch.value', 'done'])
@@ -250,7 +252,7 @@ test('a write that hides the end of the transaction is not told that it succeede
   await using db = await createScratch()
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
-    db.write((tx) => sql`rollback`.execute(tx)),
+    db.write((tx) => sql`rollback`.execute(kyselyOn(tx))),
     db.write((tx) => put(tx, 2)),
   ])
   expect(reasonsOf(results)).toEqual(['done', expect.stringMatching(/savepoint/i), 'done'])
@@ -264,13 +266,13 @@ test('a full disk fails writes cleanly, and they work again when there is room',
   const files = () => db.other.prepare('select value from files').pluck().all()
   const pages = Number(db.other.pragma('page_count', { simple: true }))
   const limit = (most: number) =>
-    db.write((tx) => sql`${sql.raw(`pragma max_page_count = ${most}`)}`.execute(tx))
+    db.write((tx) => sql`${sql.raw(`pragma max_page_count = ${most}`)}`.execute(kyselyOn(tx)))
   await limit(pages + 20)
 
   const attempt = (first: number) =>
     db.write(async (tx) => {
       for (const value of [first, first + 1]) {
-        await sql`insert into files values (${value}, zeroblob(6000))`.execute(tx)
+        await sql`insert into files values (${value}, zeroblob(6000))`.execute(kyselyOn(tx))
       }
     })
   const firsts = Array.from({ length: 30 }, (_, i) => 2 * i + 1)
