@@ -34,15 +34,15 @@ export const primaryKeys: { readonly [T in DataTable]: readonly (keyof Tables[T]
 
 type ColumnType<Value> = [Exclude<Value, null>] extends [number] ? 'integer' : 'text'
 
+export type ColumnTypes<Table> = {
+  readonly [Column in keyof Table]: ColumnType<SelectType<Table[Column]>>
+}
+
 /**
  * Every column of every table with its type in the database. Statements that name all columns of a table take them from
  * here. A column that is missing here or in the table's interface does not compile.
  */
-const columnTypes: {
-  readonly [T in keyof Tables]: {
-    readonly [Column in keyof Tables[T]]: ColumnType<SelectType<Tables[T][Column]>>
-  }
-} = {
+const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
   organisations: {
     id: 'text',
     created_at: 'integer',

@@ -81,12 +81,16 @@ export interface TestDatabase extends Database, AsyncDisposable {
 
 /** Creates a migrated database: `await using db = await createTestDb()`. Disposing of it removes it. */
 export async function createTestDb(
-  options: Omit<DatabaseOptions, 'url'> & { empty?: boolean } = {},
+  options: Omit<DatabaseOptions, 'url'> & {
+    empty?: boolean
+    /** Migrates to this migration instead of the newest. */
+    migration?: string
+  } = {},
 ): Promise<TestDatabase> {
-  const { empty, ...own } = options
+  const { migration, empty = migration !== undefined, ...own } = options
   const store = await createTestStore({ empty })
   const database = openDatabase({ ...own, url: store.url })
-  await database.migrateToLatest()
+  await (migration === undefined ? database.migrateToLatest() : database.migrateTo(migration))
   return {
     ...database,
     url: store.url,
