@@ -64,7 +64,8 @@ describe('outside of packages/db', () => {
       db.snapshot(async (session) => appendEvent(session, event)),
     ]
     void wrong
-    expectTypeOf(db.write<void>).toBeCallableWith(async (tx) => appendEvent(tx, event))
+    const right = () => db.write(async (tx) => appendEvent(tx, event))
+    expectTypeOf(right).returns.toEqualTypeOf<Promise<void>>()
   })
 
   test('a transaction reads and writes', () => {
