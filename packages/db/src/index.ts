@@ -7,7 +7,6 @@ export {
   afterCommit,
   appendEvent,
   type Transaction,
-  type Transaction as Tx,
 } from './engine/transaction.ts'
 export {
   type EventLogBounds,
@@ -26,13 +25,13 @@ export {
   anyApiKeyExists,
   findApiKey,
   insertApiKey,
-  listApiKeysPage as apiKeysNextTo,
+  listApiKeysPage,
   recordApiKeyUse,
   revokeApiKeyRow,
 } from './queries/apiKeys.ts'
 export {
   insertAuditEvent,
-  listAuditEventsPage as auditEventsNextTo,
+  listAuditEventsPage,
 } from './queries/auditEvents.ts'
 export {
   appendMessage,
@@ -43,7 +42,7 @@ export {
   insertMessage,
   messagesInRange,
   type NewMessage,
-  softDeleteMessage as clearMessage,
+  softDeleteMessage,
 } from './queries/messages.ts'
 export {
   findOrganisationSettings,
@@ -57,29 +56,29 @@ export {
   newestReadMarkers,
   unreadCounts,
 } from './queries/readMarkers.ts'
-export { listRoomsPage as roomsNextTo, type RoomFilter } from './queries/roomList.ts'
+export { listRoomsPage, type RoomFilter } from './queries/roomList.ts'
 export {
   findActiveRoom,
   findRoom,
-  findRoomForKeyShare as findRoomToTell,
-  findRoomForUpdate as findRoomToChange,
+  findRoomForKeyShare,
+  findRoomForUpdate,
   findRoomsAtBounds,
   insertRoom,
   type RoomBounds,
   type RoomIdentity,
   setRoomActive,
-  updateRoomDetails as describeRoom,
+  updateRoomDetails,
 } from './queries/rooms.ts'
 export {
   deleteSigningKeys,
   insertSigningKey,
   listSigningKeys,
-  listSigningKeysForUpdate as listSigningKeysToChange,
+  listSigningKeysForUpdate,
 } from './queries/signingKeys.ts'
 export type { MessageOutline } from './query/messageText.ts'
 export { PREVIEW_CHARACTERS, previewOf } from './query/preview.ts'
 export {
-  allOrganisations as anyOrganisation,
+  allOrganisations,
   type OrgScope,
   type RoomScope,
 } from './query/scope.ts'

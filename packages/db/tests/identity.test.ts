@@ -3,16 +3,16 @@ import { expect, test } from 'vitest'
 import {
   type ApiKeyRow,
   type AuditEventRow,
+  allOrganisations,
   anyApiKeyExists,
-  anyOrganisation,
-  apiKeysNextTo,
-  auditEventsNextTo,
   type Database,
   deleteSigningKeys,
   findApiKey,
   insertApiKey,
   insertAuditEvent,
   insertSigningKey,
+  listApiKeysPage,
+  listAuditEventsPage,
   listSigningKeys,
   nextPosition,
   type OrgScope,
@@ -64,8 +64,8 @@ test('keys and audit events made at once are numbered without a gap, in each org
   expect(results.map(({ status }) => status === 'rejected')).toEqual(numbers.map(fails))
   for (const orgId of orgs) {
     const made = numbers.filter((number) => orgOf(number) === orgId && !fails(number))
-    const keys = await apiKeysNextTo(db.read, { orgId, ...all })
-    const events = await auditEventsNextTo(db.read, { orgId, ...all })
+    const keys = await listApiKeysPage(db.read, { orgId, ...all })
+    const events = await listAuditEventsPage(db.read, { orgId, ...all })
     // In the order in which they were asked for, too.
     expect(keys.map(({ id }) => id)).toEqual(made.filter(isKey).map(idOf))
     expect(events.map(({ id }) => id)).toEqual(made.filter((number) => !isKey(number)).map(idOf))
@@ -127,8 +127,8 @@ test('keys and audit events next to a boundary are those of the model, both ways
   }
   await fc.assert(
     fc.asyncProperty(listing, async (where) => {
-      expect(await apiKeysNextTo(db.read, where)).toEqual(wanted(keys, where))
-      expect(await auditEventsNextTo(db.read, where)).toEqual(wanted(events, where))
+      expect(await listApiKeysPage(db.read, where)).toEqual(wanted(keys, where))
+      expect(await listAuditEventsPage(db.read, where)).toEqual(wanted(events, where))
     }),
   )
 })
@@ -151,7 +151,7 @@ test('a key is revoked once, however many ask at once', async () => {
   const other = await makeKey(db, 'A', 2)
   const revoke = (now: number) =>
     db.write((tx) =>
-      revokeApiKeyRow(tx, { orgId: now % 2 ? 'A' : anyOrganisation, keyId: idOf(1), now }),
+      revokeApiKeyRow(tx, { orgId: now % 2 ? 'A' : allOrganisations, keyId: idOf(1), now }),
     )
   const revoked = { ...key, revoked_at: 5 }
   expect(await Promise.all([5, 6, 7, 8].map(revoke))).toEqual([
@@ -161,7 +161,7 @@ test('a key is revoked once, however many ask at once', async () => {
     undefined,
   ])
   expect(await revoke(9)).toBeUndefined()
-  expect(await apiKeysNextTo(db.read, { orgId: 'A', ...all })).toEqual([revoked, other])
+  expect(await listApiKeysPage(db.read, { orgId: 'A', ...all })).toEqual([revoked, other])
 })
 
 test("another organisation's key is neither found nor changed", async () => {
@@ -175,18 +175,18 @@ test("another organisation's key is neither found nor changed", async () => {
       expect(await revokeApiKeyRow(tx, { orgId, keyId, now: 9 })).toBeUndefined()
       await recordApiKeyUse(tx, { orgId, keyId, now: 9 })
     })
-    const listed = await apiKeysNextTo(db.read, { orgId, ...all })
+    const listed = await listApiKeysPage(db.read, { orgId, ...all })
     expect(listed).toEqual(orgId === 'B' ? [theirs] : [])
   }
-  for (const orgId of ['A', anyOrganisation] satisfies OrgScope[]) {
+  for (const orgId of ['A', allOrganisations] satisfies OrgScope[]) {
     expect(await findApiKey(db.read, { orgId, keyId })).toEqual(key)
   }
-  expect(await findApiKey(db.read, { orgId: anyOrganisation, keyId: idOf(3) })).toBeUndefined()
+  expect(await findApiKey(db.read, { orgId: allOrganisations, keyId: idOf(3) })).toBeUndefined()
   expect(await db.write((tx) => revokeApiKeyRow(tx, { orgId: 'A', keyId, now: 9 }))).toEqual({
     ...key,
     revoked_at: 9,
   })
-  expect(await findApiKey(db.read, { orgId: anyOrganisation, keyId: theirs.id })).toEqual(theirs)
+  expect(await findApiKey(db.read, { orgId: allOrganisations, keyId: theirs.id })).toEqual(theirs)
 })
 
 test('the last use of a key is noted, of a revoked one too, and of no other', async () => {
@@ -194,7 +194,7 @@ test('the last use of a key is noted, of a revoked one too, and of no other', as
   const [first, second] = [await makeKey(db, 'A', 1), await makeKey(db, 'A', 2)]
   const use = (now: number) =>
     db.write((tx) => recordApiKeyUse(tx, { orgId: 'A', keyId: first.id, now }))
-  const keys = () => apiKeysNextTo(db.read, { orgId: 'A', ...all })
+  const keys = () => listApiKeysPage(db.read, { orgId: 'A', ...all })
   await use(5)
   expect(await keys()).toEqual([{ ...first, last_used_at: 5 }, second])
   await db.write((tx) => revokeApiKeyRow(tx, { orgId: 'A', keyId: first.id, now: 6 }))

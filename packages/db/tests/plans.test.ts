@@ -8,7 +8,7 @@ import * as append from '../src/eventLog/append.ts'
 import * as bounds from '../src/eventLog/bounds.ts'
 import * as read from '../src/eventLog/read.ts'
 import * as retention from '../src/eventLog/retention.ts'
-import { anyOrganisation } from '../src/index.ts'
+import { allOrganisations } from '../src/index.ts'
 import * as apiKeys from '../src/queries/apiKeys.ts'
 import * as auditEvents from '../src/queries/auditEvents.ts'
 import * as messages from '../src/queries/messages.ts'
@@ -158,7 +158,7 @@ const cases: Record<string, Case[]> = {
     ['(own)', (db) => messages.appendMessage(db, message, newMessage('e')), [[byId], []]],
     [
       '(any)',
-      (db) => messages.appendMessage(db, { orgId: anyOrganisation, roomId }, newMessage('d')),
+      (db) => messages.appendMessage(db, { orgId: allOrganisations, roomId }, newMessage('d')),
       [[byId], []],
     ],
   ],
@@ -266,15 +266,15 @@ const cases: Record<string, Case[]> = {
   ],
   findRoom: [
     ['(own)', (db) => rooms.findRoom(db, { orgId, roomId }), [[byId]]],
-    ['(any)', (db) => rooms.findRoom(db, { orgId: anyOrganisation, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoom(db, { orgId: allOrganisations, roomId }), [[byId]]],
   ],
   findRoomForUpdate: [
     ['(own)', (db) => rooms.findRoomForUpdate(db, { orgId, roomId }), [[byId]]],
-    ['(any)', (db) => rooms.findRoomForUpdate(db, { orgId: anyOrganisation, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoomForUpdate(db, { orgId: allOrganisations, roomId }), [[byId]]],
   ],
   findRoomForKeyShare: [
     ['(own)', (db) => rooms.findRoomForKeyShare(db, { orgId, roomId }), [[byId]]],
-    ['(any)', (db) => rooms.findRoomForKeyShare(db, { orgId: anyOrganisation, roomId }), [[byId]]],
+    ['(any)', (db) => rooms.findRoomForKeyShare(db, { orgId: allOrganisations, roomId }), [[byId]]],
   ],
   setRoomActive: [
     [
@@ -289,7 +289,7 @@ const cases: Record<string, Case[]> = {
     ],
     [
       '(restores, any)',
-      (db) => rooms.setRoomActive(db, { orgId: anyOrganisation, roomId, isActive: true, now: 1 }),
+      (db) => rooms.setRoomActive(db, { orgId: allOrganisations, roomId, isActive: true, now: 1 }),
       [[byId]],
     ],
   ],
@@ -396,7 +396,7 @@ const cases: Record<string, Case[]> = {
   ],
   findApiKey: [
     ['(own)', (db) => apiKeys.findApiKey(db, { orgId, keyId }), [[keyById]]],
-    ['(any)', (db) => apiKeys.findApiKey(db, { orgId: anyOrganisation, keyId }), [[keyById]]],
+    ['(any)', (db) => apiKeys.findApiKey(db, { orgId: allOrganisations, keyId }), [[keyById]]],
   ],
   anyApiKeyExists: [
     [
@@ -412,7 +412,7 @@ const cases: Record<string, Case[]> = {
     ['(own)', (db) => apiKeys.revokeApiKeyRow(db, { orgId, keyId, now: 1 }), [[keyById]]],
     [
       '(any)',
-      (db) => apiKeys.revokeApiKeyRow(db, { orgId: anyOrganisation, keyId: idOf(2), now: 1 }),
+      (db) => apiKeys.revokeApiKeyRow(db, { orgId: allOrganisations, keyId: idOf(2), now: 1 }),
       [[keyById]],
     ],
   ],

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import {
-  anyOrganisation,
+  allOrganisations,
   appendMessage,
   findRoom,
   insertRoom,
@@ -66,7 +66,7 @@ test('a query in scope has one text for an organisation and one for all', async 
     return (orgId === undefined ? query : query.where('org_id', '=', orgId)).orderBy('id')
   })
   const count = async (orgId: OrgScope) => (await find(db.read, { orgId, active: 1 })).length
-  const scopes: OrgScope[] = ['A', anyOrganisation, 'B', anyOrganisation, 'C', '', 'A']
+  const scopes: OrgScope[] = ['A', allOrganisations, 'B', allOrganisations, 'C', '', 'A']
   const counts = scopes.map(count)
   expect(await Promise.all(counts)).toEqual([2, 3, 1, 3, 0, 0, 2])
   expect(built.sort()).toEqual([false, true])

@@ -1,11 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  anyOrganisation,
+  allOrganisations,
   appendMessage,
-  clearMessage,
   type Database,
-  describeRoom,
   editMessage,
   findActiveRoom,
   findMessage,
@@ -13,15 +11,17 @@ import {
   findRoom,
   findRoomsAtBounds,
   insertRoom,
+  listRoomsPage,
   type MessageRow,
   messagesInRange,
   nextPosition,
   type OrgScope,
   type RoomIdentity,
   type RoomRow,
-  roomsNextTo,
   setRoomActive,
-  type Tx,
+  softDeleteMessage,
+  type Transaction,
+  updateRoomDetails,
 } from '../src/index.ts'
 import { createTestDb, kyselyOn } from '../src/testing.ts'
 import { idOf, latestOf, messageRow, roomRow } from './support.ts'
@@ -172,7 +172,7 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
   const wanted = room.is_active === 1 ? model.messages.at(-1) : undefined
   return db
     .write((tx) =>
-      appendMessage(tx, { orgId: now % 2 ? room.org_id : anyOrganisation, roomId: room.id }, sent),
+      appendMessage(tx, { orgId: now % 2 ? room.org_id : allOrganisations, roomId: room.id }, sent),
     )
     .then(
       (got) => expect([refused, got]).toEqual([false, wanted]),
@@ -187,7 +187,7 @@ async function compare(db: Database, model: Model): Promise<void> {
     const rooms = model.ofOrg(orgId)
     expect(rooms.map((room) => room.position)).toEqual(rooms.map((_, i) => i + 1))
     expect(
-      await roomsNextTo(db.read, { orgId, direction: 'after', boundary: 0, limit: 1000 }),
+      await listRoomsPage(db.read, { orgId, direction: 'after', boundary: 0, limit: 1000 }),
     ).toEqual(rooms)
   }
   for (const room of model.rooms) {
@@ -196,7 +196,7 @@ async function compare(db: Database, model: Model): Promise<void> {
     const all = { orgId: room.org_id, roomId: room.id, from: 0, to: room.last_seq }
     expect(await messagesInRange(db.read, all)).toEqual(messages)
     expect(await messagesInRange(db.read, { ...all, from: 1, to: 2 })).toEqual(messages.slice(1, 2))
-    for (const orgId of [room.org_id, anyOrganisation] satisfies OrgScope[]) {
+    for (const orgId of [room.org_id, allOrganisations] satisfies OrgScope[]) {
       expect(await findRoom(db.read, { orgId, roomId: room.id })).toEqual(room)
     }
   }
@@ -279,8 +279,8 @@ test('rooms next to a boundary are those of the model, both ways, however they a
               }),
             )
             const room = { orgId, roomId, subject: null, custom: '{}', ...details, now: i }
-            await describeRoom(tx, { ...room, labels: JSON.stringify(first) })
-            return describeRoom(tx, { ...room, labels: JSON.stringify(last) })
+            await updateRoomDetails(tx, { ...room, labels: JSON.stringify(first) })
+            return updateRoomDetails(tx, { ...room, labels: JSON.stringify(last) })
           }),
         ),
       )
@@ -302,7 +302,7 @@ test('rooms next to a boundary are those of the model, both ways, however they a
           direction === 'before'
             ? listed.filter((room) => room.position <= boundary).slice(-limit)
             : listed.filter((room) => room.position > boundary).slice(0, limit)
-        expect(await roomsNextTo(db.read, listing)).toEqual(wanted)
+        expect(await listRoomsPage(db.read, listing)).toEqual(wanted)
       }
     }),
     { numRuns: 50 },
@@ -433,7 +433,7 @@ test("another organisation's rows do not exist", async () => {
     findMessage(db.read, { orgId, ...where }),
     findMessageByClientId(db.read, { orgId, ...where, clientMessageId }),
     messagesInRange(db.read, { orgId, ...where, ...range }).then(([first]) => first),
-    roomsNextTo(db.read, { orgId, direction: 'after', boundary: 0, limit: 5 }).then(([r]) => r),
+    listRoomsPage(db.read, { orgId, direction: 'after', boundary: 0, limit: 5 }).then(([r]) => r),
   ]
   expect(await Promise.all(reads('A'))).toEqual([room, message, message, message, room])
   for (const orgId of ['B', '', 'a', 'A ', '%', 'A%']) {
@@ -451,9 +451,9 @@ test("another organisation's rows do not exist", async () => {
     }
     const details = { subject: null, status: 'open', assignee: null, labels: '[]' } as const
     for (const change of [
-      (tx: Tx) => describeRoom(tx, { ...write, ...details, custom: '{}' }),
-      (tx: Tx) => editMessage(tx, { ...write, seq: 1, messageData: 'theirs' }),
-      (tx: Tx) => clearMessage(tx, { ...write, seq: 1 }),
+      (tx: Transaction) => updateRoomDetails(tx, { ...write, ...details, custom: '{}' }),
+      (tx: Transaction) => editMessage(tx, { ...write, seq: 1, messageData: 'theirs' }),
+      (tx: Transaction) => softDeleteMessage(tx, { ...write, seq: 1 }),
     ]) {
       await expect(db.write<unknown>(change)).rejects.toThrow('does not exist')
     }

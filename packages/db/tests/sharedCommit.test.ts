@@ -8,7 +8,7 @@ import {
   type EventType,
   insertRoom,
   nextPosition,
-  type Tx,
+  type Transaction,
 } from '../src/index.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
@@ -34,7 +34,7 @@ async function createRooms(): Promise<TestDatabase> {
 let ids = 0
 
 /** @returns where in its room and organisation the message went: the text that tells it apart */
-async function send(tx: Tx, room: number): Promise<string> {
+async function send(tx: Transaction, room: number): Promise<string> {
   const where = { orgId: orgs[room % 3] as string, roomId: idOf(room) }
   const message = await appendMessage(tx, where, messageRow({ id: idOf(++ids) }))
   if (!message) throw new Error('no room')
@@ -45,7 +45,7 @@ async function send(tx: Tx, room: number): Promise<string> {
 }
 
 /** A statement that fails, and with it, on PostgreSQL, all that come after it. */
-const fail = (tx: Tx) => sql`insert into rooms select * from rooms`.execute(kyselyOn(tx))
+const fail = (tx: Transaction) => sql`insert into rooms select * from rooms`.execute(kyselyOn(tx))
 
 type Ending =
   | 'returns'
@@ -54,7 +54,11 @@ type Ending =
   /** Goes on as if nothing had happened, against the rules. */
   | 'hides a failure'
 
-async function perform(tx: Tx, rooms: readonly number[], ending: Ending): Promise<string[]> {
+async function perform(
+  tx: Transaction,
+  rooms: readonly number[],
+  ending: Ending,
+): Promise<string[]> {
   const sent: string[] = []
   for (const room of rooms) sent.push(await send(tx, room))
   if (ending === 'throws') throw new Error('mine')
@@ -161,7 +165,7 @@ test('text that is no Unicode fails nobody who shares the commit', async () => {
 
 test('what is built and what is prepared run in the order in which they are asked for', async () => {
   await using db = await createRooms()
-  const write = async (tx: Tx) => {
+  const write = async (tx: Transaction) => {
     const before = await sql<{ n: number }>`select count(*) as n from messages`.execute(
       kyselyOn(tx),
     )

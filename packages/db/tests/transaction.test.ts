@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished, test } from 'vitest'
-import { openDatabase, type Tx } from '../src/index.ts'
+import { openDatabase, type Transaction } from '../src/index.ts'
 import { createTestDb, kyselyOn, runs, type TestDatabase } from '../src/testing.ts'
 import { reasonsOf } from './support.ts'
 
@@ -36,13 +36,13 @@ async function values(): Promise<number[]> {
   return rows.map(({ value }) => value)
 }
 
-async function put(tx: Tx, value: number): Promise<number> {
+async function put(tx: Transaction, value: number): Promise<number> {
   await sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
   return value
 }
 
 /** Ends the transaction that a write shares with others, as a full disk does. */
-async function endTransaction(tx: Tx): Promise<void> {
+async function endTransaction(tx: Transaction): Promise<void> {
   await sql`rollback`.execute(kyselyOn(tx))
 }
 
@@ -77,19 +77,19 @@ test('a failure that comes of another write is told after that one is durable', 
 test.for([
   [
     'before its statements',
-    async (_: Tx): Promise<number> => {
+    async (_: Transaction): Promise<number> => {
       throw new Error('mine')
     },
   ],
   [
     'without a promise',
-    (_: Tx): Promise<number> => {
+    (_: Transaction): Promise<number> => {
       throw new Error('mine')
     },
   ],
   [
     'between them',
-    async (tx: Tx): Promise<number> => {
+    async (tx: Transaction): Promise<number> => {
       await put(tx, 10)
       if (tx) throw new Error('mine')
       return put(tx, 11)
@@ -97,7 +97,7 @@ test.for([
   ],
   [
     'after them',
-    async (tx: Tx): Promise<number> => {
+    async (tx: Transaction): Promise<number> => {
       await put(tx, 10)
       await put(tx, 11)
       throw new Error('mine')
@@ -196,7 +196,7 @@ test('any batches of writes do what the same writes would do one after the other
   )
 })
 
-async function perform(tx: Tx, { values, ending }: Write): Promise<string> {
+async function perform(tx: Transaction, { values, ending }: Write): Promise<string> {
   for (const value of values) await put(tx, value)
   if (ending === 'bomb') await endTransaction(tx)
   if (ending === 'throws text') throw ending

@@ -1,4 +1,4 @@
-import { insertAuditEvent, nextPosition, type Tx } from '@dowell-chat/db'
+import { insertAuditEvent, nextPosition, type Transaction } from '@dowell-chat/db'
 import { type Actor, nameOf } from '../auth/actor.ts'
 import type { Deps } from '../context.ts'
 import { newId } from '../identifiers.ts'
@@ -7,7 +7,7 @@ import type { AuditAction } from './schema.ts'
 /** Writes down who did what, in the transaction that does it. */
 export async function appendAuditEvent(
   deps: Pick<Deps, 'clock' | 'randomBytes'>,
-  tx: Tx,
+  tx: Transaction,
   event: {
     actor: Actor
     orgId: string

@@ -1,4 +1,4 @@
-import { auditEventsNextTo } from '@dowell-chat/db'
+import { listAuditEventsPage } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -33,7 +33,7 @@ export async function listAuditEvents(
   return positionPage(
     {
       tag: 'a',
-      next: (where) => auditEventsNextTo(deps.db.read, { ...where, orgId }),
+      next: (where) => listAuditEventsPage(deps.db.read, { ...where, orgId }),
       positionOf: () => Promise.reject(badField('around', 'is not known here')),
       toItem: toAuditEvent,
     },

@@ -1,4 +1,4 @@
-import { anyOrganisation, type RoomScope } from '@dowell-chat/db'
+import { allOrganisations, type RoomScope } from '@dowell-chat/db'
 import { AppError } from '../errors.ts'
 import type { Actor } from './actor.ts'
 
@@ -89,13 +89,13 @@ const NEEDS_KEY =
  * @throws AppError FORBIDDEN when it may not call it at all
  */
 export function authorise(actor: Actor, procedure: ProcedureName): RoomScope {
-  if (actor.kind === 'open' && actor.via === 'cli') return { orgId: anyOrganisation }
+  if (actor.kind === 'open' && actor.via === 'cli') return { orgId: allOrganisations }
   const row: Row = accessTable[procedure]
   const access = row[columns.indexOf(columnOf(actor))] as Access
   if (access === 'no') {
     throw new AppError('FORBIDDEN', actor.kind === 'open' ? { message: NEEDS_KEY } : {})
   }
-  if (actor.kind === 'open') return { orgId: anyOrganisation }
+  if (actor.kind === 'open') return { orgId: allOrganisations }
   if (actor.kind === 'key') return { orgId: actor.orgId }
   return {
     orgId: actor.orgId,
@@ -106,7 +106,7 @@ export function authorise(actor: Actor, procedure: ProcedureName): RoomScope {
 
 /** @throws AppError NOT_FOUND for another organisation than the caller's, whether it exists or not */
 export function requireOrganisation(scope: RoomScope, orgId: string): void {
-  if (scope.orgId !== anyOrganisation && scope.orgId !== orgId) {
+  if (scope.orgId !== allOrganisations && scope.orgId !== orgId) {
     throw new AppError('NOT_FOUND', { message: 'There is no such organisation' })
   }
 }

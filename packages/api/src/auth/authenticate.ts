@@ -1,4 +1,4 @@
-import { anyOrganisation, findApiKey } from '@dowell-chat/db'
+import { allOrganisations, findApiKey } from '@dowell-chat/db'
 import type { Deps } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Actor } from './actor.ts'
@@ -29,7 +29,7 @@ async function keyActor(deps: Deps, credential: string): Promise<Actor> {
   const refused = () => new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
   const parsed = parseApiKey(credential)
   if (!parsed) throw refused()
-  const row = await findApiKey(deps.db.read, { orgId: anyOrganisation, keyId: parsed.keyId })
+  const row = await findApiKey(deps.db.read, { orgId: allOrganisations, keyId: parsed.keyId })
   // Compared with itself where there is no such key, so that this takes as long.
   const same = sameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
   if (!row || !same || row.revoked_at !== null) throw refused()

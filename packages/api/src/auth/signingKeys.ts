@@ -4,9 +4,9 @@ import {
   deleteSigningKeys,
   insertSigningKey,
   listSigningKeys,
-  listSigningKeysToChange,
+  listSigningKeysForUpdate,
   type SigningKeyRow,
-  type Tx,
+  type Transaction,
 } from '@dowell-chat/db'
 import type { Deps } from '../context.ts'
 import { newId } from '../identifiers.ts'
@@ -63,8 +63,8 @@ export function storedSigningKeys(deps: Omit<Deps, 'signingKeys'>): SigningKeys 
 }
 
 /** Another call may have made it meanwhile. */
-async function firstKey(deps: Source, tx: Tx): Promise<SigningKeyRow> {
-  const [newest] = await listSigningKeysToChange(tx)
+async function firstKey(deps: Source, tx: Transaction): Promise<SigningKeyRow> {
+  const [newest] = await listSigningKeysForUpdate(tx)
   if (newest) return newest
   const key = newKey(deps)
   await insertSigningKey(tx, key)
@@ -85,7 +85,7 @@ function living(rows: readonly SigningKeyRow[], now: number): SigningKeyRow[] {
  */
 export async function rotateSigningKeys(deps: Source & { db: Database }): Promise<string> {
   return deps.db.write(async (tx) => {
-    const rows = await listSigningKeysToChange(tx)
+    const rows = await listSigningKeysForUpdate(tx)
     const made = newKey(deps)
     // In front whatever the clock says: it may have been set back, or stand still for two rotations.
     const key = { ...made, created_at: Math.max(made.created_at, (rows[0]?.created_at ?? 0) + 1) }

@@ -1,4 +1,4 @@
-import { apiKeysNextTo, findApiKey } from '@dowell-chat/db'
+import { findApiKey, listApiKeysPage } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -23,7 +23,7 @@ export async function listApiKeys(
   return positionPage(
     {
       tag: 'k',
-      next: (where) => apiKeysNextTo(deps.db.read, { ...where, orgId }),
+      next: (where) => listApiKeysPage(deps.db.read, { ...where, orgId }),
       async positionOf(keyId) {
         const key = await findApiKey(deps.db.read, { orgId, keyId })
         if (!key) throw badField('around', 'is not the id of a key in this list')

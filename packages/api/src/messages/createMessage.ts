@@ -5,7 +5,7 @@ import {
   findRoom,
   type MessageRow,
   type RoomScope,
-  type Tx,
+  type Transaction,
 } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise } from '../auth/access.ts'
@@ -89,7 +89,7 @@ function requireOwnVoice(actor: Actor, { side, author, messageType }: Input): vo
 
 /** The message that this sender stored under this id; a retry is answered even after the room was deleted. */
 async function findEarlier(
-  tx: Tx,
+  tx: Transaction,
   scope: RoomScope,
   input: Input & { clientMessageId: string },
 ): Promise<MessageRow | undefined> {

@@ -1,4 +1,4 @@
-import { clearMessage } from '@dowell-chat/db'
+import { softDeleteMessage } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -27,7 +27,7 @@ export async function deleteMessage(
     const { message } = await changeableMessage(tx, actor, { ...scope, roomId, messageId })
     if (message.is_active === 0) return toMessage(message)
     const { org_id: orgId, seq } = message
-    const row = await clearMessage(tx, { orgId, roomId, seq, now: deps.clock() })
+    const row = await softDeleteMessage(tx, { orgId, roomId, seq, now: deps.clock() })
     await recordChange(deps, tx, actor, 'message.deleted', row)
     return toMessage(row)
   })

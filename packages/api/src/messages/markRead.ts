@@ -1,7 +1,7 @@
 import {
   appendEvent,
   findReadMarker,
-  findRoomToTell,
+  findRoomForKeyShare,
   moveReadMarker,
   unreadCounts,
 } from '@dowell-chat/db'
@@ -49,7 +49,7 @@ export async function markRead(
   const scope = authorise(actor, 'markRead')
   const reader = requirePerson(actor, ['readerId', readerId], ['readerSide', readerSide])
   return deps.db.write(async (tx) => {
-    const room = await findRoomToTell(tx, { ...scope, roomId })
+    const room = await findRoomForKeyShare(tx, { ...scope, roomId })
     if (!room) throw roomNotFound()
     const { org_id: orgId } = room
     const now = deps.clock()

@@ -1,4 +1,4 @@
-import { roomsNextTo, unreadCounts } from '@dowell-chat/db'
+import { listRoomsPage, unreadCounts } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise, requireOrganisation } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -54,11 +54,11 @@ export async function listRooms(
   const page = await positionPage(
     {
       tag: 'r',
-      next: (where) => roomsNextTo(read, { ...listed, ...where }),
+      next: (where) => listRoomsPage(read, { ...listed, ...where }),
       async positionOf(roomId) {
         const only = roomIds?.includes(roomId) === false ? [] : [roomId]
         const anywhere = { direction: 'after', boundary: 0, limit: 1 } as const
-        const [room] = await roomsNextTo(read, { ...listed, roomIds: only, ...anywhere })
+        const [room] = await listRoomsPage(read, { ...listed, roomIds: only, ...anywhere })
         if (!room) throw badField('around', 'is not the id of a room in this list')
         return room.position
       },

@@ -1,4 +1,4 @@
-import { appendEvent, describeRoom, findRoomToChange } from '@dowell-chat/db'
+import { appendEvent, findRoomForUpdate, updateRoomDetails } from '@dowell-chat/db'
 import { z } from 'zod'
 import { authorise } from '../auth/access.ts'
 import type { Actor } from '../auth/actor.ts'
@@ -21,7 +21,7 @@ export async function updateRoom(
 ): Promise<Room> {
   const scope = authorise(actor, 'updateRoom')
   return deps.db.write(async (tx) => {
-    const before = await findRoomToChange(tx, { ...scope, roomId })
+    const before = await findRoomForUpdate(tx, { ...scope, roomId })
     if (!before) throw roomNotFound()
     const { subject = before.subject, status = before.status, assignee = before.assignee } = changes
     const labels = changes.labels ? JSON.stringify(changes.labels) : before.labels
@@ -31,7 +31,7 @@ export async function updateRoom(
     if (keys.every((key) => details[key] === before[key])) return toRoom(before)
     const now = deps.clock()
     const { org_id: orgId } = before
-    const row = await describeRoom(tx, { ...details, orgId, roomId, now })
+    const row = await updateRoomDetails(tx, { ...details, orgId, roomId, now })
     appendEvent(tx, { type: 'room.updated', org_id: orgId, room_id: roomId, created_at: now })
     return toRoom(row)
   })

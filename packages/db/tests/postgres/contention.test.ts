@@ -9,7 +9,7 @@ import {
   insertRoom,
   nextPosition,
   openDatabase,
-  type Tx,
+  type Transaction,
 } from '../../src/index.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { holdLock } from '../locks.ts'
@@ -43,7 +43,7 @@ async function createRooms(options: { busyTimeout?: number; poolSize?: number } 
 let ids = 0
 
 /** @returns the text that tells this message from others */
-async function store(tx: Tx, room: number): Promise<string> {
+async function store(tx: Transaction, room: number): Promise<string> {
   const orgId = orgOf(room)
   const id = idOf(++ids)
   const message = await appendMessage(tx, { orgId, roomId: idOf(room) }, messageRow({ id }))

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Database, openDatabase, type Session, type Tx } from '../../src/index.ts'
+import { type Database, openDatabase, type Session, type Transaction } from '../../src/index.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { createProxy } from '../proxy.ts'
 
@@ -20,7 +20,7 @@ async function createScratch(): Promise<TestDatabase> {
   return db
 }
 
-const count = (tx: Tx) =>
+const count = (tx: Transaction) =>
   sql`update scratch set count = count + 1 where value = 0`.execute(kyselyOn(tx))
 
 async function counted(db: Database): Promise<number | undefined> {

@@ -1,6 +1,11 @@
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Database, type DatabaseOptions, openDatabase, type Tx } from '../../src/index.ts'
+import {
+  type Database,
+  type DatabaseOptions,
+  openDatabase,
+  type Transaction,
+} from '../../src/index.ts'
 import { atServer, createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { createProxy, type TestProxy } from '../proxy.ts'
 
@@ -35,7 +40,7 @@ async function valuesOf(db: Database): Promise<number[]> {
   return rows.map(({ value }) => value)
 }
 
-const put = (tx: Tx, value: number) =>
+const put = (tx: Transaction, value: number) =>
   sql`insert into scratch values (${value})`.execute(kyselyOn(tx))
 
 const unavailable = { name: 'DatabaseError', reason: 'unavailable' }

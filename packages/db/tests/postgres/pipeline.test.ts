@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import type { Tx } from '../../src/index.ts'
+import type { Transaction } from '../../src/index.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 
 // A write begins before PostgreSQL has said how the one before it ended.
@@ -17,7 +17,7 @@ async function createScratch(): Promise<TestDatabase & { values(): Promise<numbe
   }
 }
 
-const put = async (tx: Tx, value: number) => {
+const put = async (tx: Transaction, value: number) => {
   await sql`insert into scratch values (${value})`.execute(kyselyOn(tx))
   return value
 }
@@ -31,7 +31,7 @@ const outcomesOf = (results: PromiseSettledResult<unknown>[]) =>
 const aborted = expect.stringContaining('current transaction is aborted')
 
 test.for([
-  ['goes on', (tx: Tx) => put(tx, 3)],
+  ['goes on', (tx: Transaction) => put(tx, 3)],
   [
     'throws an error of its own',
     async () => {
@@ -40,7 +40,7 @@ test.for([
   ],
   [
     'fails by itself',
-    async (tx: Tx) => {
+    async (tx: Transaction) => {
       await put(tx, 3)
       return put(tx, 3)
     },

@@ -8,14 +8,14 @@ import {
   type Database,
   eventLogBounds,
   findActiveRoom,
-  findRoomToChange,
-  findRoomToTell,
+  findRoomForKeyShare,
+  findRoomForUpdate,
   insertRoom,
   moveReadMarker,
   nextPosition,
   openDatabase,
   setRoomActive,
-  type Tx,
+  type Transaction,
 } from '../../src/index.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
@@ -42,7 +42,7 @@ function another(db: TestDatabase): Database {
   return other
 }
 
-const put = (tx: Tx, value: number) =>
+const put = (tx: Transaction, value: number) =>
   sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
 
 /** Opens rooms of one organisation, each with the number of its user. */
@@ -60,7 +60,7 @@ async function openRooms(db: Database, orgId: string, numbers: readonly number[]
 
 let ids = 0
 
-async function send(tx: Tx, orgId: string, room: number): Promise<void> {
+async function send(tx: Transaction, orgId: string, room: number): Promise<void> {
   const message = await appendMessage(
     tx,
     { orgId, roomId: idOf(room) },
@@ -146,7 +146,7 @@ test('an event of a room is committed while another process holds the room to ch
   await openRooms(db, 'A', [1])
   const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
   await db.write(async (tx) => {
-    await findRoomToChange(tx, { orgId: 'A', roomId: idOf(1) })
+    await findRoomForUpdate(tx, { orgId: 'A', roomId: idOf(1) })
     await another(db).write(async (tx) => appendEvent(tx, { ...event, type: 'marker.moved' }))
     appendEvent(tx, { ...event, type: 'room.updated' })
   })
@@ -158,8 +158,8 @@ test('who closes a room and who moves a marker in it do not wait for each other 
   await openRooms(db, 'A', [1])
   const room = { orgId: 'A', roomId: idOf(1) }
   const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
-  const move = (seq: number) => async (tx: Tx) => {
-    await findRoomToTell(tx, room)
+  const move = (seq: number) => async (tx: Transaction) => {
+    await findRoomForKeyShare(tx, room)
     await moveReadMarker(tx, { ...room, userId: 'ann', side: false, seq, now: 1 })
     appendEvent(tx, { ...event, type: 'marker.moved', marker_seq: seq, user_id: 'ann', side: 0 })
   }
@@ -168,7 +168,7 @@ test('who closes a room and who moves a marker in it do not wait for each other 
   let moving: Promise<void> | undefined
   await db.write(async (tx) => {
     runs++
-    await findRoomToChange(tx, room)
+    await findRoomForUpdate(tx, room)
     await setRoomActive(tx, { ...room, isActive: false, now: 1 })
     appendEvent(tx, { ...event, type: 'room.deleted' })
     moving ??= another(db).write(move(2))

@@ -5,7 +5,7 @@ import Sqlite from 'better-sqlite3'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import {
-  anyOrganisation,
+  allOrganisations,
   DatabaseError,
   findRoom,
   nextPosition,
@@ -196,7 +196,7 @@ test('a statement is prepared once, and not too many are kept', async () => {
 test('a statement that was prepared before a migration is right after it', async () => {
   await using db = await createTestDb()
   const room = roomRow()
-  const find = () => findRoom(db.read, { orgId: anyOrganisation, roomId: idOf(1) })
+  const find = () => findRoom(db.read, { orgId: allOrganisations, roomId: idOf(1) })
   expect(await find()).toBeUndefined()
   await db.write((tx) => nextPosition(tx, 'last_room_position', { orgId: room.org_id, now: 0 }))
   await db.write((tx) => kyselyOn(tx).insertInto('rooms').values(room).execute())

@@ -4,7 +4,7 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type Sqlite from 'better-sqlite3'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { DatabaseOptions, Tx } from '../../src/index.ts'
+import type { DatabaseOptions, Transaction } from '../../src/index.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { connect, reasonsOf } from '../support.ts'
 
@@ -29,7 +29,7 @@ async function createScratch(
   }
 }
 
-async function put(tx: Tx, value: number): Promise<number> {
+async function put(tx: Transaction, value: number): Promise<number> {
   await sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
   return value
 }
