@@ -95,7 +95,7 @@ const asRow = (event: NewEvent, position: number): EventRow => ({
   position,
 })
 
-test('the log of a scope is what the model says, in every form', async () => {
+test('the log of a scope matches the model for every filter', async () => {
   const filter = fc.record({
     userId: fc.option(fc.constantFrom(...users, 'nobody'), { nil: undefined }),
     productName: fc.option(fc.constantFrom(...products, 'nothing'), { nil: undefined }),
@@ -156,7 +156,7 @@ function isIn(room: RoomRow, { userId, productName, roomIds }: EventFilter): boo
   )
 }
 
-test('a log knows its bounds while it grows and forgets', async () => {
+test('the bounds of a log are right while it grows and events are deleted', async () => {
   const [a, b] = db.rooms as [RoomRow, RoomRow]
   const bounds = (orgId: string) => eventLogBounds(db.read, { orgId })
   const forget = (orgId: string, upTo: number) =>
@@ -219,7 +219,7 @@ const job: fc.Arbitrary<Job> = fc.record({
   ),
 })
 
-test('the log has the events of the writes that succeeded, once each and without a gap, and is told of after the commit', async () => {
+test('the log has each event of a successful write once and without gaps, and listeners are called after the commit', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.array(job, { maxLength: 12 }), { maxLength: 4 }), async (run) => {
       await empty()
@@ -268,7 +268,7 @@ test('the log has the events of the writes that succeeded, once each and without
   )
 })
 
-test('what is written after an answer stands after it in the log, whatever was appended at once', async () => {
+test("a write that starts after another one's answer comes after it in the log", async () => {
   let time = 0
   // More at once than share a commit.
   const writes = await Promise.all(
@@ -302,7 +302,7 @@ test('what is written after an answer stands after it in the log, whatever was a
   }
 })
 
-test('an event is appended in a write, not outside of one nor after it', async () => {
+test('an event is appended during a write only', async () => {
   const [room] = db.rooms as [RoomRow]
   const refused = 'events are appended in a write'
   // @ts-expect-error A session takes no events.
@@ -312,7 +312,7 @@ test('an event is appended in a write, not outside of one nor after it', async (
   expect(await logOf('A')).toEqual([])
 })
 
-test('an event of an organisation that does not exist fails the writes that it was to be committed with', async () => {
+test('an event of a missing organisation fails the writes of its commit', async () => {
   const [room] = db.rooms as [RoomRow]
   const append = (event: NewEvent) => db.write(async (tx) => appendEvent(tx, event))
   const results = await Promise.allSettled([
@@ -325,7 +325,7 @@ test('an event of an organisation that does not exist fails the writes that it w
   expect(await logOf('A')).toEqual([asRow(eventOf(room, 3), 1)])
 })
 
-test('listeners are told of commits that appended events, and of no others', async () => {
+test('listeners are called only for commits with events', async () => {
   const [a, b] = db.rooms as [RoomRow, RoomRow]
   const told: string[][] = []
   const stop = db.onEvents((orgIds) => void told.push([...orgIds].sort()))
@@ -343,7 +343,7 @@ test('listeners are told of commits that appended events, and of no others', asy
   expect(told.length).toBe(2)
 })
 
-test('a listener that throws breaks nothing: writes and other listeners go on, and the process is warned', async () => {
+test('a listener that throws causes a warning and disturbs neither writes nor other listeners', async () => {
   const [room] = db.rooms as [RoomRow]
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
   onTestFinished(() => warn.mockRestore())

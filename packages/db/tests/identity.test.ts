@@ -42,7 +42,7 @@ async function append(db: Database, orgId: string, number: number): Promise<Audi
 const all = { direction: 'after', boundary: 0, limit: 1000 } as const
 const orgs = ['A', 'B', 'C']
 
-test('keys and audit events made at once are numbered without a gap, in each organisation', async () => {
+test('concurrent keys and audit events are numbered without gaps in each organisation', async () => {
   await using db = await createTestDb()
   const numbers = Array.from({ length: 240 }, (_, i) => i + 1)
   const orgOf = (number: number) => orgs[(number * 7) % 3] as string
@@ -99,7 +99,7 @@ test('the three counters of an organisation know nothing of each other', async (
   ])
 })
 
-test('keys and audit events next to a boundary are those of the model, both ways', async () => {
+test('pages of keys and audit events match the model in both directions', async () => {
   await using db = await createTestDb()
   const keys: ApiKeyRow[] = []
   const events: AuditEventRow[] = []
@@ -189,7 +189,7 @@ test("another organisation's key is neither found nor changed", async () => {
   expect(await findApiKey(db.read, { orgId: allOrganisations, keyId: theirs.id })).toEqual(theirs)
 })
 
-test('the last use of a key is noted, of a revoked one too, and of no other', async () => {
+test('the last use of a key is recorded, also of a revoked one, and of no other key', async () => {
   await using db = await createTestDb()
   const [first, second] = [await makeKey(db, 'A', 1), await makeKey(db, 'A', 2)]
   const use = (now: number) =>

@@ -701,7 +701,7 @@ describe.for(dialect === 'sqlite' ? sizes : [])(
       expect(plans.blind).toEqual(wanted)
     })
 
-    test('a scan and a sort would be noticed', async () => {
+    test('the check of plans notices a scan and a sort', async () => {
       const ofOrg = (tx: Transaction) =>
         kyselyOn(tx).selectFrom('rooms').selectAll().where('org_id', '=', orgId)
       const all = (tx: Transaction) => kyselyOn(tx).selectFrom('rooms').selectAll()

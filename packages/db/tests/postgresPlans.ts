@@ -116,7 +116,7 @@ export function describePostgresPlans(
       expect(HOT.filter((table) => scanned.has(table))).toEqual([])
     })
 
-    test('a scan would be noticed', async () => {
+    test('the check of plans notices a scan', async () => {
       const scanned = await scannedBy((tx) =>
         kyselyOn(tx).selectFrom('rooms').selectAll().where('event_id', '=', 'x').execute(),
       )

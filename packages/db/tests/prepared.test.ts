@@ -72,7 +72,7 @@ test('a query in scope has one text for an organisation and one for all', async 
   expect(built.sort()).toEqual([false, true])
 })
 
-test('a call that leaves something out does not compile', async () => {
+test('a call without a parameter does not compile', async () => {
   await using db = await createRooms()
   const find = prepared((db, where: Params<{ orgId: string }>) =>
     db.selectFrom('rooms').select('position').where('org_id', '=', where.orgId),

@@ -210,7 +210,7 @@ async function emptied(db: Database): Promise<void> {
   })
 }
 
-test('any bursts of writes at once leave what the model says', async () => {
+test('concurrent bursts of writes match the model', async () => {
   await using db = await createTestDb()
   const bursts = fc.array(fc.array(operation, { minLength: 1, maxLength: 25 }), { maxLength: 4 })
   await fc.assert(
@@ -226,7 +226,7 @@ test('any bursts of writes at once leave what the model says', async () => {
   )
 })
 
-test('rooms next to a boundary are those of the model, both ways, however they are narrowed', async () => {
+test('pages of rooms match the model in both directions with any filter', async () => {
   await using db = await createTestDb()
   const status = fc.constantFrom('open' as const, 'pending' as const, 'resolved' as const)
   const assignee = fc.constantFrom('amara', 'ben')
@@ -309,7 +309,7 @@ test('rooms next to a boundary are those of the model, both ways, however they a
   )
 })
 
-test('many who open the same room at once get one, and positions have no gap', async () => {
+test('concurrent calls that open the same room get one room, and positions have no gaps', async () => {
   await using db = await createTestDb()
   const model = new Model()
   const open = (user: string, productName: string) =>
@@ -321,7 +321,7 @@ test('many who open the same room at once get one, and positions have no gap', a
   await compare(db, model)
 })
 
-test('many messages at once are numbered without a gap', async () => {
+test('concurrent messages are numbered without gaps', async () => {
   await using db = await createTestDb()
   const model = new Model()
   await perform(db, model, { kind: 'open', org: 'A', user: 'ann', product: 'shop' })
@@ -356,7 +356,7 @@ test('a write that fails takes no position', async () => {
   expect(await Promise.all([position(), position(), position()])).toEqual([1, 2, 3])
 })
 
-test('setting what is set already changes nothing, not even the time', async () => {
+test("repeating a room's state changes nothing, not even the time", async () => {
   await using db = await createTestDb()
   const model = new Model()
   await perform(db, model, { kind: 'open', org: 'A', user: 'ann', product: 'shop' })
@@ -374,7 +374,7 @@ test('setting what is set already changes nothing, not even the time', async () 
   })
 })
 
-test('rooms at bounds are the n-th active one and the n-th newest of this user alone', async () => {
+test('the rooms at the bounds are the n-th active and the n-th newest of the user', async () => {
   await using db = await createTestDb()
   // The positions of rooms with their time: of ann every third was deleted.
   await db.write(async (tx) => {
@@ -416,7 +416,7 @@ test('rooms at bounds are the n-th active one and the n-th newest of this user a
   )
 })
 
-test("another organisation's rows do not exist", async () => {
+test('the rows of another organisation are not found', async () => {
   await using db = await createTestDb()
   const model = new Model()
   await perform(db, model, { kind: 'open', org: 'A', user: 'ann', product: 'shop' })
@@ -461,7 +461,7 @@ test("another organisation's rows do not exist", async () => {
   await compare(db, model)
 })
 
-test('a client message id is known only in its room, on its side and by its author', async () => {
+test('a client message id is found only in its room, on its side and for its author', async () => {
   await using db = await createTestDb()
   const model = new Model()
   for (const user of ['ann', 'bob']) {

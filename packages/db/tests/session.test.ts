@@ -101,7 +101,7 @@ test('the transaction of a write lock stores events and calls hooks', async () =
   expect(await idsIn(db.read)).toEqual(['a'])
 })
 
-test('statements of a read that fails reject, and never throw', async () => {
+test('a failed read rejects and never throws', async () => {
   await using db = await createTestDb()
   await db.write(async (tx) => {
     await kyselyOn(tx).schema.dropTable('read_markers').execute()

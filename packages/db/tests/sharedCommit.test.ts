@@ -75,7 +75,7 @@ const logOf = (db: TestDatabase, orgId: string): Promise<EventRow[]> =>
     .orderBy('position')
     .execute()
 
-test('whichever writes of a batch fail, the others are stored, and neither rooms nor logs have a gap', async () => {
+test('whichever writes of a batch fail, the others are stored without gaps in rooms and logs', async () => {
   await using db = await createRooms()
   const job = fc.record({
     rooms: fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 3 }),
@@ -113,7 +113,7 @@ test('whichever writes of a batch fail, the others are stored, and neither rooms
   )
 })
 
-test('events are stored as they were given, whatever their text', async () => {
+test('events are stored unchanged, whatever their text', async () => {
   await using db = await createRooms()
   const text = fc.oneof(
     fc.constantFrom('', 'NULL', 'null', '{}', '{"a",b}', '\\', '"', "'", '\u{1f600}', '\n,\t'),
@@ -153,7 +153,7 @@ test('events are stored as they were given, whatever their text', async () => {
   )
 })
 
-test('text that is no Unicode fails nobody who shares the commit', async () => {
+test('invalid Unicode fails no other write of the commit', async () => {
   await using db = await createRooms()
   const event = { org_id: 'A', room_id: idOf(0), created_at: 1 }
   await Promise.all([
@@ -163,7 +163,7 @@ test('text that is no Unicode fails nobody who shares the commit', async () => {
   expect((await logOf(db, 'A')).length).toBe(2)
 })
 
-test('what is built and what is prepared run in the order in which they are asked for', async () => {
+test('built and prepared queries run in the order of the calls', async () => {
   await using db = await createRooms()
   const write = async (tx: Transaction) => {
     const before = await sql<{ n: number }>`select count(*) as n from messages`.execute(

@@ -46,7 +46,7 @@ async function endTransaction(tx: Transaction): Promise<void> {
   await sql`rollback`.execute(kyselyOn(tx))
 }
 
-test('a result is told when it is on the disk, and not before', async () => {
+test('a write resolves after its commit and not before', async () => {
   const seen = await Promise.all(
     [1, 2, 3].map(async (value) => {
       const result = await db.write(async (tx) => {
@@ -61,7 +61,7 @@ test('a result is told when it is on the disk, and not before', async () => {
   expect(seen).toEqual([1, 2, 3].map((value) => [value, [1, 2, 3]]))
 })
 
-test('a failure that comes of another write is told after that one is durable', async () => {
+test("a failure caused by another write is passed on after that one's commit", async () => {
   const first = db.write((tx) => put(tx, 1))
   const second = db
     .write((tx) => put(tx, 1))
@@ -103,7 +103,7 @@ test.for([
       throw new Error('mine')
     },
   ],
-] as const)('a write that throws %s undoes itself alone', async ([, job]) => {
+] as const)('a write that throws %s undoes only itself', async ([, job]) => {
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
     db.write(job),
@@ -159,7 +159,7 @@ function expected({ values, ending }: Write, table: Set<number>): string {
   return `returns ${values}`
 }
 
-test('any batches of writes do what the same writes would do one after the other', async () => {
+test('any batches of writes have the result of the same writes in sequence', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(write, { maxLength: 12 }), { maxLength: 4 }),
@@ -252,7 +252,7 @@ test('a write that ends the transaction fails alone, with its own error', async 
   expect(await values()).toEqual([1, 3])
 })
 
-test('nobody is told of success when the commit itself fails', async () => {
+test('a failed commit rejects all its writes', async () => {
   const failed = expect.stringMatching(/foreign key constraint/i)
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),

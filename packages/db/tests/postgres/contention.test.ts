@@ -104,7 +104,7 @@ test.for([
   [2, 'a room is'],
   [2, "an organisation's row is"],
 ] as const)(
-  'over %i connections other organisations write while %s locked, and the others when it is freed',
+  'over %i connections other organisations write while %s locked, and the others after the lock',
   async ([poolSize, locked]) => {
     await using db = await createRooms({ busyTimeout: 60_000, poolSize })
     await using lock = await holdLock(db.url, locks[locked].join('; '))
@@ -130,7 +130,7 @@ test.for([
 )
 
 test.for(['a room is', "an organisation's row is"] as const)(
-  'while %s locked each write is told as busy when it has waited for its own time',
+  'while %s locked each write is rejected as busy at its own deadline',
   async (locked) => {
     const busyTimeout = 600
     await using db = await createRooms({ busyTimeout })
@@ -151,7 +151,7 @@ test.for(['a room is', "an organisation's row is"] as const)(
   },
 )
 
-test('many writes that wait for one room keep nobody from another one that was freed', async () => {
+test('many writes that wait for one room do not delay those of another room that was unlocked', async () => {
   await using db = await createRooms({ busyTimeout: 20_000 })
   await using held = await holdLock(db.url, lockRoom(0))
   await using freed = await holdLock(db.url, [1, 3].map(lockRoom).join('; '))
@@ -191,7 +191,7 @@ test('a room that another organisation asks for is not found, locked or not', as
   await blocked
 })
 
-test('a statement that takes longer than its write may wait is told as busy in time, and undone', async () => {
+test("a statement that outlasts its write's deadline is rejected as busy in time and undone", async () => {
   await using db = await createRooms({ busyTimeout: 1_500 })
   const slow = (room: number) =>
     db.write(async (tx) => {
@@ -232,7 +232,7 @@ describe('whatever is locked and freed', () => {
     { weight: 1, arbitrary: fc.record({ wait: fc.integer({ min: 0, max: 60 }) }) },
   )
 
-  test('each write is stored once or told that it was not', async () => {
+  test('each write is stored once or rejected', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (steps) => {
         const writers = [db, ...others]

@@ -230,7 +230,7 @@ function muchContent(): Partial<Content> {
   }
 }
 
-test('whatever a database holds comes back the same from PostgreSQL', async () => {
+test('any data survives a copy to PostgreSQL and back', async () => {
   await fc.assert(
     fc.asyncProperty(someContent, async (content) => {
       await using folder = await createFolder()
@@ -256,7 +256,7 @@ test('whatever a database holds comes back the same from PostgreSQL', async () =
 })
 
 test.for(['sqlite', 'postgres'] as const)(
-  'an interrupted copy into %s goes on where it was, and nobody serves it before',
+  'an interrupted copy into %s continues where it stopped, and no server starts on it before',
   async (kind) => {
     await using folder = await createFolder()
     const source = `sqlite:${join(folder.path, 'source.db')}`
@@ -354,7 +354,7 @@ describe('a copy that was interrupted', () => {
   })
 })
 
-test('whoever else holds the source lets nobody write, and everybody read', async () => {
+test('a source under the write lock refuses writes and allows reads', async () => {
   await using folder = await createFolder()
   await using onServer = await createTestDb()
   for (const url of [`sqlite:${join(folder.path, 'a.db')}`, onServer.url]) {
@@ -480,7 +480,7 @@ describe('a copy is refused', () => {
   })
 })
 
-test('every table of rows is copied, by its own key, after what it refers to', async () => {
+test('every data table is copied by its key, after the tables that it refers to', async () => {
   await using db = await createTestDb()
   const keys = await sql<{ name: string; columns: string[] }>`
     select c.relname as name, array(

@@ -51,7 +51,7 @@ async function countWhenFree(db: Database): Promise<number> {
   }
 }
 
-test('a process that is stopped in a write lets others write soon, and is done once it goes on', async () => {
+test('a process stopped during a write lets others write soon, and finishes when it continues', async () => {
   await using db = await createScratch()
   const child = fork(new URL('../stopInWrite.ts', import.meta.url), [db.url], { stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGKILL'))
@@ -69,7 +69,7 @@ test('a process that is stopped in a write lets others write soon, and is done o
   expect(await counted(db)).toBe(2)
 })
 
-test('a process whose network is gone in a write lets others write soon, and does not count twice', async () => {
+test('a process that loses its network during a write lets others write soon and is counted once', async () => {
   await using db = await createScratch()
   await using proxy = await createProxy(db.url)
   const lost = openDatabase({ url: proxy.url, statementTimeout: 4_000 })
@@ -99,7 +99,7 @@ function block(ms: number): void {
   while (performance.now() < end);
 }
 
-test('a transaction that the server ended is lost, in whatever it is noticed', async () => {
+test('a transaction that the server ended counts as lost, whichever statement notices it', async () => {
   await using db = await createScratch()
   const other = openDatabase({ url: db.url })
   onTestFinished(() => other.close())
@@ -137,7 +137,7 @@ async function settingsOf(db: Session): Promise<Record<string, string>> {
   return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]))
 }
 
-test('every connection is bounded, and set so after it was made', async () => {
+test('every connection gets its timeouts after it is opened', async () => {
   await using db = await createTestDb({ statementTimeout: 4_321 })
   const deadPeer = {
     tcp_user_timeout: '10000',

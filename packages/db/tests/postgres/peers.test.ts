@@ -41,7 +41,7 @@ function hear(peers: Peers, topic: string) {
   }
 }
 
-test('what one says all others hear, whole and in order, whatever it is and however long', async () => {
+test('all other processes receive a message whole and in order, whatever its text and length', async () => {
   const url = await createStore()
   const [one, two, three] = [await openPeer(url), await openPeer(url), await openPeer(url)]
   const ears = [hear(one.peers, 'topic'), hear(two.peers, 'topic'), hear(three.peers, 'topic')]
@@ -63,7 +63,7 @@ test('what one says all others hear, whole and in order, whatever it is and howe
   expect(ears[1]?.heard).toEqual([])
 })
 
-test('who listens to several hears each of them in its own order', async () => {
+test('a listener receives the messages of each process in order', async () => {
   const url = await createStore()
   const speakers = [await openPeer(url), await openPeer(url)]
   const listener = await openPeer(url)
@@ -103,7 +103,7 @@ async function insertRoom(db: Database): Promise<string> {
   return room.org_id
 }
 
-test('a commit wakes this process at once and once, and the others soon', async () => {
+test('a commit notifies this process once and at once, and the other processes soon', async () => {
   const url = await createStore()
   const [one, two] = [await openPeer(url), await openPeer(url)]
   const orgId = await insertRoom(one)
@@ -120,7 +120,7 @@ test('a commit wakes this process at once and once, and the others soon', async 
   expect(own).toEqual([[orgId]])
 })
 
-test('who loses the connection is back in a moment, is told so, and hears again', async () => {
+test('a process that loses its connection reconnects, is notified of that, and receives messages again', async () => {
   const url = await createStore()
   await using proxy = await createProxy(url)
   const [one, two] = [await openPeer(url), await openPeer(proxy.url)]
@@ -151,7 +151,7 @@ test('who loses the connection is back in a moment, is told so, and hears again'
   }
 })
 
-test('joining an unreachable server does not fail, and goes on until it is there', async () => {
+test('joining an unreachable server does not fail and goes on until the server is there', async () => {
   const url = await createStore()
   await using proxy = await createProxy(url)
   await proxy.down()
@@ -163,7 +163,7 @@ test('joining an unreachable server does not fail, and goes on until it is there
   await joined
 })
 
-test('what nobody understands ends nothing', async () => {
+test('a malformed notification is ignored', async () => {
   const url = await createStore()
   const [one, two] = [await openPeer(url), await openPeer(url)]
   const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
@@ -181,7 +181,7 @@ test('what nobody understands ends nothing', async () => {
   expect((await warned).message).toContain('another instance')
 })
 
-test('closing says what waits, and may come before joining', async () => {
+test('closing sends waiting messages, and works before joining', async () => {
   const url = await createStore()
   const [one, two] = [await openPeer(url), await openPeer(url)]
   const ear = hear(two.peers, 'topic')

@@ -47,7 +47,7 @@ test.for([
   ],
   ['asks nothing', async () => 3],
 ] as const)(
-  'a write that hides a failed statement is told so and undone, when the next one %s',
+  'a write that hides a failed statement is rejected and undone, when the next one %s',
   async ([, next]) => {
     await using db = await createScratch()
     const results = await Promise.allSettled([
@@ -70,7 +70,7 @@ test.for([
   },
 )
 
-test('a write that hides a failed statement as the last of its batch is told so', async () => {
+test('a write that hides a failed statement as the last of its batch is rejected', async () => {
   await using db = await createScratch()
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),

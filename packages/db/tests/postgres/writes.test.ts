@@ -87,7 +87,7 @@ async function positionsOf(db: Database, orgId: string): Promise<number[]> {
   return rows.map(({ position }) => position)
 }
 
-test('nobody commits an event behind one that is not committed yet', async () => {
+test('no event is committed after one that is not committed yet', async () => {
   await using db = await createTestDb()
   await openRooms(db, 'A', [1, 2])
   await openRooms(db, 'B', [3])
@@ -141,7 +141,7 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await turn()
 }
 
-test('an event of a room is committed while another process holds the room to change it', async () => {
+test('an event of a room is committed while another process holds the room for update', async () => {
   await using db = await createTestDb()
   await openRooms(db, 'A', [1])
   const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
@@ -153,7 +153,7 @@ test('an event of a room is committed while another process holds the room to ch
   expect(await positionsOf(db, 'A')).toEqual([1, 2])
 })
 
-test('who closes a room and who moves a marker in it do not wait for each other in a circle', async () => {
+test('closing a room and moving a marker in it do not deadlock', async () => {
   await using db = await createTestDb()
   await openRooms(db, 'A', [1])
   const room = { orgId: 'A', roomId: idOf(1) }
@@ -231,7 +231,7 @@ test('a reader that follows the log skips no position, however many write', asyn
   }
 })
 
-test('processes that open one room at once open one', async () => {
+test('processes that open the same room at once get one room', async () => {
   await using db = await createTestDb({ busyTimeout })
   const identity = { orgId: 'A', userId: 'user', portfolioName: 'umair', productName: 'shop' }
   const open = (writer: Database, number: number) =>
@@ -259,7 +259,7 @@ test('processes that open one room at once open one', async () => {
   expect(opened.filter(({ created }) => created)).toHaveLength(1)
 })
 
-test('writes that lock the same rows in any order are all done, and soon', async () => {
+test('writes that lock the same rows in any order all finish soon', async () => {
   await using db = await createScratch()
   await db.write(async (tx) => {
     for (let value = 0; value < 6; value++) await put(tx, value)
@@ -318,7 +318,7 @@ test('writes that arrive together share one commit, up to 256 of them', async ()
   }
 })
 
-test('a write that hides a failed statement is not told that it succeeded', async () => {
+test('a write that hides a failed statement is rejected', async () => {
   await using db = await createScratch()
   const hiding = () =>
     db.write(async (tx) => {

@@ -92,7 +92,7 @@ test('opening a database leaves its schema alone', async () => {
   await db.close()
 })
 
-test('goes up from nothing, down to nothing and up again', async () => {
+test('the migrations run up, down and up again', async () => {
   await using db = await createTestDb()
   const schema = contents(db.location).schema
   expect(tablesOf(db.location)).toEqual([...tables, ...bookkeeping].sort())
@@ -106,7 +106,7 @@ test('goes up from nothing, down to nothing and up again', async () => {
   expect(contents(db.location).schema).toEqual(schema)
 })
 
-test('running again changes nothing and keeps the data', async () => {
+test('migrating again changes nothing and keeps the data', async () => {
   await using db = await createTestDb()
   await fill(db)
   const before = contents(db.location)
@@ -423,7 +423,7 @@ test('a migration that fails half-way leaves nothing, and the ones before it nei
   await expect(fill(db)).rejects.toThrow('UNIQUE')
 })
 
-test('a database of a newer version is refused and not touched', async () => {
+test('a database of a newer version is refused and left unchanged', async () => {
   await using folder = await createFolder()
   const url = `sqlite:${join(folder.path, 'test.db')}`
   const older = openDatabase({ url })
@@ -447,7 +447,7 @@ test('a database of a newer version is refused and not touched', async () => {
   expect((await readFile(older.location)).equals(bytes)).toBe(true)
 })
 
-test('waits for the write lock, but not for ever', async () => {
+test('a migration waits for the write lock until its timeout', async () => {
   await using db = await createTestDb({ busyTimeout: 50 })
   using other = connect(db.location)
   other.exec('begin immediate')
@@ -462,7 +462,7 @@ test('a closed database is not migrated', async () => {
   await expect(db.migrateToLatest()).rejects.toMatchObject({ reason: 'closed' })
 })
 
-test('writes that come during a migration wait for it', async () => {
+test('writes that arrive during a migration wait for it', async () => {
   await using db = await createTestDb()
   addMigration('999-scratch', (trx) =>
     trx.schema.createTable('scratch').addColumn('id', 'integer').execute(),

@@ -72,7 +72,7 @@ test.for([
   },
 )
 
-test('a relative path starts at the working folder', async () => {
+test('a relative path starts at the working directory', async () => {
   await using folder = await createFolder()
   const file = join(folder.path, 'data', 'test.db')
   const path = relative(process.cwd(), file)
@@ -82,7 +82,7 @@ test('a relative path starts at the working folder', async () => {
   expect(existsSync(file)).toBe(true)
 })
 
-test('opens the file that it made, and what is in it', async () => {
+test('opens a file that it created before, with its data', async () => {
   await using db = await createTestDb()
   await db.write((tx) =>
     sql`insert into signing_keys values ('id', 'secret', 7)`.execute(kyselyOn(tx)),
@@ -103,7 +103,7 @@ test('opens a file whose write lock another process holds', async () => {
   await second.close()
 })
 
-test('a folder is no database', async () => {
+test('a folder is refused as a database', async () => {
   await using folder = await createFolder()
   const { reason, message } = refusalOf(`sqlite:${folder.path}`)
   expect(reason).toBe('cannot-open')
@@ -127,7 +127,7 @@ test('a path that no file can have is refused', async () => {
   expect(refusalOf(`sqlite:${path}`).reason).toBe('cannot-open')
 })
 
-test('another kind of file is refused, unchanged and let go of', async () => {
+test('another kind of file is refused, left unchanged and closed', async () => {
   await using folder = await createFolder()
   const file = join(folder.path, 'letter.txt')
   await writeFile(file, 'Dear customer, '.repeat(500))
@@ -193,7 +193,7 @@ test('a statement is prepared once, and not too many are kept', async () => {
   expect(preparations('select 1')).toBe(2)
 })
 
-test('a statement that was prepared before a migration is right after it', async () => {
+test('a statement prepared before a migration returns correct rows after it', async () => {
   await using db = await createTestDb()
   const room = roomRow()
   const find = () => findRoom(db.read, { orgId: allOrganisations, roomId: idOf(1) })

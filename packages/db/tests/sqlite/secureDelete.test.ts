@@ -12,7 +12,7 @@ import {
 import { createTestDb } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
-test('what was deleted or edited away is in the file no more', async () => {
+test('deleted and replaced texts are no longer in the file', async () => {
   await using db = await createTestDb()
   const orgId = 'A'
   const roomId = idOf(1)

@@ -69,7 +69,7 @@ test('writes that arrive together share one commit, up to 256 of them', async ()
   expect(db.values()).toHaveLength(1 + 50 + 256 + 257 + 3)
 })
 
-test('a lone write waits for nothing: it is durable before the next turn of the event loop', async () => {
+test('a single write does not wait: it is committed before the next turn of the event loop', async () => {
   await using db = await createScratch()
   const order: string[] = []
   const write = db.write((tx) => put(tx, 1)).then(() => order.push(`durable ${db.values()}`))
@@ -97,7 +97,7 @@ test('writes run in the order in which they were asked for', async () => {
   expect(order).toEqual(Array.from({ length: 300 }, (_, i) => i + 1))
 })
 
-test('a write lock that is held for too long is told as busy; meanwhile reads are answered', async () => {
+test('a write lock held for too long rejects the write as busy; reads go on meanwhile', async () => {
   await using db = await createScratch({ busyTimeout: 150 })
   db.other.exec('begin immediate')
   let ran = 0
@@ -129,7 +129,7 @@ test('a write lock that is held for too long is told as busy; meanwhile reads ar
   expect(db.values()).toEqual([3])
 })
 
-test('each write waits its own time for the lock, however many batches stand before it', async () => {
+test('each write waits its own time for the lock, however many batches precede it', async () => {
   await using db = await createScratch({ busyTimeout: 5_000 })
   // Time goes on by hand.
   let now = 0
@@ -158,7 +158,7 @@ test('each write waits its own time for the lock, however many batches stand bef
 })
 
 test.for(['another process', 'this process'] as const)(
-  'while %s holds the lock, writes and whoever wants the lock alone are told as busy, each in time',
+  'while %s holds the lock, writes and exclusive jobs are rejected as busy, each in time',
   async (holder) => {
     const busyTimeout = 300
     await using db = await createScratch({ busyTimeout })
@@ -196,7 +196,7 @@ test.for(['another process', 'this process'] as const)(
   },
 )
 
-test('a write that comes while the lock is waited for shares the commit', async () => {
+test('a write that arrives while the lock is awaited shares the commit', async () => {
   await using db = await createScratch({ busyTimeout: 60_000 })
   db.other.exec('begin immediate')
   const first = db.write((tx) => put(tx, 1))
@@ -208,7 +208,7 @@ test('a write that comes while the lock is waited for shares the commit', async 
   await second
 })
 
-test('a write lock that is released in time delays a write and nothing more', async () => {
+test('a write lock that is released in time only delays the write', async () => {
   await using db = await createScratch({ busyTimeout: 60_000 })
   db.other.exec('begin immediate')
   let settled = false
@@ -248,7 +248,7 @@ test('a statement that ends the transaction fails its write alone, with its own 
 })
 
 // On PostgreSQL no statement of a write ends its transaction, and so nobody waits to hear of it before the next write.
-test('a write that hides the end of the transaction is not told that it succeeded', async () => {
+test('a write that hides the end of its transaction is rejected', async () => {
   await using db = await createScratch()
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
