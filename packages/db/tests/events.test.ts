@@ -223,7 +223,7 @@ test('the log has each event of a successful write once and without gaps, and li
   await fc.assert(
     fc.asyncProperty(fc.array(fc.array(job, { maxLength: 12 }), { maxLength: 4 }), async (run) => {
       await empty()
-      // What whoever is told of an organisation's log reads then.
+      // The log of each notified organisation, as its listener reads it.
       const told = new Map<string, Promise<EventRow[]>>()
       let calls = 0
       const stop = db.onEvents((orgIds) => {
@@ -245,7 +245,7 @@ test('the log has each event of a successful write once and without gaps, and li
               // Ends the whole transaction, as a full disk does: the writes that share it run again.
               if (ending === 'bomb') await sql`rollback`.execute(kyselyOn(tx))
               if (ending !== 'returns') throw new Error('mine')
-              // Nobody is told of what is not committed.
+              // Listeners are not called before the commit.
               expect(calls).toBe(before)
             })
           }),
@@ -382,7 +382,7 @@ test('a process that is killed while it writes leaves one event for each message
     })
     expect(await ended).toEqual([null, 'SIGKILL'])
 
-    // The server may still commit what it was told to.
+    // The server may still commit the last statement.
     const messages = await db.snapshot(async (db) => {
       let messages = 0
       for (const orgId of orgs) {
@@ -404,7 +404,7 @@ test('a process that is killed while it writes leaves one event for each message
       }
       return messages
     })
-    // What was answered is there.
+    // Every answered write is stored.
     expect(messages).toBeGreaterThanOrEqual(answered)
   }
 })

@@ -56,7 +56,7 @@ const everything = {
 const keyId = idOf(1)
 const keyById = 'SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)'
 const bySeq = 'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?)'
-/** What is the latest message now, and the room that is told of it. */
+/** The plans that find the latest message left and update its room. */
 const newestLeft = [
   [
     'SEARCH messages USING PRIMARY KEY (org_id=? AND room_id=? AND seq<?)',
@@ -152,7 +152,7 @@ function inScope(filter: read.EventFilter, after = 100): Run {
   return (db) => read.eventsInScope(db, { ...range, ...filter })
 }
 
-/** One call of each query for each text that it can have, and the plan of each of its statements. */
+/** One call of each query per text that it can have, with the plan of each statement. */
 const cases: Record<string, Case[]> = {
   appendMessage: [
     ['(own)', (db) => messages.appendMessage(db, message, newMessage('e')), [[byId], []]],
@@ -589,7 +589,7 @@ const cases: Record<string, Case[]> = {
   ],
 }
 
-/** Queries that may scan or sort, and why that costs nothing. */
+/** Queries that may scan or sort, and why that is cheap. */
 const harmless: Record<string, string> = {
   anyApiKeyExists: 'stops at the first row',
   eventLogBounds: 'begins with the one row that it answers',
@@ -629,7 +629,7 @@ test('every query of packages/db/src/queries and eventLog has a case', async () 
     const folder = new URL(`../src/${name}/`, import.meta.url)
     return readdirSync(folder).map((file) => `${folder}${file}`)
   })
-  // epoch.ts has parts of other queries, and what the copy reads once.
+  // epoch.ts has parts of other queries, and one that only the copy runs.
   const modules = await Promise.all(
     files.filter((file) => !file.endsWith('/epoch.ts')).map((file) => import(file)),
   )
@@ -720,7 +720,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
   const positions = new Map<string, number>()
   /** 0 for half of all, 1 for a quarter, and so on. */
   const skewed = (i: number) => Math.clz32((i * 2_654_435_761) >>> 0)
-  // What the cases name is always there, and so many rooms that no scan is as good.
+  // The rows that the cases name, and so many rooms that no scan is as good.
   for (let i = 0; i < Math.max(4, size / 4); i++) {
     const org = `org ${i === 0 ? 0 : skewed(i)}`
     const position = (positions.get(org) ?? 0) + 1

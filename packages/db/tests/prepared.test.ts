@@ -32,7 +32,7 @@ test('a query is built once, and each call has its own parameters', async () => 
         .selectFrom('rooms')
         .select('id')
         .where('org_id', '=', where.orgId)
-        // What is the same for all calls stays.
+        // A constant is not a parameter.
         .where('is_active', '=', 1)
         .where('position', '>=', where.least)
         .where('last_seq', '<', where.least)

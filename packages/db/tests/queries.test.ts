@@ -54,7 +54,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   fc.record({ kind: fc.constant('activate' as const), room: which, active: fc.boolean() }),
 )
 
-/** What the database must do, in plain objects. */
+/** A model of the database in plain objects. */
 class Model {
   readonly rooms: RoomRow[] = []
   readonly messages: MessageRow[] = []
@@ -254,7 +254,7 @@ test('pages of rooms match the model in both directions with any filter', async 
       userId: fc.constantFrom('ann', 'bob'),
       status,
       assignee: fc.option(assignee),
-      // What it had first is gone, wherever it was kept.
+      // The first values are gone from both tables.
       labels: fc.tuple(fc.uniqueArray(label), fc.uniqueArray(label)),
     }),
     { maxLength: 20 },

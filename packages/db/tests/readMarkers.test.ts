@@ -180,6 +180,6 @@ test('a snapshot sees one state, and ends also after an error', async () => {
   })
   await expect(failing).rejects.toThrow('not this time')
   await send(db, room, true)
-  // A read transaction that stayed open would see what was there before.
+  // An open read transaction would still see the old state.
   expect(await lastSeq(db.read)).toBe(2)
 })

@@ -33,7 +33,7 @@ async function createRooms(): Promise<TestDatabase> {
 
 let ids = 0
 
-/** @returns where in its room and organisation the message went: the text that tells it apart */
+/** @returns the room and position of the new message */
 async function send(tx: Transaction, room: number): Promise<string> {
   const where = { orgId: orgs[room % 3] as string, roomId: idOf(room) }
   const message = await appendMessage(tx, where, messageRow({ id: idOf(++ids) }))

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { openDatabase } from '../src/index.ts'
 import { kyselyOn } from '../src/testing.ts'
 
-/** A process that locks a row in a write, says so, and goes on when it is told to. It ends when the write is acknowledged. */
+/** A process that locks a row in a write, reports that, and continues after a message. It ends after the commit. */
 const db = openDatabase({ url: process.argv[2] ?? '' })
 let runs = 0
 

@@ -6,11 +6,11 @@ import { openDatabase, type Transaction } from '../src/index.ts'
 import { createTestDb, kyselyOn, runs, type TestDatabase } from '../src/testing.ts'
 import { reasonsOf } from './support.ts'
 
-// What a write is promised on any database. The folders sqlite and postgres have what is of one of them.
+// Guarantees of a write on both databases. The folders sqlite and postgres have those of one.
 
 const { dialect } = inject('testTarget')
 
-/** With tables to scribble in. A debt to what is not in the other one breaks the commit. */
+/** Has two scratch tables. A row of `debts` without its row of `scratch` fails the commit. */
 let db: TestDatabase
 beforeAll(async () => {
   db = await createTestDb()
@@ -28,7 +28,7 @@ async function empty(): Promise<void> {
   await db.write((tx) => sql`delete from scratch`.execute(kyselyOn(tx)))
 }
 
-/** What is committed. */
+/** Reads the committed values. */
 async function values(): Promise<number[]> {
   const { rows } = await sql<{ value: number }>`select value from scratch order by value`.execute(
     kyselyOn(db.read),
@@ -41,7 +41,7 @@ async function put(tx: Transaction, value: number): Promise<number> {
   return value
 }
 
-/** Ends the transaction that a write shares with others, as a full disk does. */
+/** Ends the shared transaction, as a full disk does. */
 async function endTransaction(tx: Transaction): Promise<void> {
   await sql`rollback`.execute(kyselyOn(tx))
 }
@@ -51,7 +51,7 @@ test('a write resolves after its commit and not before', async () => {
     [1, 2, 3].map(async (value) => {
       const result = await db.write(async (tx) => {
         await put(tx, value)
-        // Not yet: another connection sees nothing of this batch while it runs.
+        // Another connection sees nothing of this batch while it runs.
         expect(await values()).toEqual([])
         return value
       })
@@ -134,7 +134,7 @@ interface Write {
   readonly ending: 'returns' | 'throws' | 'throws text' | 'throws at once' | 'bomb'
 }
 
-// PostgreSQL runs what collided and was undone with a bomb apart from the others, and so in no order.
+// PostgreSQL runs conflicting writes and those undone by a bomb separately, in no order.
 const failures = ['throws', 'throws text', 'throws at once'] as const
 const endings = dialect === 'sqlite' ? ([...failures, 'bomb'] as const) : failures
 
@@ -146,7 +146,7 @@ const write: fc.Arbitrary<Write> = fc.record({
   ),
 })
 
-/** What must come of a write, told to a model of the table. */
+/** The expected outcome of a write. Applies it to a model of the table. */
 function expected({ values, ending }: Write, table: Set<number>): string {
   if (ending === 'throws at once') return ending
   const own = new Set<number>()
@@ -186,7 +186,7 @@ test('any batches of writes have the result of the same writes in sequence', asy
           const wanted = batch.map((write) => expected(write, table))
           expect(await Promise.all(results)).toEqual(wanted)
           expect(await values()).toEqual([...table].sort((a, b) => a - b))
-          // In the order in which they were asked for; a bomb is told of as soon as it went off.
+          // In the order of the calls; a bomb rejects at once.
           const calm = told.filter((index) => wanted[index] !== 'bomb')
           expect(calm).toEqual(calm.toSorted((a, b) => a - b))
         }

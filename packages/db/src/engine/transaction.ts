@@ -9,7 +9,7 @@ export type BeforeLock = (key: string) => void
 
 export type CommitHook = () => void
 
-/** What a transaction collects until its commit. */
+/** The state that a transaction collects until its commit. */
 export interface TransactionState {
   readonly events: NewEvent[]
   readonly commitHooks: CommitHook[]

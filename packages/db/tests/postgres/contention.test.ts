@@ -15,7 +15,7 @@ import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { holdLock } from '../locks.ts'
 import { idOf, messageRow, reasonsOf, roomRow } from '../support.ts'
 
-// Nobody else waits for a row that somebody has locked, nor for the writes that wait for it.
+// Other writes wait neither for a locked row nor for the writes that wait for it.
 
 const ORGS = ['A', 'B', 'C']
 const ROOMS_EACH = 3
@@ -42,7 +42,7 @@ async function createRooms(options: { busyTimeout?: number; poolSize?: number } 
 
 let ids = 0
 
-/** @returns the text that tells this message from others */
+/** @returns the room and position of the new message */
 async function store(tx: Transaction, room: number): Promise<string> {
   const orgId = orgOf(room)
   const id = idOf(++ids)
@@ -121,7 +121,7 @@ test.for([
       acknowledged.push(...(await Promise.all([3, 4, 5, 6, 7, 8].map((room) => send(db, room)))))
       await open(db, 'B')
     }
-    // All of it while nobody had the lock.
+    // All of it without the lock.
     expect(settled).toBe(0)
     await lock.release()
     acknowledged.push(...(await Promise.all(blocked)))
@@ -158,7 +158,7 @@ test('many writes that wait for one room do not delay those of another room that
   let told = 0
   const blocked = Array.from({ length: 300 }, () => send(db, 0).finally(() => told++))
   const waiting = [1, 3, 1, 3].map((room) => send(db, room))
-  // They were put off: somebody in the database waits for them.
+  // They were put off, so a connection waits for the lock.
   while (!(await isWaiting(db))) await sleep(10)
   await freed.release()
   const acknowledged = await Promise.all(waiting)

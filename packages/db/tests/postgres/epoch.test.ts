@@ -61,7 +61,7 @@ test('a read-only role reads the epoch', async () => {
 
 test('a standby, which has no epoch, counts as unavailable', async () => {
   await using db = await createTestDb()
-  // What a standby answers when it is asked for its write-ahead log.
+  // A standby's answer to a question about its write-ahead log.
   const refuse = sql.raw(
     "do $$ begin raise 'recovery is in progress' using errcode = '55000'; end $$",
   )

@@ -7,7 +7,7 @@ import { type Database, openDatabase, type Session, type Transaction } from '../
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { createProxy } from '../proxy.ts'
 
-// What the server holds for a process that is gone without a word: stopped, or with its host or its network.
+// Locks of a process that is gone without closing its connection: stopped, or without its host or network.
 
 async function createScratch(): Promise<TestDatabase> {
   const db = await createTestDb()
@@ -39,7 +39,7 @@ async function idleInTransaction(db: Database): Promise<number> {
   return rows.length
 }
 
-/** Writes as soon as the row is free, however often a write is told that it is busy. @returns the milliseconds it took */
+/** Retries a write until the row is free. @returns the milliseconds it took */
 async function countWhenFree(db: Database): Promise<number> {
   const began = performance.now()
   for (;;) {

@@ -92,7 +92,7 @@ test.for([
   proxy.way = way
   await expect(db.write((tx) => put(tx, 1))).rejects.toMatchObject(unavailable)
   proxy.way = 'through'
-  // Whether it is stored nobody could know; who asks finds out.
+  // The caller cannot know whether it is stored; a read shows it.
   await expect.poll(values).toEqual(stored)
   await db.write((tx) =>
     sql`insert into scratch values (1) on conflict (value) do nothing`.execute(kyselyOn(tx)),
@@ -184,7 +184,7 @@ test('the connections that read cannot write', async () => {
   ).rejects.toThrow(/read-only/)
 })
 
-/** What is said when a server cannot be used, besides which it is. */
+/** The error for an unusable server, without its name. */
 async function refusalOf(url: string): Promise<string> {
   const db = openDatabase({ url })
   try {

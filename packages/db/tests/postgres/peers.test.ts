@@ -6,7 +6,7 @@ import { createTestStore, kyselyOn } from '../../src/testing.ts'
 import { createProxy } from '../proxy.ts'
 import { roomRow } from '../support.ts'
 
-/** Another process on the same database, as far as the database can tell. */
+/** A second connection pool on the same database, as of another process. */
 async function openPeer(url: string): Promise<Database & { peers: Peers }> {
   const db = openDatabase({ url })
   onTestFinished(() => db.close())
@@ -20,7 +20,7 @@ async function createStore(): Promise<string> {
   return store.url
 }
 
-/** What is heard on a topic. `next(n)` resolves when there are n more. */
+/** Collects the messages of a topic. `next(n)` resolves after n more. */
 function hear(peers: Peers, topic: string) {
   const heard: unknown[] = []
   let wake: () => void = () => undefined
@@ -113,7 +113,7 @@ test('a commit notifies this process once and at once, and the other processes s
   await appendTo(one, orgId)
   expect(own).toEqual([[orgId]])
   expect(await woken).toEqual([orgId])
-  // What comes after its own echo.
+  // The next message after its own echo.
   const ear = hear(one.peers, 'topic')
   two.peers.send('topic', 'last')
   await ear.next(1)

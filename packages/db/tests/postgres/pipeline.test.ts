@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { Transaction } from '../../src/index.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 
-// A write begins before PostgreSQL has said how the one before it ended.
+// A write begins before PostgreSQL has answered the end of the one before it.
 
 async function createScratch(): Promise<TestDatabase & { values(): Promise<number[]> }> {
   const db = await createTestDb()
@@ -27,7 +27,7 @@ const outcomesOf = (results: PromiseSettledResult<unknown>[]) =>
     result.status === 'fulfilled' ? result.value : (result.reason as Error).message,
   )
 
-/** "In failed sql transaction": what PostgreSQL says to everything after a failed statement. */
+/** PostgreSQL's error for every statement after a failed one. */
 const aborted = expect.stringContaining('current transaction is aborted')
 
 test.for([

@@ -20,7 +20,7 @@ import {
 import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
-// What is PostgreSQL's own, above all what can only happen where several processes write at once. Each has a connection
+// Cases of PostgreSQL only, above all several processes that write at once. Each has a connection
 // pool of its own, so a second Database on one URL stands for a second process.
 
 /** So many writes at once may wait for longer than 5 seconds on a busy machine. */
@@ -129,7 +129,7 @@ test('no event is committed after one that is not committed yet', async () => {
   ])
 })
 
-/** Whether somebody waits for a lock. */
+/** True while a statement waits for a lock. */
 async function isWaiting(db: Database): Promise<boolean> {
   const { rows } = await sql`
     select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'

@@ -77,7 +77,7 @@ async function fill(db: TestDatabase): Promise<void> {
   })
 }
 
-/** Adds a migration for the length of a test. */
+/** Adds a migration until the end of the test. */
 function addMigration(name: string, up: (db: Kysely<unknown>) => Promise<void>): void {
   migrations[name] = { up, down: async () => {} }
   onTestFinished(() => {

@@ -165,7 +165,7 @@ test('closing leaves one file and no open connection, also when nothing was read
   }
 })
 
-/** The files that this process holds open; none where the system does not tell. */
+/** The files that this process holds open; none if the system has no list of them. */
 function openFiles(): string[] {
   if (!existsSync('/proc/self/fd')) return []
   return readdirSync('/proc/self/fd').flatMap((fd) => {
@@ -211,7 +211,7 @@ test('a statement prepared before a migration returns correct rows after it', as
   expect(await find()).toEqual(room)
   await insert(idOf(2))
 
-  // By this process and by another one, whose newer version may run beside this one.
+  // By this process and by another one, which may run a newer version.
   await db.write((tx) =>
     sql`alter table rooms add column note text default 'x'`.execute(kyselyOn(tx)),
   )

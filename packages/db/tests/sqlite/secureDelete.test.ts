@@ -20,7 +20,7 @@ test('deleted and replaced texts are no longer in the file', async () => {
     const position = await nextPosition(tx, 'last_room_position', { orgId, now: 1 })
     await insertRoom(tx, roomRow({ id: roomId, org_id: orgId, position }))
   })
-  // A few words, most of a page, and what needs pages of its own.
+  // A short text, one of most of a page, and one of several pages.
   const texts = [2, 200, 1000].flatMap((times) =>
     ['kept', 'deleted', 'edited'].map((fate) => ({
       fate,

@@ -147,7 +147,7 @@ test('each write waits its own time for the lock, however many batches precede i
   now = 4_999
   const late = ask(1000)
   now = 5_000
-  // The lock is let go of when the first is told: whoever is waiting then gets it.
+  // The lock is released at the first rejection; the waiting writes then get it.
   const released = early[0]?.catch(() => db.other.exec('rollback'))
   const results = await Promise.allSettled(early)
   expect(new Set(reasonsOf(results))).toEqual(new Set(['busy']))
@@ -247,7 +247,7 @@ test('a statement that ends the transaction fails its write alone, with its own 
   expect(db.values()).toEqual([1, 2])
 })
 
-// On PostgreSQL no statement of a write ends its transaction, and so nobody waits to hear of it before the next write.
+// On PostgreSQL no statement of a write ends its transaction, so the next write does not wait for the answer.
 test('a write that hides the end of its transaction is rejected', async () => {
   await using db = await createScratch()
   const results = await Promise.allSettled([
@@ -261,7 +261,7 @@ test('a write that hides the end of its transaction is rejected', async () => {
 
 test('a full disk fails writes cleanly, and they work again when there is room', async () => {
   await using db = await createScratch()
-  // Without a trigger SQLite ends the whole transaction when there is no room.
+  // Without a trigger SQLite ends the whole transaction on a full disk.
   db.other.exec('create table files (value integer primary key, data blob) strict')
   const files = () => db.other.prepare('select value from files').pluck().all()
   const pages = Number(db.other.pragma('page_count', { simple: true }))

@@ -56,7 +56,7 @@ export class PooledClient implements Connection {
   }
 }
 
-/** Of a commit the row says whether it was one: see `commit`. Several statements in one text give an array. */
+/** A commit returns its command tag: see `commit`. Several statements in one text return an array, whose rows are ignored. */
 function rowsOf({ command, rows }: pg.QueryResult): unknown[] {
   return command === 'COMMIT' || command === 'ROLLBACK' ? [{ command }] : (rows ?? [])
 }
