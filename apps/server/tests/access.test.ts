@@ -15,15 +15,15 @@ import {
   streamNames,
 } from '@dowell-chat/api'
 import {
-  anyOrganisation,
-  apiKeysNextTo,
-  auditEventsNextTo,
+  allOrganisations,
   type Database,
   findApiKey,
   findMessage,
   findRoom,
+  listApiKeysPage,
+  listAuditEventsPage,
+  listRoomsPage,
   messagesInRange,
-  roomsNextTo,
 } from '@dowell-chat/db'
 import { CompactEncrypt, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -629,7 +629,7 @@ describe('does not compile', () => {
     // Never called: only whether it compiles is asked.
     const queries = ({ read }: Database) => [
       findRoom(read, { orgId: 'a', roomId: '' }),
-      findRoom(read, { orgId: anyOrganisation, roomId: '' }),
+      findRoom(read, { orgId: allOrganisations, roomId: '' }),
       // @ts-expect-error whose?
       findRoom(read, { roomId: '' }),
       // @ts-expect-error whose?
@@ -637,9 +637,9 @@ describe('does not compile', () => {
       // @ts-expect-error only the symbol opens all
       findRoom(read, { orgId: { every: 'organisation' }, roomId: '' }),
       // @ts-expect-error whose?
-      roomsNextTo(read, next),
+      listRoomsPage(read, next),
       // @ts-expect-error no list spans organisations
-      roomsNextTo(read, { ...next, orgId: anyOrganisation }),
+      listRoomsPage(read, { ...next, orgId: allOrganisations }),
       // @ts-expect-error whose?
       findMessage(read, { roomId: '', messageId: '' }),
       // @ts-expect-error whose?
@@ -647,9 +647,9 @@ describe('does not compile', () => {
       // @ts-expect-error whose?
       findApiKey(read, { keyId: '' }),
       // @ts-expect-error whose?
-      apiKeysNextTo(read, next),
+      listApiKeysPage(read, next),
       // @ts-expect-error whose?
-      auditEventsNextTo(read, next),
+      listAuditEventsPage(read, next),
     ]
     expect(queries).toBeTypeOf('function')
   })

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { type Database, openDatabase } from '@dowell-chat/db'
-import { runs } from '@dowell-chat/db/testing'
+import { kyselyOn, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Answer, type SentHeaders, send } from './http.ts'
@@ -272,7 +272,7 @@ describe('lists of rooms', () => {
       Array.from({ length: 280 }, (_, number) => openRoom(app, `user ${number}`, 'many')),
     )
     await db.write((tx) =>
-      tx.updateTable('rooms').set({ custom }).where('org_id', '=', 'many').execute(),
+      kyselyOn(tx).updateTable('rooms').set({ custom }).where('org_id', '=', 'many').execute(),
     )
     const found: string[] = []
     for (let before = ''; ; ) {
@@ -352,7 +352,11 @@ describe('an unchanged room', () => {
     const elsewhere = await openRoom(app, 'elsewhere')
     const move = (from: string, to: string) =>
       db.write((tx) =>
-        tx.updateTable('messages').set({ room_id: to }).where('room_id', '=', from).execute(),
+        kyselyOn(tx)
+          .updateTable('messages')
+          .set({ room_id: to })
+          .where('room_id', '=', from)
+          .execute(),
       )
     await move(room, elsewhere)
     return { giveBack: () => move(elsewhere, room) }

@@ -1,4 +1,4 @@
-import { runs } from '@dowell-chat/db/testing'
+import { kyselyOn, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { EventStream } from '../src/events/live/eventStream.ts'
@@ -229,7 +229,11 @@ test('a reader gets every event that matches its filter, in order and once, acro
         for (const reader of readers) reader.takeAll()
         await log.settled()
 
-        const stored = await log.read.selectFrom('events').selectAll().orderBy('position').execute()
+        const stored = await kyselyOn(log.read)
+          .selectFrom('events')
+          .selectAll()
+          .orderBy('position')
+          .execute()
         for (const reader of readers) {
           const matching = stored.filter(
             (row) =>

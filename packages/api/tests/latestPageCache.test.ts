@@ -1,5 +1,5 @@
 import { type Database, openDatabase } from '@dowell-chat/db'
-import { createTestDb, runs } from '@dowell-chat/db/testing'
+import { createTestDb, kyselyOn, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Actor } from '../src/auth/actor.ts'
@@ -193,12 +193,12 @@ describe('a cached page', () => {
     const read = async () =>
       (await run(deps, actor, getMessages, { roomId })).items.map(({ messageData }) => messageData)
     await write('kept')
-    const before = await db.read.selectFrom('rooms').selectAll().executeTakeFirstOrThrow()
+    const before = await kyselyOn(db.read).selectFrom('rooms').selectAll().executeTakeFirstOrThrow()
     await write('lost')
     expect(await read()).toEqual(['kept', 'lost'])
     await db.write(async (tx) => {
-      await tx.deleteFrom('messages').where('seq', '>', before.last_seq).execute()
-      await tx.updateTable('rooms').set(before).execute()
+      await kyselyOn(tx).deleteFrom('messages').where('seq', '>', before.last_seq).execute()
+      await kyselyOn(tx).updateTable('rooms').set(before).execute()
     })
     await write('new')
     expect(await read()).toEqual(['kept', 'new'])

@@ -1,4 +1,5 @@
 import { appendEvent, openDatabase } from '@dowell-chat/db'
+import { connectionOf, kyselyOn } from '@dowell-chat/db/testing'
 import {
   afterAll,
   afterEach,
@@ -81,7 +82,7 @@ test('a cursor before the floor of the log gets a reset, and CURSOR_TOO_OLD from
   using live = createLive(log)
   const [room] = roomsOf('A')
   for (let i = 0; i < 10; i++) await log.append(room)
-  await log.write((tx) => tx.deleteFrom('events').where('position', '<=', 4).execute())
+  await log.write((tx) => kyselyOn(tx).deleteFrom('events').where('position', '<=', 4).execute())
   const from = (position: number) =>
     untilReady(live.open(open, { orgId: 'A' }, { after: cursor('A', position) }))
   expect(await from(3)).toEqual([
@@ -95,7 +96,7 @@ test('a cursor before the floor of the log gets a reset, and CURSOR_TOO_OLD from
   await expect(list(3)).rejects.toMatchObject({ code: 'CURSOR_TOO_OLD' })
   expect((await list(4)).items.length).toBe(6)
   // A fully deleted log still has its head.
-  await log.write((tx) => tx.deleteFrom('events').execute())
+  await log.write((tx) => kyselyOn(tx).deleteFrom('events').execute())
   expect(await from(9)).toEqual([
     ['too_old', 10],
     ['ready', 10],
@@ -166,7 +167,7 @@ test('events that are deleted while a stream catches up lead to a reset', async 
   for (let i = 0; i < 5; i++) await log.append(room, other)
   const stream = live.open(open, { orgId: 'A', rooms: [room] }, { after: cursor('A', 0) })
   expect((await take(stream)).length).toBe(2)
-  await log.write((tx) => tx.deleteFrom('events').where('position', '<=', 8).execute())
+  await log.write((tx) => kyselyOn(tx).deleteFrom('events').where('position', '<=', 8).execute())
   expect(await untilReady(stream)).toEqual([
     ['too_old', 10],
     ['ready', 10],
@@ -265,12 +266,12 @@ describe('after a restore, or a failover that lost commits', () => {
   async function lose(orgId: string, count: number): Promise<void> {
     const head = (await log.head(orgId)) - count
     await log.write(async (tx) => {
-      await tx
+      await kyselyOn(tx)
         .deleteFrom('events')
         .where('org_id', '=', orgId)
         .where('position', '>', head)
         .execute()
-      await tx
+      await kyselyOn(tx)
         .updateTable('organisations')
         .set({ last_event_position: head })
         .where('id', '=', orgId)
@@ -280,7 +281,7 @@ describe('after a restore, or a failover that lost commits', () => {
 
   /** Changes the epoch of the log, as a failover or a restore does. */
   const changeEpoch = (epoch: string) =>
-    log.write((tx) => tx.updateTable('event_log').set({ epoch }).execute())
+    log.write((tx) => kyselyOn(tx).updateTable('event_log').set({ epoch }).execute())
   afterEach(() => changeEpoch(log.epoch))
 
   /** Opens a stream with each kind of filter and waits until it is live. */
@@ -392,15 +393,17 @@ describe('after a restore, or a failover that lost commits', () => {
     const [room] = roomsOf('A')
     const stream = live.open(open, { orgId: 'A' })
     await untilReady(stream)
-    const executeQuery = log.read.executeQuery.bind(log.read)
+    const executeQuery = connectionOf(log.read).execute.bind(connectionOf(log.read))
     const queried = Promise.withResolvers<void>()
     const answer = Promise.withResolvers<void>()
-    const late = vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
-      const heads = await executeQuery(query)
-      queried.resolve()
-      await answer.promise
-      return heads as never
-    })
+    const late = vi
+      .spyOn(connectionOf(log.read), 'execute')
+      .mockImplementationOnce(async (query) => {
+        const heads = await executeQuery(query)
+        queried.resolve()
+        await answer.promise
+        return heads
+      })
     const sweeping = sweep()
     await queried.promise
     await log.append(room, room)
@@ -444,11 +447,11 @@ describe('after a restore, or a failover that lost commits', () => {
     const deps = createDeps(log)
     const [room] = roomsOf('A')
     await log.append(room, room)
-    const executeQuery = log.read.executeQuery.bind(log.read)
-    vi.spyOn(log.read, 'executeQuery').mockImplementationOnce(async (query) => {
+    const executeQuery = connectionOf(log.read).execute.bind(connectionOf(log.read))
+    vi.spyOn(connectionOf(log.read), 'execute').mockImplementationOnce(async (query) => {
       const bounds = await executeQuery(query)
       await changeEpoch('another')
-      return bounds as never
+      return bounds
     })
     await expect(run(deps, open, listEvents, { orgId: 'A' })).rejects.toMatchObject({
       code: 'SERVICE_UNAVAILABLE',
@@ -507,7 +510,7 @@ test('a tail reports a read error and continues once the log is readable', async
 /** Makes a table unreadable until the returned function is called, or the test ends. */
 async function hide(table: string): Promise<() => Promise<void>> {
   const rename = (from: string, to: string) =>
-    log.write((tx) => tx.schema.alterTable(from).renameTo(to).execute())
+    log.write((tx) => kyselyOn(tx).schema.alterTable(from).renameTo(to).execute())
   await rename(table, 'hidden')
   let isHidden = true
   const show = async () => {

@@ -8,7 +8,7 @@ import {
   nextPosition,
   type RoomRow,
 } from '@dowell-chat/db'
-import { createTestDb, type TestDatabase } from '@dowell-chat/db/testing'
+import { connectionOf, createTestDb, kyselyOn, type TestDatabase } from '@dowell-chat/db/testing'
 import type { Actor } from '../src/auth/actor.ts'
 import { encodeEventCursor } from '../src/events/cursor.ts'
 import type { EventStream } from '../src/events/live/eventStream.ts'
@@ -78,7 +78,7 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
     append: (...rooms) => appendAt(1, ...rooms),
     appendAt,
     async head(orgId) {
-      const row = await db.read
+      const row = await kyselyOn(db.read)
         .selectFrom('organisations')
         .select('last_event_position as head')
         .where('id', '=', orgId)
@@ -96,8 +96,8 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
     empty() {
       number = 0
       return db.write(async (tx) => {
-        await tx.deleteFrom('events').execute()
-        await tx.updateTable('organisations').set({ last_event_position: 0 }).execute()
+        await kyselyOn(tx).deleteFrom('events').execute()
+        await kyselyOn(tx).updateTable('organisations').set({ last_event_position: 0 }).execute()
       })
     },
   }
@@ -106,16 +106,16 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
 /** Counts the prepared reads and tracks the pending ones. */
 function watchReads(db: TestDatabase['read'], afterRead: LogOptions['afterRead']) {
   const reads = { begun: 0, pending: new Set<Promise<unknown>>() }
-  const run = db.executeQuery.bind(db)
-  const watched: typeof db.executeQuery = (query, options) => {
-    const read = run(query, options)
+  const connection = connectionOf(db)
+  const run = connection.execute.bind(connection)
+  connection.execute = (statement) => {
+    const read = Promise.resolve(run(statement))
       .finally(afterRead)
       .finally(() => reads.pending.delete(read))
     reads.begun++
     reads.pending.add(read)
     return read
   }
-  db.executeQuery = watched
   return reads
 }
 

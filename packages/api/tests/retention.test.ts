@@ -1,4 +1,5 @@
 import { deleteEvents } from '@dowell-chat/db'
+import { connectionOf, kyselyOn } from '@dowell-chat/db/testing'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { listEvents } from '../src/events/listEvents.ts'
 import type { EventStream } from '../src/events/live/eventStream.ts'
@@ -12,7 +13,7 @@ const DAY_MS = 24 * 60 * 60_000
 const now = 1_790_000_000_000
 
 const positionsOf = async (log: TestLog, orgId: string) => {
-  const rows = await log.read
+  const rows = await kyselyOn(log.read)
     .selectFrom('events')
     .select('position')
     .where('org_id', '=', orgId)
@@ -30,9 +31,9 @@ test('deletes events before a time in every organisation, and nothing else', asy
   await log.appendAt(now - 31 * DAY_MS, room(log, B))
   const contents = () =>
     Promise.all([
-      log.read.selectFrom('rooms').selectAll().execute(),
-      log.read.selectFrom('messages').selectAll().execute(),
-      log.read.selectFrom('organisations').selectAll().execute(),
+      kyselyOn(log.read).selectFrom('rooms').selectAll().execute(),
+      kyselyOn(log.read).selectFrom('messages').selectAll().execute(),
+      kyselyOn(log.read).selectFrom('organisations').selectAll().execute(),
     ])
   const before = await contents()
   expect(await pruneEvents(log, now - 30 * DAY_MS)).toBe(3)
@@ -146,11 +147,11 @@ test('listEvents fails with CURSOR_TOO_OLD when its events are deleted during th
   const deps = createDeps(log)
   await log.appendAt(now, room(log, A), room(log, A))
   // Deletes between the first read and the next.
-  const bounds = vi.spyOn(log.read, 'executeQuery')
+  const bounds = vi.spyOn(connectionOf(log.read), 'execute')
   bounds.mockImplementationOnce(async (...args) => {
     bounds.mockRestore()
-    const result = await log.read.executeQuery(...args)
-    await log.write((tx) => tx.deleteFrom('events').execute())
+    const result = await connectionOf(log.read).execute(...args)
+    await log.write((tx) => kyselyOn(tx).deleteFrom('events').execute())
     return result
   })
   const after = cursorOf(log, 'A', 1)
@@ -171,10 +172,11 @@ test.for([
     const [shop, login] = [room(log, 0), room(log, 4)]
     // More events than one read scans.
     await log.appendAt(now, shop, ...Array<RoomRef>(2_000).fill(login), shop, shop)
-    const read = log.read.executeQuery.bind(log.read)
+    const connection = connectionOf(log.read)
+    const read = connection.execute.bind(connection)
     let count = 0
-    vi.spyOn(log.read, 'executeQuery').mockImplementation(async (...args) => {
-      const result = await read(...args)
+    vi.spyOn(connection, 'execute').mockImplementation(async (statement) => {
+      const result = await read(statement)
       // After the bounds and the first page.
       if (++count === 2) await log.write((tx) => deleteEvents(tx, { orgId: 'A', upTo: 2_002 }))
       return result
@@ -198,11 +200,11 @@ test('scans 10,000 organisations in 102 reads and yields between them', async ()
       const rows = ids
         .slice(at, at + 500)
         .map((id) => ({ id, created_at: 1, last_room_position: 0 }))
-      await tx.insertInto('organisations').values(rows).execute()
+      await kyselyOn(tx).insertInto('organisations').values(rows).execute()
     }
   })
   await log.appendAt(now - 31 * DAY_MS, room(log, B))
-  const read = vi.spyOn(log.read, 'executeQuery')
+  const read = vi.spyOn(connectionOf(log.read), 'execute')
   let turns = 0
   let counting = setImmediate(function count() {
     turns++

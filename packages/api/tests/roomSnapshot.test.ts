@@ -1,5 +1,5 @@
-import { type Database, openDatabase } from '@dowell-chat/db'
-import { createTestDb, runs } from '@dowell-chat/db/testing'
+import { type Database, openDatabase, type Session } from '@dowell-chat/db'
+import { connectionOf, createSession, createTestDb, runs } from '@dowell-chat/db/testing'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { onRoomEvents } from '../src/events/onRoomEvents.ts'
@@ -42,15 +42,18 @@ const caller = (deps: Deps) => createCaller(createContext(deps))
 
 /** Pauses after each read, so that others write in between. */
 function withSlowReads(db: Database, pause: () => Promise<void>): Database {
-  const slow = <Reader extends Database['read']>(reader: Reader) =>
-    reader.withPlugin({
-      transformQuery: ({ node }) => node,
-      async transformResult({ result }) {
+  const slow = (reader: Session) => {
+    const connection = connectionOf(reader)
+    return createSession({
+      dialect: connection.dialect,
+      async execute(statement) {
+        const rows = await connection.execute(statement)
         await pause()
         await pause()
-        return result
+        return rows
       },
     })
+  }
   return {
     ...db,
     read: slow(db.read),

@@ -1,42 +1,48 @@
-export { type CopiedTable, type CopyOptions, type CopyProgress, copyDatabase } from './copy.ts'
-export { type Database, type DatabaseOptions, openDatabase } from './database.ts'
-export { DatabaseError } from './errors.ts'
-export type { MessageOutline } from './messageText.ts'
-export type { Peers } from './peers.ts'
-export { PREVIEW_CHARACTERS, previewOf } from './preview.ts'
+export { type CopiedTable, type CopyOptions, type CopyProgress, copyDatabase } from './copy/copy.ts'
+export { type Database, type DatabaseOptions, openDatabase } from './engine/database.ts'
+export { DatabaseError } from './engine/errors.ts'
+export type { Peers } from './engine/peers.ts'
+export type { Session } from './engine/session.ts'
+export {
+  afterCommit,
+  appendEvent,
+  type Transaction,
+} from './engine/transaction.ts'
+export {
+  type EventLogBounds,
+  type EventLogEnd,
+  eventLogBounds,
+  eventLogHeads,
+} from './eventLog/bounds.ts'
+export {
+  type EventFilter,
+  type EventPage,
+  eventsInScope,
+  type LoggedEvent,
+} from './eventLog/read.ts'
+export { deleteEvents, eventLogsAfter, oldestEvents } from './eventLog/retention.ts'
 export {
   anyApiKeyExists,
-  apiKeysNextTo,
   findApiKey,
   insertApiKey,
+  listApiKeysPage,
   recordApiKeyUse,
   revokeApiKeyRow,
 } from './queries/apiKeys.ts'
-export { auditEventsNextTo, insertAuditEvent } from './queries/auditEvents.ts'
 export {
-  deleteEvents,
-  type EventFilter,
-  type EventLogBounds,
-  type EventLogEnd,
-  type EventPage,
-  eventLogBounds,
-  eventLogHeads,
-  eventLogsAfter,
-  eventsInScope,
-  type LoggedEvent,
-  type NewEvent,
-  oldestEvents,
-} from './queries/events.ts'
+  insertAuditEvent,
+  listAuditEventsPage,
+} from './queries/auditEvents.ts'
 export {
   appendMessage,
   type ChooseRange,
-  clearMessage,
   editMessage,
   findMessage,
   findMessageByClientId,
   insertMessage,
   messagesInRange,
   type NewMessage,
+  softDeleteMessage,
 } from './queries/messages.ts'
 export {
   findOrganisationSettings,
@@ -50,36 +56,40 @@ export {
   newestReadMarkers,
   unreadCounts,
 } from './queries/readMarkers.ts'
+export { listRoomsPage, type RoomFilter } from './queries/roomList.ts'
 export {
-  describeRoom,
   findActiveRoom,
   findRoom,
+  findRoomForKeyShare,
+  findRoomForUpdate,
   findRoomsAtBounds,
-  findRoomToChange,
-  findRoomToTell,
   insertRoom,
   type RoomBounds,
-  type RoomFilter,
   type RoomIdentity,
-  roomsNextTo,
   setRoomActive,
+  updateRoomDetails,
 } from './queries/rooms.ts'
 export {
   deleteSigningKeys,
   insertSigningKey,
   listSigningKeys,
-  listSigningKeysToChange,
+  listSigningKeysForUpdate,
 } from './queries/signingKeys.ts'
-export type { RoomScope } from './roomScope.ts'
-export { anyOrganisation, type OrgScope } from './scope.ts'
+export type { MessageOutline } from './query/messageText.ts'
+export { PREVIEW_CHARACTERS, previewOf } from './query/preview.ts'
+export {
+  allOrganisations,
+  type OrgScope,
+  type RoomScope,
+} from './query/scope.ts'
 export type {
   ApiKeyRow,
   AuditEventRow,
   EventRow,
   EventType,
   MessageRow,
+  NewEvent,
   ReadMarkerRow,
   RoomRow,
   SigningKeyRow,
 } from './tables.ts'
-export { appendEvent, type Tx } from './transaction.ts'

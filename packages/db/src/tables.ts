@@ -1,9 +1,6 @@
-import type { Generated, Selectable } from 'kysely'
+import type { Generated, Selectable, SelectType } from 'kysely'
 
-/**
- * The tables, in columns that SQLite and PostgreSQL share: times are integers (milliseconds since the Unix
- * epoch, UTC), booleans are the integers 0 and 1.
- */
+/** The tables, the same on SQLite and PostgreSQL. Times are milliseconds since the Unix epoch; booleans are 0 and 1. */
 export interface Tables {
   organisations: OrganisationsTable
   organisation_settings: OrganisationSettingsTable
@@ -18,10 +15,10 @@ export interface Tables {
   event_log: EventLogTable
 }
 
-/** The tables that hold rows of organisations and the server's keys: all but the one row about the logs themselves. */
+/** The tables whose rows belong to organisations or to the server: all but the one about the logs. */
 export type DataTable = Exclude<keyof Tables, 'event_log'>
 
-/** Each of them with its primary key, after the tables that it refers to. */
+/** The primary key of each. A table comes after those that it refers to. */
 export const primaryKeys: { readonly [T in DataTable]: readonly (keyof Tables[T])[] } = {
   organisations: ['id'],
   organisation_settings: ['org_id'],
@@ -35,10 +32,147 @@ export const primaryKeys: { readonly [T in DataTable]: readonly (keyof Tables[T]
   events: ['org_id', 'position'],
 }
 
+type ColumnType<Value> = [Exclude<Value, null>] extends [number] ? 'integer' : 'text'
+
+export type ColumnTypes<Table> = {
+  readonly [Column in keyof Table]: ColumnType<SelectType<Table[Column]>>
+}
+
+/**
+ * Every column of every table with its type in the database. Statements that name all columns of a table take them from
+ * here. A column that is missing here or in the table's interface does not compile.
+ */
+const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
+  organisations: {
+    id: 'text',
+    created_at: 'integer',
+    last_room_position: 'integer',
+    last_key_position: 'integer',
+    last_audit_position: 'integer',
+    last_event_position: 'integer',
+  },
+  organisation_settings: {
+    org_id: 'text',
+    settings: 'text',
+  },
+  rooms: {
+    id: 'text',
+    org_id: 'text',
+    position: 'integer',
+    event_id: 'text',
+    user_id: 'text',
+    portfolio_name: 'text',
+    product_name: 'text',
+    room_room_id: 'text',
+    is_active: 'integer',
+    last_seq: 'integer',
+    last_message: 'text',
+    created_at: 'integer',
+    updated_at: 'integer',
+    version: 'integer',
+    support_count: 'integer',
+    subject: 'text',
+    status: 'text',
+    assignee: 'text',
+    labels: 'text',
+    custom: 'text',
+    last_message_seq: 'integer',
+    last_message_type: 'text',
+    last_message_side: 'integer',
+    last_message_author: 'text',
+    last_message_at: 'integer',
+  },
+  messages: {
+    org_id: 'text',
+    room_id: 'text',
+    seq: 'integer',
+    id: 'text',
+    side: 'integer',
+    author: 'text',
+    message_type: 'text',
+    message_data: 'text',
+    client_message_id: 'text',
+    is_active: 'integer',
+    created_at: 'integer',
+    support_count: 'integer',
+    edited_at: 'integer',
+    deleted_at: 'integer',
+  },
+  api_keys: {
+    id: 'text',
+    org_id: 'text',
+    position: 'integer',
+    secret_hash: 'text',
+    access: 'text',
+    name: 'text',
+    created_at: 'integer',
+    last_used_at: 'integer',
+    revoked_at: 'integer',
+  },
+  signing_keys: {
+    id: 'text',
+    secret: 'text',
+    created_at: 'integer',
+  },
+  audit_events: {
+    org_id: 'text',
+    position: 'integer',
+    id: 'text',
+    action: 'text',
+    actor: 'text',
+    target: 'text',
+    details: 'text',
+    created_at: 'integer',
+  },
+  room_labels: {
+    org_id: 'text',
+    label: 'text',
+    position: 'integer',
+    room_id: 'text',
+  },
+  read_markers: {
+    org_id: 'text',
+    room_id: 'text',
+    side: 'integer',
+    user_id: 'text',
+    seq: 'integer',
+    updated_at: 'integer',
+  },
+  events: {
+    org_id: 'text',
+    position: 'integer',
+    room_id: 'text',
+    type: 'text',
+    message_seq: 'integer',
+    marker_seq: 'integer',
+    user_id: 'text',
+    side: 'integer',
+    created_at: 'integer',
+  },
+  event_log: {
+    id: 'integer',
+    epoch: 'text',
+    first_epoch: 'text',
+    timeline: 'text',
+  },
+}
+
+/** The names of all columns of a table. */
+export function columnsOf<T extends keyof Tables>(table: T): (keyof Tables[T] & string)[] {
+  return Object.keys(columnTypes[table]) as (keyof Tables[T] & string)[]
+}
+
+export function columnTypeOf<T extends keyof Tables>(
+  table: T,
+  column: keyof Tables[T],
+): 'integer' | 'text' {
+  return columnTypes[table][column]
+}
+
 export interface OrganisationsTable {
   id: string
   created_at: number
-  /** How many rooms the organisation ever opened: the last `rooms.position` given. */
+  /** The last `rooms.position` given. */
   last_room_position: number
   /** The last `api_keys.position` given. */
   last_key_position: Generated<number>
@@ -48,10 +182,10 @@ export interface OrganisationsTable {
   last_event_position: Generated<number>
 }
 
-/** An organisation that never set anything has no row. */
+/** An organisation without settings has no row. */
 export interface OrganisationSettingsTable {
   org_id: string
-  /** JSON: an object with the settings that were ever set. */
+  /** A JSON object of the settings that were set. */
   settings: string
 }
 
@@ -59,7 +193,7 @@ export interface RoomsTable {
   /** 24 lower-case hex characters, unique in the whole database. */
   id: string
   org_id: string
-  /** 1, 2, 3 … in the order in which the organisation's rooms were opened. What lists are ordered and paged by. */
+  /** 1, 2, 3 … in the order in which the organisation's rooms were opened. Lists are ordered and paged by it. */
   position: number
   event_id: string
   user_id: string
@@ -67,28 +201,28 @@ export interface RoomsTable {
   product_name: string
   room_room_id: string
   is_active: 0 | 1
-  /** The last `messages.seq` given in this room; 0 while it has no message. */
+  /** The last `messages.seq` of this room; 0 without messages. */
   last_seq: number
   /**
-   * The first {@link PREVIEW_CHARACTERS} characters of the latest message that is not deleted; null while there is none.
-   * Kept here, with what else a list shows of it, so that a list of rooms is one read.
+   * The first {@link PREVIEW_CHARACTERS} characters of the latest message that is not deleted; null without one. Stored here
+   * with the other `last_message_` columns, so that a list of rooms is one read.
    */
   last_message: string | null
   created_at: number
   updated_at: number
-  /** Grows with every change of this row or of a message in the room: what is the same as before has the same version. */
+  /** Grows with every change of this row or of a message in the room. */
   version: Generated<number>
-  /** How many messages the support team ever wrote here; the customer wrote the rest of `last_seq`. */
+  /** Messages of the support team, deleted ones included; the customer wrote the rest of `last_seq`. */
   support_count: Generated<number>
   subject: string | null
   status: Generated<'open' | 'pending' | 'resolved'>
-  /** The user id of whoever of the support team looks after the room. */
+  /** The user id of the responsible member of the support team. */
   assignee: string | null
-  /** JSON: an array of text. `room_labels` has the same, to be searched. */
+  /** A JSON array of texts. `room_labels` has the same for searching. */
   labels: Generated<string>
-  /** JSON: an object that is the organisation's own business. */
+  /** A JSON object that only the organisation interprets. */
   custom: Generated<string>
-  /** The latest message that is not deleted; null while there is none. */
+  /** The latest message that is not deleted; null without one. */
   last_message_seq: Generated<number | null>
   last_message_type: Generated<string | null>
   last_message_side: Generated<0 | 1 | null>
@@ -96,11 +230,11 @@ export interface RoomsTable {
   last_message_at: Generated<number | null>
 }
 
-/** A row for each label of each room. */
+/** One row per label of a room. */
 export interface RoomLabelsTable {
   org_id: string
   label: string
-  /** The room's own. */
+  /** The position of the room. */
   position: number
   room_id: string
 }
@@ -117,56 +251,53 @@ export interface MessagesTable {
   author: string
   message_type: string
   message_data: string
-  /** The sender's own id of this message, for exactly-once sends; unique per room, side and author. */
+  /** The sender's id of this message, for exactly-once sends; unique per room, side and author. */
   client_message_id: string | null
   is_active: 0 | 1
   created_at: number
-  /** How many of the room's messages up to this one, itself included, the support team wrote. */
+  /** Messages of the support team up to and including this one. */
   support_count: number
-  /** When its text was last changed; null when it never was. */
+  /** The time of the last edit; null without one. */
   edited_at: number | null
-  /** When it was deleted, and its text with it; null while it is not. */
+  /** The time of deletion, which empties the text; null before. */
   deleted_at: number | null
 }
 
-/** How far somebody has read in a room. */
+/** How far a reader has read in a room. */
 export interface ReadMarkersTable {
   org_id: string
   room_id: string
   /** The reader's side. */
   side: 0 | 1
   user_id: string
-  /** Up to and including this message; never goes back. */
+  /** The last message read; never decreases. */
   seq: number
   updated_at: number
 }
 
-/**
- * What happened, in the order of commits. A row says to what it happened; what that looks like is read from its room and
- * message, so the log holds no content of its own.
- */
+/** The event log, in the order of commits. It holds no content: that is read from the room and the message. */
 export interface EventsTable {
   org_id: string
-  /** 1, 2, 3 … in the organisation. Whoever has read up to one has met everything before it. */
+  /** 1, 2, 3 … in the organisation. A reader at one position has seen every event before it. */
   position: number
   room_id: string
   type: EventType
-  /** The message that this is about. */
+  /** The message that the event is about. */
   message_seq: number | null
-  /** Where a read marker was moved to, by whom. */
+  /** The new position of a read marker. */
   marker_seq: number | null
   user_id: string | null
   side: 0 | 1 | null
   created_at: number
 }
 
-/** One row: which history the logs of all organisations are of. See `currentEpoch`. */
+/** One row: the epoch of all organisations' logs. See `currentEpoch`. */
 export interface EventLogTable {
   id: 1
   epoch: string
-  /** What `epoch` was when there were none before. */
+  /** The first value of `epoch`. */
   first_epoch: string
-  /** PostgreSQL's timeline that `epoch` belongs to: on another one there is another epoch. Null on SQLite. */
+  /** The PostgreSQL timeline of `epoch`: another timeline has another epoch. Null on SQLite. */
   timeline: string | null
 }
 
@@ -181,23 +312,23 @@ export type EventType =
   | 'marker.moved'
 
 export interface ApiKeysTable {
-  /** 24 lower-case hex characters; part of the key, so that it can be looked up. */
+  /** 24 lower-case hex characters. Part of the key, for the lookup. */
   id: string
   org_id: string
-  /** 1, 2, 3 … in the order in which the organisation's keys were made. */
+  /** 1, 2, 3 … in the order in which the organisation's keys were created. */
   position: number
-  /** SHA-256 of the key's random part, in hex. The key itself is kept nowhere. */
+  /** SHA-256 of the key's random part, in hex. The key itself is not persisted. */
   secret_hash: string
   access: 'admin' | 'support' | 'read'
-  /** What its maker calls it. */
+  /** Given by its creator. */
   name: string
   created_at: number
-  /** Recorded about once a minute, not at every use. */
+  /** Recorded about once a minute. */
   last_used_at: number | null
   revoked_at: number | null
 }
 
-/** What user tokens are signed with. The newest signs; the others still verify what they signed. */
+/** Keys of user tokens. The newest signs; the others still verify. */
 export interface SigningKeysTable {
   id: string
   /** 32 random bytes in base64url. */
@@ -205,7 +336,7 @@ export interface SigningKeysTable {
   created_at: number
 }
 
-/** Who did what. Append-only: the database refuses to change or delete a row. */
+/** The audit log. Append-only: the database refuses to change or delete a row. */
 export interface AuditEventsTable {
   org_id: string
   /** 1, 2, 3 … without gaps within the organisation. */
@@ -213,7 +344,7 @@ export interface AuditEventsTable {
   id: string
   action: string
   actor: string
-  /** The id of what was acted on. */
+  /** The id of the changed object. */
   target: string
   /** JSON. */
   details: string
@@ -227,3 +358,7 @@ export type RoomRow = Selectable<RoomsTable>
 export type MessageRow = Selectable<MessagesTable>
 export type ReadMarkerRow = Selectable<ReadMarkersTable>
 export type EventRow = Selectable<EventsTable>
+
+/** An event before it has its position. */
+export type NewEvent = Pick<EventRow, 'org_id' | 'room_id' | 'type' | 'created_at'> &
+  Partial<Pick<EventRow, 'message_seq' | 'marker_seq' | 'user_id' | 'side'>>

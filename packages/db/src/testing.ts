@@ -4,16 +4,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { inject } from 'vitest'
-import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
+import { type Database, type DatabaseOptions, openDatabase } from './engine/database.ts'
+import { kyselyOn } from './engine/kyselyOn.ts'
+import { type Connection, connectionOf, Session } from './engine/session.ts'
 
-/** Where the tests of this run keep their data. vitest.config.ts says so. */
+export { connectionOf, kyselyOn }
+
+/** Creates a session on a connection of the test's own. */
+export function createSession(connection: Connection): Session {
+  return new Session(connection)
+}
+
+/** The database of this test run, as vitest.config.ts sets it. */
 export type TestTarget =
   | { readonly dialect: 'sqlite' }
   | {
       readonly dialect: 'postgres'
-      /** The server, as a user who may make databases. */
+      /** The URL of the server, with a user who can create databases. */
       readonly server: string
-      /** The name of a migrated database there, to be copied. */
+      /** The name of a migrated database, which tests copy. */
       readonly template: string
     }
 
@@ -23,17 +32,17 @@ declare module 'vitest' {
   }
 }
 
-/** How often a property is tried on each database: fewer times where an answer comes over a socket. */
+/** The number of runs of a property test. PostgreSQL gets fewer, because each statement is a round trip. */
 export function runs(sqlite: number, postgres: number): number {
   return inject('testTarget').dialect === 'sqlite' ? sqlite : postgres
 }
 
-/** A database of a test's own that nobody is connected to yet. */
+/** A test's own database, without a connection to it. */
 export interface TestStore extends AsyncDisposable {
   readonly url: string
 }
 
-/** An empty database, which is removed when it is disposed of; on PostgreSQL with a copy of the migrated schema. */
+/** Creates a database, on PostgreSQL with the migrated schema unless `empty`. Disposing of it removes it. */
 export async function createTestStore({ empty = false } = {}): Promise<TestStore> {
   const target = inject('testTarget')
   if (target.dialect === 'sqlite') {
@@ -55,7 +64,7 @@ export async function createTestStore({ empty = false } = {}): Promise<TestStore
   }
 }
 
-/** Runs a statement that belongs to no database. */
+/** Runs a statement on a connection of its own. */
 export async function atServer(server: string, statement: string): Promise<void> {
   const client = new pg.Client({ connectionString: server })
   await client.connect()
@@ -70,14 +79,18 @@ export interface TestDatabase extends Database, AsyncDisposable {
   readonly url: string
 }
 
-/** A fresh, migrated, real database, which is removed when it is disposed of: `await using db = await createTestDb()`. */
+/** Creates a migrated database: `await using db = await createTestDb()`. Disposing of it removes it. */
 export async function createTestDb(
-  options: Omit<DatabaseOptions, 'url'> & { empty?: boolean } = {},
+  options: Omit<DatabaseOptions, 'url'> & {
+    empty?: boolean
+    /** Migrates to this migration instead of the newest. */
+    migration?: string
+  } = {},
 ): Promise<TestDatabase> {
-  const { empty, ...own } = options
+  const { migration, empty = migration !== undefined, ...own } = options
   const store = await createTestStore({ empty })
   const database = openDatabase({ ...own, url: store.url })
-  await database.migrateToLatest()
+  await (migration === undefined ? database.migrateToLatest() : database.migrateTo(migration))
   return {
     ...database,
     url: store.url,

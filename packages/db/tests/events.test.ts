@@ -21,7 +21,7 @@ import {
   oldestEvents,
   type RoomRow,
 } from '../src/index.ts'
-import { createTestDb, runs, type TestDatabase } from '../src/testing.ts'
+import { createTestDb, kyselyOn, runs, type TestDatabase } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
 const orgs = ['A', 'B'] as const
@@ -59,8 +59,8 @@ async function createRooms(): Promise<
 
 async function empty(): Promise<void> {
   await db.write(async (tx) => {
-    await tx.deleteFrom('events').execute()
-    await tx.updateTable('organisations').set({ last_event_position: 0 }).execute()
+    await kyselyOn(tx).deleteFrom('events').execute()
+    await kyselyOn(tx).updateTable('organisations').set({ last_event_position: 0 }).execute()
   })
 }
 
@@ -72,7 +72,12 @@ beforeEach(empty)
 afterAll(() => db[Symbol.asyncDispose]())
 
 const logOf = (orgId: string, reader = db.read): Promise<EventRow[]> =>
-  reader.selectFrom('events').selectAll().where('org_id', '=', orgId).orderBy('position').execute()
+  kyselyOn(reader)
+    .selectFrom('events')
+    .selectAll()
+    .where('org_id', '=', orgId)
+    .orderBy('position')
+    .execute()
 
 function eventOf(room: RoomRow, number: number): NewEvent {
   const event = { org_id: room.org_id, room_id: room.id, created_at: number }
@@ -90,7 +95,7 @@ const asRow = (event: NewEvent, position: number): EventRow => ({
   position,
 })
 
-test('the log of a scope is what the model says, in every form', async () => {
+test('the log of a scope matches the model for every filter', async () => {
   const filter = fc.record({
     userId: fc.option(fc.constantFrom(...users, 'nobody'), { nil: undefined }),
     productName: fc.option(fc.constantFrom(...products, 'nothing'), { nil: undefined }),
@@ -151,7 +156,7 @@ function isIn(room: RoomRow, { userId, productName, roomIds }: EventFilter): boo
   )
 }
 
-test('a log knows its bounds while it grows and forgets', async () => {
+test('the bounds of a log are right while it grows and events are deleted', async () => {
   const [a, b] = db.rooms as [RoomRow, RoomRow]
   const bounds = (orgId: string) => eventLogBounds(db.read, { orgId })
   const forget = (orgId: string, upTo: number) =>
@@ -214,11 +219,11 @@ const job: fc.Arbitrary<Job> = fc.record({
   ),
 })
 
-test('the log has the events of the writes that succeeded, once each and without a gap, and is told of after the commit', async () => {
+test('the log has each event of a successful write once and without gaps, and listeners are called after the commit', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.array(job, { maxLength: 12 }), { maxLength: 4 }), async (run) => {
       await empty()
-      // What whoever is told of an organisation's log reads then.
+      // The log of each notified organisation, as its listener reads it.
       const told = new Map<string, Promise<EventRow[]>>()
       let calls = 0
       const stop = db.onEvents((orgIds) => {
@@ -238,9 +243,9 @@ test('the log has the events of the writes that succeeded, once each and without
               const before = calls
               for (const event of events) appendEvent(tx, event)
               // Ends the whole transaction, as a full disk does: the writes that share it run again.
-              if (ending === 'bomb') await sql`rollback`.execute(tx)
+              if (ending === 'bomb') await sql`rollback`.execute(kyselyOn(tx))
               if (ending !== 'returns') throw new Error('mine')
-              // Nobody is told of what is not committed.
+              // Listeners are not called before the commit.
               expect(calls).toBe(before)
             })
           }),
@@ -263,7 +268,7 @@ test('the log has the events of the writes that succeeded, once each and without
   )
 })
 
-test('what is written after an answer stands after it in the log, whatever was appended at once', async () => {
+test("a write that starts after another one's answer comes after it in the log", async () => {
   let time = 0
   // More at once than share a commit.
   const writes = await Promise.all(
@@ -297,16 +302,17 @@ test('what is written after an answer stands after it in the log, whatever was a
   }
 })
 
-test('an event is appended in a write, not outside of one nor after it', async () => {
+test('an event is appended during a write only', async () => {
   const [room] = db.rooms as [RoomRow]
   const refused = 'events are appended in a write'
+  // @ts-expect-error A session takes no events.
   expect(() => appendEvent(db.read, eventOf(room, 1))).toThrow(refused)
   const tx = await db.write(async (tx) => tx)
   expect(() => appendEvent(tx, eventOf(room, 1))).toThrow(refused)
   expect(await logOf('A')).toEqual([])
 })
 
-test('an event of an organisation that does not exist fails the writes that it was to be committed with', async () => {
+test('an event of a missing organisation fails the writes of its commit', async () => {
   const [room] = db.rooms as [RoomRow]
   const append = (event: NewEvent) => db.write(async (tx) => appendEvent(tx, event))
   const results = await Promise.allSettled([
@@ -319,7 +325,7 @@ test('an event of an organisation that does not exist fails the writes that it w
   expect(await logOf('A')).toEqual([asRow(eventOf(room, 3), 1)])
 })
 
-test('listeners are told of commits that appended events, and of no others', async () => {
+test('listeners are called only for commits with events', async () => {
   const [a, b] = db.rooms as [RoomRow, RoomRow]
   const told: string[][] = []
   const stop = db.onEvents((orgIds) => void told.push([...orgIds].sort()))
@@ -337,7 +343,7 @@ test('listeners are told of commits that appended events, and of no others', asy
   expect(told.length).toBe(2)
 })
 
-test('a listener that throws breaks nothing: writes and other listeners go on, and the process is warned', async () => {
+test('a listener that throws causes a warning and disturbs neither writes nor other listeners', async () => {
   const [room] = db.rooms as [RoomRow]
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
   onTestFinished(() => warn.mockRestore())
@@ -376,14 +382,14 @@ test('a process that is killed while it writes leaves one event for each message
     })
     expect(await ended).toEqual([null, 'SIGKILL'])
 
-    // The server may still commit what it was told to.
+    // The server may still commit the last statement.
     const messages = await db.snapshot(async (db) => {
       let messages = 0
       for (const orgId of orgs) {
         const events = await logOf(orgId, db)
         expect(events.map(({ position }) => position)).toEqual(events.map((_, i) => i + 1))
         expect(await eventLogBounds(db, { orgId })).toMatchObject({ head: events.length })
-        const stored = await db
+        const stored = await kyselyOn(db)
           .selectFrom('messages')
           .select(['room_id', 'seq'])
           .where('org_id', '=', orgId)
@@ -398,7 +404,7 @@ test('a process that is killed while it writes leaves one event for each message
       }
       return messages
     })
-    // What was answered is there.
+    // Every answered write is stored.
     expect(messages).toBeGreaterThanOrEqual(answered)
   }
 })

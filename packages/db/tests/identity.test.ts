@@ -3,23 +3,23 @@ import { expect, test } from 'vitest'
 import {
   type ApiKeyRow,
   type AuditEventRow,
+  allOrganisations,
   anyApiKeyExists,
-  anyOrganisation,
-  apiKeysNextTo,
-  auditEventsNextTo,
   type Database,
   deleteSigningKeys,
   findApiKey,
   insertApiKey,
   insertAuditEvent,
   insertSigningKey,
+  listApiKeysPage,
+  listAuditEventsPage,
   listSigningKeys,
   nextPosition,
   type OrgScope,
   recordApiKeyUse,
   revokeApiKeyRow,
 } from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
+import { createTestDb, kyselyOn } from '../src/testing.ts'
 import { apiKeyRow, auditEventRow, idOf } from './support.ts'
 
 /** Stores a key as the API does: its position is taken in the same write. */
@@ -42,7 +42,7 @@ async function append(db: Database, orgId: string, number: number): Promise<Audi
 const all = { direction: 'after', boundary: 0, limit: 1000 } as const
 const orgs = ['A', 'B', 'C']
 
-test('keys and audit events made at once are numbered without a gap, in each organisation', async () => {
+test('concurrent keys and audit events are numbered without gaps in each organisation', async () => {
   await using db = await createTestDb()
   const numbers = Array.from({ length: 240 }, (_, i) => i + 1)
   const orgOf = (number: number) => orgs[(number * 7) % 3] as string
@@ -64,8 +64,8 @@ test('keys and audit events made at once are numbered without a gap, in each org
   expect(results.map(({ status }) => status === 'rejected')).toEqual(numbers.map(fails))
   for (const orgId of orgs) {
     const made = numbers.filter((number) => orgOf(number) === orgId && !fails(number))
-    const keys = await apiKeysNextTo(db.read, { orgId, ...all })
-    const events = await auditEventsNextTo(db.read, { orgId, ...all })
+    const keys = await listApiKeysPage(db.read, { orgId, ...all })
+    const events = await listAuditEventsPage(db.read, { orgId, ...all })
     // In the order in which they were asked for, too.
     expect(keys.map(({ id }) => id)).toEqual(made.filter(isKey).map(idOf))
     expect(events.map(({ id }) => id)).toEqual(made.filter((number) => !isKey(number)).map(idOf))
@@ -88,14 +88,18 @@ test('the three counters of an organisation know nothing of each other', async (
   expect(await take('last_audit_position', 'A')).toBe(3)
   expect(await take('last_key_position', 'B')).toBe(1)
   expect(await take('last_audit_position', 'B')).toBe(1)
-  const rows = await db.read.selectFrom('organisations').selectAll().orderBy('id').execute()
+  const rows = await kyselyOn(db.read)
+    .selectFrom('organisations')
+    .selectAll()
+    .orderBy('id')
+    .execute()
   expect(rows).toMatchObject([
     { id: 'A', last_room_position: 1, last_key_position: 1, last_audit_position: 3 },
     { id: 'B', last_room_position: 0, last_key_position: 1, last_audit_position: 1 },
   ])
 })
 
-test('keys and audit events next to a boundary are those of the model, both ways', async () => {
+test('pages of keys and audit events match the model in both directions', async () => {
   await using db = await createTestDb()
   const keys: ApiKeyRow[] = []
   const events: AuditEventRow[] = []
@@ -123,8 +127,8 @@ test('keys and audit events next to a boundary are those of the model, both ways
   }
   await fc.assert(
     fc.asyncProperty(listing, async (where) => {
-      expect(await apiKeysNextTo(db.read, where)).toEqual(wanted(keys, where))
-      expect(await auditEventsNextTo(db.read, where)).toEqual(wanted(events, where))
+      expect(await listApiKeysPage(db.read, where)).toEqual(wanted(keys, where))
+      expect(await listAuditEventsPage(db.read, where)).toEqual(wanted(events, where))
     }),
   )
 })
@@ -147,7 +151,7 @@ test('a key is revoked once, however many ask at once', async () => {
   const other = await makeKey(db, 'A', 2)
   const revoke = (now: number) =>
     db.write((tx) =>
-      revokeApiKeyRow(tx, { orgId: now % 2 ? 'A' : anyOrganisation, keyId: idOf(1), now }),
+      revokeApiKeyRow(tx, { orgId: now % 2 ? 'A' : allOrganisations, keyId: idOf(1), now }),
     )
   const revoked = { ...key, revoked_at: 5 }
   expect(await Promise.all([5, 6, 7, 8].map(revoke))).toEqual([
@@ -157,7 +161,7 @@ test('a key is revoked once, however many ask at once', async () => {
     undefined,
   ])
   expect(await revoke(9)).toBeUndefined()
-  expect(await apiKeysNextTo(db.read, { orgId: 'A', ...all })).toEqual([revoked, other])
+  expect(await listApiKeysPage(db.read, { orgId: 'A', ...all })).toEqual([revoked, other])
 })
 
 test("another organisation's key is neither found nor changed", async () => {
@@ -171,26 +175,26 @@ test("another organisation's key is neither found nor changed", async () => {
       expect(await revokeApiKeyRow(tx, { orgId, keyId, now: 9 })).toBeUndefined()
       await recordApiKeyUse(tx, { orgId, keyId, now: 9 })
     })
-    const listed = await apiKeysNextTo(db.read, { orgId, ...all })
+    const listed = await listApiKeysPage(db.read, { orgId, ...all })
     expect(listed).toEqual(orgId === 'B' ? [theirs] : [])
   }
-  for (const orgId of ['A', anyOrganisation] satisfies OrgScope[]) {
+  for (const orgId of ['A', allOrganisations] satisfies OrgScope[]) {
     expect(await findApiKey(db.read, { orgId, keyId })).toEqual(key)
   }
-  expect(await findApiKey(db.read, { orgId: anyOrganisation, keyId: idOf(3) })).toBeUndefined()
+  expect(await findApiKey(db.read, { orgId: allOrganisations, keyId: idOf(3) })).toBeUndefined()
   expect(await db.write((tx) => revokeApiKeyRow(tx, { orgId: 'A', keyId, now: 9 }))).toEqual({
     ...key,
     revoked_at: 9,
   })
-  expect(await findApiKey(db.read, { orgId: anyOrganisation, keyId: theirs.id })).toEqual(theirs)
+  expect(await findApiKey(db.read, { orgId: allOrganisations, keyId: theirs.id })).toEqual(theirs)
 })
 
-test('the last use of a key is noted, of a revoked one too, and of no other', async () => {
+test('the last use of a key is recorded, also of a revoked one, and of no other key', async () => {
   await using db = await createTestDb()
   const [first, second] = [await makeKey(db, 'A', 1), await makeKey(db, 'A', 2)]
   const use = (now: number) =>
     db.write((tx) => recordApiKeyUse(tx, { orgId: 'A', keyId: first.id, now }))
-  const keys = () => apiKeysNextTo(db.read, { orgId: 'A', ...all })
+  const keys = () => listApiKeysPage(db.read, { orgId: 'A', ...all })
   await use(5)
   expect(await keys()).toEqual([{ ...first, last_used_at: 5 }, second])
   await db.write((tx) => revokeApiKeyRow(tx, { orgId: 'A', keyId: first.id, now: 6 }))

@@ -1,11 +1,11 @@
 import pg from 'pg'
 
-/** A lock that a session of somebody else's holds, as an operator at psql does. */
+/** A lock of another session, as an operator in psql holds it. */
 export interface HeldLock extends AsyncDisposable {
   release(): Promise<void>
 }
 
-/** Locks rows in a transaction that stays open and idle until it is released. */
+/** Locks rows in a transaction that stays idle until it is released. */
 export async function holdLock(url: string, statement: string): Promise<HeldLock> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()

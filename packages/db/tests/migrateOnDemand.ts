@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { openDatabase } from '../src/index.ts'
 
-/** A process that opens and migrates each database whose URL it reads, and says how that went. */
+/** A process that opens and migrates each database whose URL it reads, and prints the outcome. */
 process.stdout.write('ready\n')
 for await (const url of createInterface({ input: process.stdin })) {
   try {

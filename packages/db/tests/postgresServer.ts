@@ -15,11 +15,11 @@ export interface PostgresServer {
   readonly url: string
   /** Where its data is. */
   readonly folder: string
-  /** Ends it in the middle of its work, and begins anew with the same data. */
+  /** Kills the server and starts it again with the same data. */
   restart(): Promise<void>
-  /** Copies the data as it is now to a standby, which hears of nothing that comes later. */
+  /** Copies the current data to a standby, which does not replicate later changes. */
   backUp(): Promise<void>
-  /** Fails over to the standby, at the same address: what was committed since is lost. */
+  /** Fails over to the standby at the same address. Later commits are lost. */
   failOver(): Promise<void>
   stop(): Promise<void>
 }

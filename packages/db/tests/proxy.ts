@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** What happens to what a client sends on its way to the server. */
+/** How the proxy treats the bytes that a client sends. */
 export type Way =
   | 'through'
   /** Nothing arrives, and nothing is answered, not even the end of a connection. */

@@ -1,11 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  anyOrganisation,
+  allOrganisations,
   appendMessage,
-  clearMessage,
   type Database,
-  describeRoom,
   editMessage,
   findActiveRoom,
   findMessage,
@@ -13,17 +11,19 @@ import {
   findRoom,
   findRoomsAtBounds,
   insertRoom,
+  listRoomsPage,
   type MessageRow,
   messagesInRange,
   nextPosition,
   type OrgScope,
   type RoomIdentity,
   type RoomRow,
-  roomsNextTo,
   setRoomActive,
-  type Tx,
+  softDeleteMessage,
+  type Transaction,
+  updateRoomDetails,
 } from '../src/index.ts'
-import { createTestDb } from '../src/testing.ts'
+import { createTestDb, kyselyOn } from '../src/testing.ts'
 import { idOf, latestOf, messageRow, roomRow } from './support.ts'
 
 const orgs = ['A', 'B', 'C'] as const
@@ -54,7 +54,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   fc.record({ kind: fc.constant('activate' as const), room: which, active: fc.boolean() }),
 )
 
-/** What the database must do, in plain objects. */
+/** A model of the database in plain objects. */
 class Model {
   readonly rooms: RoomRow[] = []
   readonly messages: MessageRow[] = []
@@ -172,7 +172,7 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
   const wanted = room.is_active === 1 ? model.messages.at(-1) : undefined
   return db
     .write((tx) =>
-      appendMessage(tx, { orgId: now % 2 ? room.org_id : anyOrganisation, roomId: room.id }, sent),
+      appendMessage(tx, { orgId: now % 2 ? room.org_id : allOrganisations, roomId: room.id }, sent),
     )
     .then(
       (got) => expect([refused, got]).toEqual([false, wanted]),
@@ -187,7 +187,7 @@ async function compare(db: Database, model: Model): Promise<void> {
     const rooms = model.ofOrg(orgId)
     expect(rooms.map((room) => room.position)).toEqual(rooms.map((_, i) => i + 1))
     expect(
-      await roomsNextTo(db.read, { orgId, direction: 'after', boundary: 0, limit: 1000 }),
+      await listRoomsPage(db.read, { orgId, direction: 'after', boundary: 0, limit: 1000 }),
     ).toEqual(rooms)
   }
   for (const room of model.rooms) {
@@ -196,7 +196,7 @@ async function compare(db: Database, model: Model): Promise<void> {
     const all = { orgId: room.org_id, roomId: room.id, from: 0, to: room.last_seq }
     expect(await messagesInRange(db.read, all)).toEqual(messages)
     expect(await messagesInRange(db.read, { ...all, from: 1, to: 2 })).toEqual(messages.slice(1, 2))
-    for (const orgId of [room.org_id, anyOrganisation] satisfies OrgScope[]) {
+    for (const orgId of [room.org_id, allOrganisations] satisfies OrgScope[]) {
       expect(await findRoom(db.read, { orgId, roomId: room.id })).toEqual(room)
     }
   }
@@ -205,12 +205,12 @@ async function compare(db: Database, model: Model): Promise<void> {
 async function emptied(db: Database): Promise<void> {
   await db.write(async (tx) => {
     for (const table of ['messages', 'room_labels', 'rooms', 'organisations'] as const) {
-      await tx.deleteFrom(table).execute()
+      await kyselyOn(tx).deleteFrom(table).execute()
     }
   })
 }
 
-test('any bursts of writes at once leave what the model says', async () => {
+test('concurrent bursts of writes match the model', async () => {
   await using db = await createTestDb()
   const bursts = fc.array(fc.array(operation, { minLength: 1, maxLength: 25 }), { maxLength: 4 })
   await fc.assert(
@@ -226,7 +226,7 @@ test('any bursts of writes at once leave what the model says', async () => {
   )
 })
 
-test('rooms next to a boundary are those of the model, both ways, however they are narrowed', async () => {
+test('pages of rooms match the model in both directions with any filter', async () => {
   await using db = await createTestDb()
   const status = fc.constantFrom('open' as const, 'pending' as const, 'resolved' as const)
   const assignee = fc.constantFrom('amara', 'ben')
@@ -254,7 +254,7 @@ test('rooms next to a boundary are those of the model, both ways, however they a
       userId: fc.constantFrom('ann', 'bob'),
       status,
       assignee: fc.option(assignee),
-      // What it had first is gone, wherever it was kept.
+      // The first values are gone from both tables.
       labels: fc.tuple(fc.uniqueArray(label), fc.uniqueArray(label)),
     }),
     { maxLength: 20 },
@@ -279,8 +279,8 @@ test('rooms next to a boundary are those of the model, both ways, however they a
               }),
             )
             const room = { orgId, roomId, subject: null, custom: '{}', ...details, now: i }
-            await describeRoom(tx, { ...room, labels: JSON.stringify(first) })
-            return describeRoom(tx, { ...room, labels: JSON.stringify(last) })
+            await updateRoomDetails(tx, { ...room, labels: JSON.stringify(first) })
+            return updateRoomDetails(tx, { ...room, labels: JSON.stringify(last) })
           }),
         ),
       )
@@ -302,14 +302,14 @@ test('rooms next to a boundary are those of the model, both ways, however they a
           direction === 'before'
             ? listed.filter((room) => room.position <= boundary).slice(-limit)
             : listed.filter((room) => room.position > boundary).slice(0, limit)
-        expect(await roomsNextTo(db.read, listing)).toEqual(wanted)
+        expect(await listRoomsPage(db.read, listing)).toEqual(wanted)
       }
     }),
     { numRuns: 50 },
   )
 })
 
-test('many who open the same room at once get one, and positions have no gap', async () => {
+test('concurrent calls that open the same room get one room, and positions have no gaps', async () => {
   await using db = await createTestDb()
   const model = new Model()
   const open = (user: string, productName: string) =>
@@ -321,7 +321,7 @@ test('many who open the same room at once get one, and positions have no gap', a
   await compare(db, model)
 })
 
-test('many messages at once are numbered without a gap', async () => {
+test('concurrent messages are numbered without gaps', async () => {
   await using db = await createTestDb()
   const model = new Model()
   await perform(db, model, { kind: 'open', org: 'A', user: 'ann', product: 'shop' })
@@ -356,7 +356,7 @@ test('a write that fails takes no position', async () => {
   expect(await Promise.all([position(), position(), position()])).toEqual([1, 2, 3])
 })
 
-test('setting what is set already changes nothing, not even the time', async () => {
+test("repeating a room's state changes nothing, not even the time", async () => {
   await using db = await createTestDb()
   const model = new Model()
   await perform(db, model, { kind: 'open', org: 'A', user: 'ann', product: 'shop' })
@@ -374,7 +374,7 @@ test('setting what is set already changes nothing, not even the time', async () 
   })
 })
 
-test('rooms at bounds are the n-th active one and the n-th newest of this user alone', async () => {
+test('the rooms at the bounds are the n-th active and the n-th newest of the user', async () => {
   await using db = await createTestDb()
   // The positions of rooms with their time: of ann every third was deleted.
   await db.write(async (tx) => {
@@ -393,7 +393,7 @@ test('rooms at bounds are the n-th active one and the n-th newest of this user a
       await insertRoom(tx, roomRow(row))
     }
   })
-  const rows = await db.read.selectFrom('rooms').selectAll().execute()
+  const rows = await kyselyOn(db.read).selectFrom('rooms').selectAll().execute()
   const bound = fc.integer({ min: 1, max: 20 })
   const asked = fc.record({
     orgId: fc.constantFrom('A', 'B', 'C'),
@@ -416,7 +416,7 @@ test('rooms at bounds are the n-th active one and the n-th newest of this user a
   )
 })
 
-test("another organisation's rows do not exist", async () => {
+test('the rows of another organisation are not found', async () => {
   await using db = await createTestDb()
   const model = new Model()
   await perform(db, model, { kind: 'open', org: 'A', user: 'ann', product: 'shop' })
@@ -433,7 +433,7 @@ test("another organisation's rows do not exist", async () => {
     findMessage(db.read, { orgId, ...where }),
     findMessageByClientId(db.read, { orgId, ...where, clientMessageId }),
     messagesInRange(db.read, { orgId, ...where, ...range }).then(([first]) => first),
-    roomsNextTo(db.read, { orgId, direction: 'after', boundary: 0, limit: 5 }).then(([r]) => r),
+    listRoomsPage(db.read, { orgId, direction: 'after', boundary: 0, limit: 5 }).then(([r]) => r),
   ]
   expect(await Promise.all(reads('A'))).toEqual([room, message, message, message, room])
   for (const orgId of ['B', '', 'a', 'A ', '%', 'A%']) {
@@ -451,9 +451,9 @@ test("another organisation's rows do not exist", async () => {
     }
     const details = { subject: null, status: 'open', assignee: null, labels: '[]' } as const
     for (const change of [
-      (tx: Tx) => describeRoom(tx, { ...write, ...details, custom: '{}' }),
-      (tx: Tx) => editMessage(tx, { ...write, seq: 1, messageData: 'theirs' }),
-      (tx: Tx) => clearMessage(tx, { ...write, seq: 1 }),
+      (tx: Transaction) => updateRoomDetails(tx, { ...write, ...details, custom: '{}' }),
+      (tx: Transaction) => editMessage(tx, { ...write, seq: 1, messageData: 'theirs' }),
+      (tx: Transaction) => softDeleteMessage(tx, { ...write, seq: 1 }),
     ]) {
       await expect(db.write<unknown>(change)).rejects.toThrow('does not exist')
     }
@@ -461,7 +461,7 @@ test("another organisation's rows do not exist", async () => {
   await compare(db, model)
 })
 
-test('a client message id is known only in its room, on its side and by its author', async () => {
+test('a client message id is found only in its room, on its side and for its author', async () => {
   await using db = await createTestDb()
   const model = new Model()
   for (const user of ['ann', 'bob']) {
@@ -477,7 +477,7 @@ test('a client message id is known only in its room, on its side and by its auth
   })
   await fc.assert(
     fc.asyncProperty(fc.array(place, { maxLength: 8 }), async (sends) => {
-      await db.write((tx) => tx.deleteFrom('messages').execute())
+      await db.write((tx) => kyselyOn(tx).deleteFrom('messages').execute())
       model.messages.length = 0
       for (const send of sends) await perform(db, model, { kind: 'send', ...send })
       for (const room of model.rooms) {

@@ -11,7 +11,7 @@ import {
   nextPosition,
   unreadCounts,
 } from '../src/index.ts'
-import { createTestDb, runs } from '../src/testing.ts'
+import { createTestDb, kyselyOn, runs } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
 const ORGS = ['A', 'B'] as const
@@ -80,7 +80,7 @@ async function send(db: Database, { orgId, roomId }: ModelRoom, side: boolean): 
   })
 }
 
-test('markers and unread counts are what a model says, whatever happens in whatever order', async () => {
+test('markers and unread counts match the model after any sequence of changes', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { maxLength: 60 }), async (operations) => {
       await using db = await createTestDb()
@@ -99,7 +99,7 @@ test('markers and unread counts are what a model says, whatever happens in whate
             const message = room.messages[step.seq - 1]
             if (message) message.isDeleted = true
             await db.write((tx) =>
-              tx
+              kyselyOn(tx)
                 .updateTable('messages')
                 .set({ is_active: 0 })
                 .where('room_id', '=', roomId)
@@ -142,7 +142,7 @@ test('markers and unread counts are what a model says, whatever happens in whate
   )
 })
 
-test('the newest markers of a room, and of no other, come first', async () => {
+test('the newest markers of a room come first, and those of other rooms do not come', async () => {
   await using db = await createTestDb()
   const [room, other] = (await createRooms(db)) as [ModelRoom, ModelRoom]
   const mark = ({ orgId, roomId }: ModelRoom, userId: string, now: number) =>
@@ -160,7 +160,7 @@ test('the newest markers of a room, and of no other, come first', async () => {
   expect(await namesOf({ orgId: 'B', limit: 100 })).toEqual([])
 })
 
-test('a snapshot sees one state, and ends also when it fails', async () => {
+test('a snapshot sees one state, and ends also after an error', async () => {
   await using db = await createTestDb()
   const [room] = (await createRooms(db)) as [ModelRoom]
   const { orgId, roomId } = room
@@ -180,6 +180,6 @@ test('a snapshot sees one state, and ends also when it fails', async () => {
   })
   await expect(failing).rejects.toThrow('not this time')
   await send(db, room, true)
-  // A read transaction that stayed open would see what was there before.
+  // An open read transaction would still see the old state.
   expect(await lastSeq(db.read)).toBe(2)
 })

@@ -8,9 +8,9 @@ import {
   type EventType,
   insertRoom,
   nextPosition,
-  type Tx,
+  type Transaction,
 } from '../src/index.ts'
-import { createTestDb, type TestDatabase } from '../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../src/testing.ts'
 import { idOf, messageRow, roomRow } from './support.ts'
 
 const orgs = ['A', 'B', 'C']
@@ -33,8 +33,8 @@ async function createRooms(): Promise<TestDatabase> {
 
 let ids = 0
 
-/** @returns where in its room and organisation the message went: the text that tells it apart */
-async function send(tx: Tx, room: number): Promise<string> {
+/** @returns the room and position of the new message */
+async function send(tx: Transaction, room: number): Promise<string> {
   const where = { orgId: orgs[room % 3] as string, roomId: idOf(room) }
   const message = await appendMessage(tx, where, messageRow({ id: idOf(++ids) }))
   if (!message) throw new Error('no room')
@@ -45,7 +45,7 @@ async function send(tx: Tx, room: number): Promise<string> {
 }
 
 /** A statement that fails, and with it, on PostgreSQL, all that come after it. */
-const fail = (tx: Tx) => sql`insert into rooms select * from rooms`.execute(tx)
+const fail = (tx: Transaction) => sql`insert into rooms select * from rooms`.execute(kyselyOn(tx))
 
 type Ending =
   | 'returns'
@@ -54,7 +54,11 @@ type Ending =
   /** Goes on as if nothing had happened, against the rules. */
   | 'hides a failure'
 
-async function perform(tx: Tx, rooms: readonly number[], ending: Ending): Promise<string[]> {
+async function perform(
+  tx: Transaction,
+  rooms: readonly number[],
+  ending: Ending,
+): Promise<string[]> {
   const sent: string[] = []
   for (const room of rooms) sent.push(await send(tx, room))
   if (ending === 'throws') throw new Error('mine')
@@ -64,9 +68,14 @@ async function perform(tx: Tx, rooms: readonly number[], ending: Ending): Promis
 }
 
 const logOf = (db: TestDatabase, orgId: string): Promise<EventRow[]> =>
-  db.read.selectFrom('events').selectAll().where('org_id', '=', orgId).orderBy('position').execute()
+  kyselyOn(db.read)
+    .selectFrom('events')
+    .selectAll()
+    .where('org_id', '=', orgId)
+    .orderBy('position')
+    .execute()
 
-test('whichever writes of a batch fail, the others are stored, and neither rooms nor logs have a gap', async () => {
+test('whichever writes of a batch fail, the others are stored without gaps in rooms and logs', async () => {
   await using db = await createRooms()
   const job = fc.record({
     rooms: fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 3 }),
@@ -104,7 +113,7 @@ test('whichever writes of a batch fail, the others are stored, and neither rooms
   )
 })
 
-test('events are stored as they were given, whatever their text', async () => {
+test('events are stored unchanged, whatever their text', async () => {
   await using db = await createRooms()
   const text = fc.oneof(
     fc.constantFrom('', 'NULL', 'null', '{}', '{"a",b}', '\\', '"', "'", '\u{1f600}', '\n,\t'),
@@ -144,7 +153,7 @@ test('events are stored as they were given, whatever their text', async () => {
   )
 })
 
-test('text that is no Unicode fails nobody who shares the commit', async () => {
+test('invalid Unicode fails no other write of the commit', async () => {
   await using db = await createRooms()
   const event = { org_id: 'A', room_id: idOf(0), created_at: 1 }
   await Promise.all([
@@ -154,12 +163,14 @@ test('text that is no Unicode fails nobody who shares the commit', async () => {
   expect((await logOf(db, 'A')).length).toBe(2)
 })
 
-test('what is built and what is prepared run in the order in which they are asked for', async () => {
+test('built and prepared queries run in the order of the calls', async () => {
   await using db = await createRooms()
-  const write = async (tx: Tx) => {
-    const before = await sql<{ n: number }>`select count(*) as n from messages`.execute(tx)
+  const write = async (tx: Transaction) => {
+    const before = await sql<{ n: number }>`select count(*) as n from messages`.execute(
+      kyselyOn(tx),
+    )
     await send(tx, 0)
-    const after = await tx
+    const after = await kyselyOn(tx)
       .selectFrom('messages')
       .select((eb) => eb.fn.countAll<number>().as('n'))
       .executeTakeFirstOrThrow()

@@ -13,7 +13,7 @@ export async function createFolder(): Promise<AsyncDisposable & { path: string }
   }
 }
 
-/** A connection of its own to a database file, as another process would have it. */
+/** A separate connection to a database file, as of another process. */
 export function connect(file: string): Sqlite.Database & Disposable {
   const connection = new Sqlite(file, { timeout: 0 })
   return Object.assign(connection, { [Symbol.dispose]: () => void connection.close() })
@@ -26,7 +26,7 @@ export function insertInto(connection: Sqlite.Database, table: string, row: obje
     .run(Object.values(row))
 }
 
-/** Everything that a database file holds: its schema and all rows, for a comparison of before and after. */
+/** The schema and all rows of a database file, to compare before and after. */
 export function contentsOf(connection: Sqlite.Database): Record<string, unknown> {
   const tables = connection
     .prepare<[], { name: string; sql: string }>(
@@ -39,7 +39,7 @@ export function contentsOf(connection: Sqlite.Database): Record<string, unknown>
   }
 }
 
-/** 24 hex characters that say their number. */
+/** A number as an id of 24 hex characters. */
 export function idOf(number: number): string {
   return number.toString(16).padStart(24, '0')
 }
@@ -75,7 +75,7 @@ export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
   }
 }
 
-/** What a room notes of its latest message: this one, or that of another row of a room. */
+/** The columns of a room about its latest message: of `message`, or as in `room`. */
 export function latestOf(
   message: MessageRow | undefined,
   room: RoomRow = roomRow(),
@@ -139,7 +139,7 @@ export function messageRow(row: Partial<MessageRow> = {}): MessageRow {
   }
 }
 
-/** How each of some writes ended: in a word, or the reason or message of its error. */
+/** The outcome of each write: `done`, or the reason or message of its error. */
 export function reasonsOf(results: readonly PromiseSettledResult<unknown>[]): unknown[] {
   return results.map((result) =>
     result.status === 'fulfilled' ? 'done' : (result.reason?.reason ?? result.reason?.message),

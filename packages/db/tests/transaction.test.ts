@@ -2,22 +2,22 @@ import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, expect, inject, onTestFinished, test } from 'vitest'
-import { openDatabase, type Tx } from '../src/index.ts'
-import { createTestDb, runs, type TestDatabase } from '../src/testing.ts'
+import { openDatabase, type Transaction } from '../src/index.ts'
+import { createTestDb, kyselyOn, runs, type TestDatabase } from '../src/testing.ts'
 import { reasonsOf } from './support.ts'
 
-// What a write is promised on any database. The folders sqlite and postgres have what is of one of them.
+// Guarantees of a write on both databases. The folders sqlite and postgres have those of one.
 
 const { dialect } = inject('testTarget')
 
-/** With tables to scribble in. A debt to what is not in the other one breaks the commit. */
+/** Has two scratch tables. A row of `debts` without its row of `scratch` fails the commit. */
 let db: TestDatabase
 beforeAll(async () => {
   db = await createTestDb()
   await db.write(async (tx) => {
-    await sql`create table scratch (value bigint primary key)`.execute(tx)
+    await sql`create table scratch (value bigint primary key)`.execute(kyselyOn(tx))
     await sql`create table debts (owed bigint references scratch (value) deferrable initially deferred)`.execute(
-      tx,
+      kyselyOn(tx),
     )
   })
 })
@@ -25,33 +25,33 @@ beforeEach(empty)
 afterAll(() => db[Symbol.asyncDispose]())
 
 async function empty(): Promise<void> {
-  await db.write((tx) => sql`delete from scratch`.execute(tx))
+  await db.write((tx) => sql`delete from scratch`.execute(kyselyOn(tx)))
 }
 
-/** What is committed. */
+/** Reads the committed values. */
 async function values(): Promise<number[]> {
   const { rows } = await sql<{ value: number }>`select value from scratch order by value`.execute(
-    db.read,
+    kyselyOn(db.read),
   )
   return rows.map(({ value }) => value)
 }
 
-async function put(tx: Tx, value: number): Promise<number> {
-  await sql`insert into scratch (value) values (${value})`.execute(tx)
+async function put(tx: Transaction, value: number): Promise<number> {
+  await sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
   return value
 }
 
-/** Ends the transaction that a write shares with others, as a full disk does. */
-async function endTransaction(tx: Tx): Promise<void> {
-  await sql`rollback`.execute(tx)
+/** Ends the shared transaction, as a full disk does. */
+async function endTransaction(tx: Transaction): Promise<void> {
+  await sql`rollback`.execute(kyselyOn(tx))
 }
 
-test('a result is told when it is on the disk, and not before', async () => {
+test('a write resolves after its commit and not before', async () => {
   const seen = await Promise.all(
     [1, 2, 3].map(async (value) => {
       const result = await db.write(async (tx) => {
         await put(tx, value)
-        // Not yet: another connection sees nothing of this batch while it runs.
+        // Another connection sees nothing of this batch while it runs.
         expect(await values()).toEqual([])
         return value
       })
@@ -61,7 +61,7 @@ test('a result is told when it is on the disk, and not before', async () => {
   expect(seen).toEqual([1, 2, 3].map((value) => [value, [1, 2, 3]]))
 })
 
-test('a failure that comes of another write is told after that one is durable', async () => {
+test("a failure caused by another write is passed on after that one's commit", async () => {
   const first = db.write((tx) => put(tx, 1))
   const second = db
     .write((tx) => put(tx, 1))
@@ -77,19 +77,19 @@ test('a failure that comes of another write is told after that one is durable', 
 test.for([
   [
     'before its statements',
-    async (_: Tx): Promise<number> => {
+    async (_: Transaction): Promise<number> => {
       throw new Error('mine')
     },
   ],
   [
     'without a promise',
-    (_: Tx): Promise<number> => {
+    (_: Transaction): Promise<number> => {
       throw new Error('mine')
     },
   ],
   [
     'between them',
-    async (tx: Tx): Promise<number> => {
+    async (tx: Transaction): Promise<number> => {
       await put(tx, 10)
       if (tx) throw new Error('mine')
       return put(tx, 11)
@@ -97,13 +97,13 @@ test.for([
   ],
   [
     'after them',
-    async (tx: Tx): Promise<number> => {
+    async (tx: Transaction): Promise<number> => {
       await put(tx, 10)
       await put(tx, 11)
       throw new Error('mine')
     },
   ],
-] as const)('a write that throws %s undoes itself alone', async ([, job]) => {
+] as const)('a write that throws %s undoes only itself', async ([, job]) => {
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
     db.write(job),
@@ -134,7 +134,7 @@ interface Write {
   readonly ending: 'returns' | 'throws' | 'throws text' | 'throws at once' | 'bomb'
 }
 
-// PostgreSQL runs what collided and was undone with a bomb apart from the others, and so in no order.
+// PostgreSQL runs conflicting writes and those undone by a bomb separately, in no order.
 const failures = ['throws', 'throws text', 'throws at once'] as const
 const endings = dialect === 'sqlite' ? ([...failures, 'bomb'] as const) : failures
 
@@ -146,7 +146,7 @@ const write: fc.Arbitrary<Write> = fc.record({
   ),
 })
 
-/** What must come of a write, told to a model of the table. */
+/** The expected outcome of a write. Applies it to a model of the table. */
 function expected({ values, ending }: Write, table: Set<number>): string {
   if (ending === 'throws at once') return ending
   const own = new Set<number>()
@@ -159,7 +159,7 @@ function expected({ values, ending }: Write, table: Set<number>): string {
   return `returns ${values}`
 }
 
-test('any batches of writes do what the same writes would do one after the other', async () => {
+test('any batches of writes have the result of the same writes in sequence', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(write, { maxLength: 12 }), { maxLength: 4 }),
@@ -186,7 +186,7 @@ test('any batches of writes do what the same writes would do one after the other
           const wanted = batch.map((write) => expected(write, table))
           expect(await Promise.all(results)).toEqual(wanted)
           expect(await values()).toEqual([...table].sort((a, b) => a - b))
-          // In the order in which they were asked for; a bomb is told of as soon as it went off.
+          // In the order of the calls; a bomb rejects at once.
           const calm = told.filter((index) => wanted[index] !== 'bomb')
           expect(calm).toEqual(calm.toSorted((a, b) => a - b))
         }
@@ -196,7 +196,7 @@ test('any batches of writes do what the same writes would do one after the other
   )
 })
 
-async function perform(tx: Tx, { values, ending }: Write): Promise<string> {
+async function perform(tx: Transaction, { values, ending }: Write): Promise<string> {
   for (const value of values) await put(tx, value)
   if (ending === 'bomb') await endTransaction(tx)
   if (ending === 'throws text') throw ending
@@ -252,11 +252,11 @@ test('a write that ends the transaction fails alone, with its own error', async 
   expect(await values()).toEqual([1, 3])
 })
 
-test('nobody is told of success when the commit itself fails', async () => {
+test('a failed commit rejects all its writes', async () => {
   const failed = expect.stringMatching(/foreign key constraint/i)
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
-    db.write((tx) => sql`insert into debts values (-1)`.execute(tx)),
+    db.write((tx) => sql`insert into debts values (-1)`.execute(kyselyOn(tx))),
     db.write((tx) => put(tx, 2)),
   ])
   expect(reasonsOf(results)).toEqual([failed, failed, failed])

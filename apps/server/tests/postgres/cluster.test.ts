@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Database, openDatabase } from '@dowell-chat/db'
+import { kyselyOn } from '@dowell-chat/db/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../../../packages/db/tests/postgresServer.ts'
 import { createBalancer } from '../balancer.ts'
@@ -226,7 +227,7 @@ function kill(index: number): () => Promise<void> {
 }
 
 async function headOf(): Promise<number> {
-  const { last_event_position: head } = await db.read
+  const { last_event_position: head } = await kyselyOn(db.read)
     .selectFrom('organisations')
     .select('last_event_position')
     .where('id', '=', ORG)
@@ -236,7 +237,7 @@ async function headOf(): Promise<number> {
 
 /** What the database says that happened, past all of the server's code. */
 async function logAfter(position: number) {
-  return db.read
+  return kyselyOn(db.read)
     .selectFrom('events as e')
     .leftJoin('messages as m', (join) =>
       join

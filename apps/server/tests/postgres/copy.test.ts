@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createDowellChat } from '@dowell-chat/client'
 import { openDatabase } from '@dowell-chat/db'
-import { atServer, createTestStore } from '@dowell-chat/db/testing'
+import { atServer, createTestStore, kyselyOn } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
 import { createFolder, spawnHere, startServer } from '../serverProcess.ts'
 
@@ -16,7 +16,7 @@ const cli = (args: string[], env: Record<string, string> = {}) =>
 async function countMessages(url: string): Promise<number> {
   const db = openDatabase({ url })
   try {
-    return (await db.read.selectFrom('messages').select('id').execute()).length
+    return (await kyselyOn(db.read).selectFrom('messages').select('id').execute()).length
   } finally {
     await db.close()
   }

@@ -1,4 +1,4 @@
-import { insertAuditEvent, nextPosition, type Tx } from '@dowell-chat/db'
+import { insertAuditEvent, nextPosition, type Transaction } from '@dowell-chat/db'
 import { type Actor, auditName } from '../auth/actor.ts'
 import { newId } from '../identifiers.ts'
 import type { Deps } from '../operation/context.ts'
@@ -7,7 +7,7 @@ import type { AuditAction } from './schema.ts'
 /** Records an action in the audit log, in the transaction of the action. */
 export async function appendAuditEvent(
   deps: Pick<Deps, 'clock' | 'randomBytes'>,
-  tx: Tx,
+  tx: Transaction,
   event: {
     actor: Actor
     orgId: string

@@ -1,4 +1,4 @@
-import { auditEventsNextTo } from '@dowell-chat/db'
+import { listAuditEventsPage } from '@dowell-chat/db'
 import { z } from 'zod'
 import { name } from '../encoding/fields.ts'
 import { listPage } from '../encoding/listPage.ts'
@@ -68,7 +68,7 @@ export const listAuditEvents = query({
     return listPage(
       {
         tag: 'a',
-        next: (where) => auditEventsNextTo(deps.db.read, { ...where, orgId }),
+        next: (where) => listAuditEventsPage(deps.db.read, { ...where, orgId }),
         positionOf: () => Promise.reject(badField('around', 'is not known here')),
         toItem: toAuditEvent,
       },

@@ -1,4 +1,4 @@
-import { anyOrganisation, findApiKey } from '@dowell-chat/db'
+import { allOrganisations, findApiKey } from '@dowell-chat/db'
 import type { Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
@@ -31,7 +31,7 @@ async function authenticateKey(deps: Deps, credential: string): Promise<Actor> {
   const invalidKey = () => new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
   const parsed = parseApiKey(credential)
   if (!parsed) throw invalidKey()
-  const row = await findApiKey(deps.db.read, { orgId: anyOrganisation, keyId: parsed.keyId })
+  const row = await findApiKey(deps.db.read, { orgId: allOrganisations, keyId: parsed.keyId })
   // An unknown key is compared with itself, so that it takes as long as a known one.
   const isSame = isSameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
   if (!row || !isSame || row.revoked_at !== null) throw invalidKey()

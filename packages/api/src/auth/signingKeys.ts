@@ -4,9 +4,9 @@ import {
   deleteSigningKeys,
   insertSigningKey,
   listSigningKeys,
-  listSigningKeysToChange,
+  listSigningKeysForUpdate,
   type SigningKeyRow,
-  type Tx,
+  type Transaction,
 } from '@dowell-chat/db'
 import { type IdSource, newId } from '../identifiers.ts'
 
@@ -60,8 +60,8 @@ export function storedSigningKeys(deps: IdSource & { readonly db: Database }): S
 }
 
 /** Looks again under the lock: a concurrent call may have created it. */
-async function getOrCreateKey(deps: IdSource, tx: Tx): Promise<SigningKeyRow> {
-  const [newest] = await listSigningKeysToChange(tx)
+async function getOrCreateKey(deps: IdSource, tx: Transaction): Promise<SigningKeyRow> {
+  const [newest] = await listSigningKeysForUpdate(tx)
   if (newest) return newest
   const key = newKey(deps)
   await insertSigningKey(tx, key)
@@ -86,7 +86,7 @@ export async function rotateSigningKeys(
   deps: IdSource & { readonly db: Database },
 ): Promise<string> {
   return deps.db.write(async (tx) => {
-    const rows = await listSigningKeysToChange(tx)
+    const rows = await listSigningKeysForUpdate(tx)
     const newest = newKey(deps)
     // The clock may have been set back, or two rotations may share a millisecond. The new key must still sort first.
     const created_at = Math.max(newest.created_at, (rows[0]?.created_at ?? 0) + 1)

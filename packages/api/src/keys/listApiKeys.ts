@@ -1,4 +1,4 @@
-import { apiKeysNextTo, findApiKey } from '@dowell-chat/db'
+import { findApiKey, listApiKeysPage } from '@dowell-chat/db'
 import { z } from 'zod'
 import { listPage } from '../encoding/listPage.ts'
 import { DEFAULT_LIMIT, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
@@ -47,7 +47,7 @@ export const listApiKeys = query({
     return listPage(
       {
         tag: 'k',
-        next: (where) => apiKeysNextTo(deps.db.read, { ...where, orgId }),
+        next: (where) => listApiKeysPage(deps.db.read, { ...where, orgId }),
         async positionOf(keyId) {
           const key = await findApiKey(deps.db.read, { orgId, keyId })
           if (!key) throw badField('around', 'is not the id of a key in this list')

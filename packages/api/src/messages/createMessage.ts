@@ -5,7 +5,7 @@ import {
   findRoom,
   type MessageRow,
   type RoomScope,
-  type Tx,
+  type Transaction,
 } from '@dowell-chat/db'
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
@@ -48,7 +48,7 @@ function assertSenderMatchesToken(actor: Actor, { side, author, messageType }: I
  * @throws AppError NOT_FOUND; IDEMPOTENCY_CONFLICT when it had another content
  */
 async function findEarlierMessage(
-  tx: Tx,
+  tx: Transaction,
   scope: RoomScope,
   input: Input & { clientMessageId: string },
 ): Promise<MessageRow | undefined> {

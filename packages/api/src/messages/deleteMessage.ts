@@ -1,4 +1,4 @@
-import { clearMessage } from '@dowell-chat/db'
+import { softDeleteMessage } from '@dowell-chat/db'
 import { z } from 'zod'
 import { mutation } from '../operation/operation.ts'
 import { roomId } from '../rooms/schema.ts'
@@ -48,7 +48,7 @@ export const deleteMessage = mutation({
       const { message } = await findEditableMessage(tx, actor, { ...scope, roomId, messageId })
       if (message.is_active === 0) return toMessage(message)
       const { org_id: orgId, seq } = message
-      const row = await clearMessage(tx, { orgId, roomId, seq, now: deps.clock() })
+      const row = await softDeleteMessage(tx, { orgId, roomId, seq, now: deps.clock() })
       await recordMessageChange(deps, tx, actor, 'message.deleted', row)
       return toMessage(row)
     })

@@ -1,10 +1,10 @@
 import {
   findMessage,
-  findRoomToChange,
+  findRoomForUpdate,
   type MessageRow,
   type RoomRow,
   type RoomScope,
-  type Tx,
+  type Transaction,
 } from '@dowell-chat/db'
 import type { Actor } from '../auth/actor.ts'
 import { isLongerThan } from '../encoding/fields.ts'
@@ -24,11 +24,11 @@ export function assertMessageLength({ limits }: Deps, messageData: string): void
  * @throws AppError FORBIDDEN; NOT_FOUND
  */
 export async function findEditableMessage(
-  tx: Tx,
+  tx: Transaction,
   actor: Actor,
   where: RoomScope & { roomId: string; messageId: string },
 ): Promise<{ room: RoomRow; message: MessageRow }> {
-  const room = await findRoomToChange(tx, where)
+  const room = await findRoomForUpdate(tx, where)
   if (!room) throw roomNotFound()
   const message = await findMessage(tx, { ...where, orgId: room.org_id })
   if (!message)

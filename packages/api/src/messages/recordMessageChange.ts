@@ -1,4 +1,4 @@
-import { appendEvent, type MessageRow, type Tx } from '@dowell-chat/db'
+import { appendEvent, type MessageRow, type Transaction } from '@dowell-chat/db'
 import { appendAuditEvent } from '../audit/append.ts'
 import type { Actor } from '../auth/actor.ts'
 import type { Deps } from '../operation/context.ts'
@@ -6,7 +6,7 @@ import type { Deps } from '../operation/context.ts'
 /** Appends the event and the audit entry of an edit or deletion, in the same transaction. */
 export async function recordMessageChange(
   deps: Deps,
-  tx: Tx,
+  tx: Transaction,
   actor: Actor,
   action: 'message.updated' | 'message.deleted',
   { org_id: orgId, room_id: roomId, seq, id }: MessageRow,

@@ -1,4 +1,4 @@
-import { anyOrganisation, type RoomScope } from '@dowell-chat/db'
+import { allOrganisations, type RoomScope } from '@dowell-chat/db'
 import type { Actor } from '../auth/actor.ts'
 import { AppError } from './errors.ts'
 
@@ -53,7 +53,7 @@ export function authorise(actor: Actor, access: Access): RoomScope {
     if (actor.via === 'http' && access.open === 'none') {
       throw new AppError('FORBIDDEN', { message: NEEDS_KEY })
     }
-    return { orgId: anyOrganisation }
+    return { orgId: allOrganisations }
   }
   const level = access[roleOf(actor)]
   if (level === 'none') throw new AppError('FORBIDDEN')
@@ -67,7 +67,7 @@ export function authorise(actor: Actor, access: Access): RoomScope {
 
 /** @throws AppError NOT_FOUND for another organisation than the caller's, whether it exists or not */
 export function assertOrganisation(scope: RoomScope, orgId: string): void {
-  if (scope.orgId !== anyOrganisation && scope.orgId !== orgId) {
+  if (scope.orgId !== allOrganisations && scope.orgId !== orgId) {
     throw new AppError('NOT_FOUND', { message: 'There is no such organisation' })
   }
 }

@@ -1,7 +1,7 @@
 import {
   appendEvent,
   findReadMarker,
-  findRoomToTell,
+  findRoomForKeyShare,
   moveReadMarker,
   unreadCounts,
 } from '@dowell-chat/db'
@@ -70,7 +70,7 @@ export const markRead = mutation({
   async run({ deps, actor, scope }, { roomId, seq, readerId, readerSide }) {
     const reader = requireParticipant(actor, ['readerId', readerId], ['readerSide', readerSide])
     return deps.db.write(async (tx) => {
-      const room = await findRoomToTell(tx, { ...scope, roomId })
+      const room = await findRoomForKeyShare(tx, { ...scope, roomId })
       if (!room) throw roomNotFound()
       const { org_id: orgId } = room
       const now = deps.clock()

@@ -1,4 +1,4 @@
-import { appendEvent, findRoomToChange, setRoomActive } from '@dowell-chat/db'
+import { appendEvent, findRoomForUpdate, setRoomActive } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
 import { boolean } from '../encoding/fields.ts'
@@ -46,7 +46,7 @@ export const deleteRoom = mutation({
   async run({ deps, actor, scope }, { roomId, isActive = false }) {
     try {
       return await deps.db.write(async (tx) => {
-        const before = await findRoomToChange(tx, { ...scope, roomId })
+        const before = await findRoomForUpdate(tx, { ...scope, roomId })
         if (!before) throw roomNotFound()
         if ((before.is_active === 1) === isActive) return toRoom(before)
         const { org_id: orgId } = before

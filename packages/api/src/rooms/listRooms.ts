@@ -1,4 +1,4 @@
-import { roomsNextTo, unreadCounts } from '@dowell-chat/db'
+import { listRoomsPage, unreadCounts } from '@dowell-chat/db'
 import { z } from 'zod'
 import { type Participant, resolveParticipant } from '../auth/participant.ts'
 import { reader } from '../encoding/fields.ts'
@@ -87,11 +87,11 @@ export const listRooms = query({
     const page = await listPage(
       {
         tag: 'r',
-        next: (where) => roomsNextTo(read, { ...scopedFilter, ...where }),
+        next: (where) => listRoomsPage(read, { ...scopedFilter, ...where }),
         async positionOf(roomId) {
           const only = roomIds?.includes(roomId) === false ? [] : [roomId]
           const anywhere = { direction: 'after', boundary: 0, limit: 1 } as const
-          const [room] = await roomsNextTo(read, { ...scopedFilter, roomIds: only, ...anywhere })
+          const [room] = await listRoomsPage(read, { ...scopedFilter, roomIds: only, ...anywhere })
           if (!room) throw badField('around', 'is not the id of a room in this list')
           return room.position
         },

@@ -4,7 +4,7 @@ import {
   findRoomsAtBounds,
   type RoomIdentity,
   type RoomRow,
-  type Tx,
+  type Session,
 } from '@dowell-chat/db'
 import type { Call, Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
@@ -40,7 +40,7 @@ const HOUR_MS = 60 * MINUTE_MS
  */
 export async function assertMayOpenRoom(
   deps: Deps,
-  db: Tx,
+  db: Session,
   { orgId, userId, productName }: RoomIdentity,
 ): Promise<void> {
   const { products } = readSettings(await findOrganisationSettings(db, { orgId }))

@@ -1,4 +1,4 @@
-import { appendEvent, describeRoom, findRoomToChange } from '@dowell-chat/db'
+import { appendEvent, findRoomForUpdate, updateRoomDetails } from '@dowell-chat/db'
 import { z } from 'zod'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from './policy.ts'
@@ -38,7 +38,7 @@ export const updateRoom = mutation({
   },
   async run({ deps, scope }, { roomId, ...changes }) {
     return deps.db.write(async (tx) => {
-      const before = await findRoomToChange(tx, { ...scope, roomId })
+      const before = await findRoomForUpdate(tx, { ...scope, roomId })
       if (!before) throw roomNotFound()
       const {
         subject = before.subject,
@@ -52,7 +52,7 @@ export const updateRoom = mutation({
       if (keys.every((key) => details[key] === before[key])) return toRoom(before)
       const now = deps.clock()
       const { org_id: orgId } = before
-      const row = await describeRoom(tx, { ...details, orgId, roomId, now })
+      const row = await updateRoomDetails(tx, { ...details, orgId, roomId, now })
       appendEvent(tx, { type: 'room.updated', org_id: orgId, room_id: roomId, created_at: now })
       return toRoom(row)
     })

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely'
-import { dialectOf } from '../dialectOf.ts'
+import { dialectOf } from '../query/builder.ts'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type Kysely, sql } from 'kysely'
-import { dialectOf } from '../dialectOf.ts'
+import { dialectOf } from '../query/builder.ts'
 
 /** One row for the event logs of all organisations: which history they are of. */
 interface WithEventLog {

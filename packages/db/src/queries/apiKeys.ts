@@ -1,71 +1,82 @@
-import type { Insertable, Kysely } from 'kysely'
-import { type NextTo, nearest } from '../nextTo.ts'
-import { preparedInScope, type Slots } from '../prepared.ts'
-import { anyOrganisation, type OrgScope } from '../scope.ts'
-import type { ApiKeyRow, ApiKeysTable, Tables } from '../tables.ts'
-import type { Tx } from '../transaction.ts'
+import type { Insertable } from 'kysely'
+import type { Session } from '../engine/session.ts'
+import type { Transaction } from '../engine/transaction.ts'
+import { keysetOrder, type PageBoundary } from '../query/keyset.ts'
+import { mutate, type Params, preparedInScope, select } from '../query/prepared.ts'
+import { allOrganisations, type OrgScope } from '../query/scope.ts'
+import type { ApiKeyRow, ApiKeysTable } from '../tables.ts'
 
-export async function insertApiKey(tx: Tx, row: Insertable<ApiKeysTable>): Promise<ApiKeyRow> {
-  return tx.insertInto('api_keys').values(row).returningAll().executeTakeFirstOrThrow()
+export async function insertApiKey(
+  tx: Transaction,
+  row: Insertable<ApiKeysTable>,
+): Promise<ApiKeyRow> {
+  const [key] = await mutate(tx, (db) => db.insertInto('api_keys').values(row).returningAll())
+  return key as ApiKeyRow
 }
 
-const keyById = preparedInScope((db, where: Slots<{ keyId: string }>, orgId) => {
-  const query = db.selectFrom('api_keys').selectAll().where('id', '=', where.keyId)
+const apiKeyQuery = preparedInScope((db, params: Params<{ keyId: string }>, orgId) => {
+  const query = db.selectFrom('api_keys').selectAll().where('id', '=', params.keyId)
   return orgId === undefined ? query : query.where('org_id', '=', orgId)
 })
 
-/** A key by its id, revoked ones too. */
+/** Finds a key by its id, also a revoked one. */
 export async function findApiKey(
-  db: Kysely<Tables>,
+  session: Session,
   where: { orgId: OrgScope; keyId: string },
 ): Promise<ApiKeyRow | undefined> {
-  const [key] = await keyById(db, where)
+  const [key] = await apiKeyQuery(session, where)
   return key
 }
 
-/** Whether any organisation ever had a key. Revoked keys count: revoking the last one opens no door. */
-export async function anyApiKeyExists(db: Kysely<Tables>): Promise<boolean> {
-  return (await db.selectFrom('api_keys').select('id').limit(1).executeTakeFirst()) !== undefined
+/** Revoked keys count: revoking the last one must not open the server. */
+export async function anyApiKeyExists(session: Session): Promise<boolean> {
+  const [key] = await select(session, (db) => db.selectFrom('api_keys').select('id').limit(1))
+  return key !== undefined
 }
 
-/** Revokes a key that is not revoked yet. @returns the key as it is now, or undefined when there is none to revoke */
+/** @returns the revoked key; undefined if it does not exist or was revoked before */
 export async function revokeApiKeyRow(
-  tx: Tx,
+  tx: Transaction,
   where: { orgId: OrgScope; keyId: string; now: number },
 ): Promise<ApiKeyRow | undefined> {
-  let query = tx
-    .updateTable('api_keys')
-    .set({ revoked_at: where.now })
-    .where('id', '=', where.keyId)
-    .where('revoked_at', 'is', null)
-  if (where.orgId !== anyOrganisation) query = query.where('org_id', '=', where.orgId)
-  return query.returningAll().executeTakeFirst()
+  const [key] = await mutate(tx, (db) => {
+    const query = db
+      .updateTable('api_keys')
+      .set({ revoked_at: where.now })
+      .where('id', '=', where.keyId)
+      .where('revoked_at', 'is', null)
+    const { orgId } = where
+    return (orgId === allOrganisations ? query : query.where('org_id', '=', orgId)).returningAll()
+  })
+  return key
 }
 
 export async function recordApiKeyUse(
-  tx: Tx,
+  tx: Transaction,
   where: { orgId: string; keyId: string; now: number },
 ): Promise<void> {
-  await tx
-    .updateTable('api_keys')
-    .set({ last_used_at: where.now })
-    .where('id', '=', where.keyId)
-    .where('org_id', '=', where.orgId)
-    .execute()
+  await mutate(tx, (db) =>
+    db
+      .updateTable('api_keys')
+      .set({ last_used_at: where.now })
+      .where('id', '=', where.keyId)
+      .where('org_id', '=', where.orgId),
+  )
 }
 
-export async function apiKeysNextTo(
-  db: Kysely<Tables>,
-  where: NextTo & { orgId: string },
+export async function listApiKeysPage(
+  session: Session,
+  where: PageBoundary & { orgId: string },
 ): Promise<ApiKeyRow[]> {
-  const { comparison, order, reversed } = nearest(where)
-  const rows = await db
-    .selectFrom('api_keys')
-    .selectAll()
-    .where('org_id', '=', where.orgId)
-    .where('position', comparison, where.boundary)
-    .orderBy('position', order)
-    .limit(where.limit)
-    .execute()
+  const { comparison, order, reversed } = keysetOrder(where)
+  const rows = await select(session, (db) =>
+    db
+      .selectFrom('api_keys')
+      .selectAll()
+      .where('org_id', '=', where.orgId)
+      .where('position', comparison, where.boundary)
+      .orderBy('position', order)
+      .limit(where.limit),
+  )
   return reversed ? rows.reverse() : rows
 }

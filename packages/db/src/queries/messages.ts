@@ -1,64 +1,63 @@
-import { type Expression, type Kysely, sql } from 'kysely'
-import { dialectOf, eachOf } from '../dialectOf.ts'
+import { type Expression, sql } from 'kysely'
+import { connectionOf, type Session } from '../engine/session.ts'
+import type { Transaction } from '../engine/transaction.ts'
+import { eachOf, type QueryBuilder, type ReadBuilder } from '../query/builder.ts'
+import { announceRoomLock } from '../query/locks.ts'
 import {
   type MessageOutline,
   outlineColumns,
   SHORT_TEXT_BYTES,
   shortText,
   withText,
-} from '../messageText.ts'
-import { prepared, preparedInScope, type Slots } from '../prepared.ts'
-import { PREVIEW_CHARACTERS, previewOf } from '../preview.ts'
-import { type InScope, inScope, type OneRoom, parametersOf } from '../roomScope.ts'
-import type { MessageRow, Tables } from '../tables.ts'
-import { announceRoomLock, type Tx } from '../transaction.ts'
+} from '../query/messageText.ts'
+import {
+  type Params,
+  prepared,
+  preparedWrite,
+  preparedWriteInScope,
+  rowParams,
+  select,
+} from '../query/prepared.ts'
+import { PREVIEW_CHARACTERS, previewOf } from '../query/preview.ts'
+import {
+  type OneRoom,
+  type RoomScopeParams,
+  scopeParams,
+  whereRoomInScope,
+} from '../query/scope.ts'
+import type { MessageRow } from '../tables.ts'
 
 interface InRoom {
   readonly orgId: string
   readonly roomId: string
 }
 
-const inserting = prepared((tx, row: Slots<MessageRow>) =>
-  tx.insertInto('messages').values({
-    org_id: row.org_id,
-    room_id: row.room_id,
-    seq: row.seq,
-    id: row.id,
-    side: row.side,
-    author: row.author,
-    message_type: row.message_type,
-    message_data: row.message_data,
-    client_message_id: row.client_message_id,
-    is_active: row.is_active,
-    created_at: row.created_at,
-    support_count: row.support_count,
-    edited_at: row.edited_at,
-    deleted_at: row.deleted_at,
-  }),
+const insertMessageQuery = preparedWrite((db, row: Params<MessageRow>) =>
+  db.insertInto('messages').values(rowParams('messages', row)),
 )
 
-export async function insertMessage(tx: Tx, row: MessageRow): Promise<void> {
-  await inserting(tx, row)
+export async function insertMessage(tx: Transaction, row: MessageRow): Promise<void> {
+  await insertMessageQuery(tx, row)
 }
 
-/** A message before it has its place in a room. */
+/** A message before it has its position in a room. */
 export type NewMessage = Pick<
   MessageRow,
   'id' | 'side' | 'author' | 'message_type' | 'message_data' | 'client_message_id' | 'created_at'
 >
 
-/** What a room is told of its new message. */
+/** The columns that a room copies from its latest message. */
 type Latest = Pick<MessageRow, 'side' | 'author' | 'message_type' | 'created_at'> & {
   readonly preview: string
 }
 
-/** Takes the next `seq` of an active room and notes its latest message. Nothing, when there is none or it is deleted. */
-function advancedRoom(
-  tx: Pick<Tx, 'updateTable'>,
-  where: Slots<InScope & Latest>,
+/** Takes the next `seq` of an active room and stores its latest message. No row if the room is missing or deleted. */
+function advanceRoom(
+  db: Pick<QueryBuilder, 'updateTable'>,
+  where: Params<RoomScopeParams & Latest>,
   orgId: Expression<string> | undefined,
 ) {
-  return tx
+  return db
     .updateTable('rooms')
     .set((eb) => ({
       version: eb('version', '+', 1),
@@ -72,75 +71,76 @@ function advancedRoom(
       last_message_at: where.created_at,
       updated_at: where.created_at,
     }))
-    .where((eb) => inScope(eb, where, orgId))
+    .where((eb) => whereRoomInScope(eb, where, orgId))
     .where('is_active', '=', 1)
     .returning(['org_id', 'id as room_id', 'last_seq as seq', 'support_count'])
 }
 
-const advancing = preparedInScope(advancedRoom)
+const advanceRoomQuery = preparedWriteInScope(advanceRoom)
 
-/** Advances the room and inserts the message. PostgreSQL only. */
-const appending = preparedInScope((tx, row: Slots<InScope & NewMessage & Latest>, orgId) =>
-  tx
-    .with('room', (cte) => advancedRoom(cte, row, orgId))
-    .insertInto('messages')
-    .columns([
-      'org_id',
-      'room_id',
-      'seq',
-      'support_count',
-      'is_active',
-      'id',
-      'side',
-      'author',
-      'message_type',
-      'message_data',
-      'client_message_id',
-      'created_at',
-    ])
-    .expression((eb) =>
-      eb
-        .selectFrom('room')
-        .select([
-          'org_id',
-          'room_id',
-          'seq',
-          'support_count',
-          sql.lit(1).as('is_active'),
-          sql`${row.id}`.as('id'),
-          sql`${row.side}`.as('side'),
-          sql`${row.author}`.as('author'),
-          sql`${row.message_type}`.as('message_type'),
-          sql`${row.message_data}`.as('message_data'),
-          sql`${row.client_message_id}`.as('client_message_id'),
-          sql`${row.created_at}`.as('created_at'),
-        ]),
-    )
-    .returning(['org_id', 'room_id', 'seq', 'support_count']),
+/** Advances the room and inserts the message in one statement. PostgreSQL only. */
+const appendMessageQuery = preparedWriteInScope(
+  (db, row: Params<RoomScopeParams & NewMessage & Latest>, orgId) =>
+    db
+      .with('room', (cte) => advanceRoom(cte, row, orgId))
+      .insertInto('messages')
+      .columns([
+        'org_id',
+        'room_id',
+        'seq',
+        'support_count',
+        'is_active',
+        'id',
+        'side',
+        'author',
+        'message_type',
+        'message_data',
+        'client_message_id',
+        'created_at',
+      ])
+      .expression((eb) =>
+        eb
+          .selectFrom('room')
+          .select([
+            'org_id',
+            'room_id',
+            'seq',
+            'support_count',
+            sql.lit(1).as('is_active'),
+            sql`${row.id}`.as('id'),
+            sql`${row.side}`.as('side'),
+            sql`${row.author}`.as('author'),
+            sql`${row.message_type}`.as('message_type'),
+            sql`${row.message_data}`.as('message_data'),
+            sql`${row.client_message_id}`.as('client_message_id'),
+            sql`${row.created_at}`.as('created_at'),
+          ]),
+      )
+      .returning(['org_id', 'room_id', 'seq', 'support_count']),
 )
 
 /**
- * Stores a message as the next of an active room, which notes it as its latest.
+ * Stores a message as the next and latest of an active room.
  *
- * @returns the message, or undefined when there is no such room or it is deleted
+ * @returns undefined if the room is missing or deleted
  */
 export async function appendMessage(
-  tx: Tx,
+  tx: Transaction,
   where: OneRoom,
   message: NewMessage,
 ): Promise<MessageRow | undefined> {
   announceRoomLock(tx, where)
-  // SQLite cannot do both in one statement; PostgreSQL does not need two ways there and back.
-  const isOne = dialectOf(tx) === 'postgres'
+  // SQLite cannot do both in one statement; on PostgreSQL that saves a round trip.
+  const isOneStatement = connectionOf(tx).dialect === 'postgres'
   const preview = previewOf(message.message_data)
-  const [place] = await (isOne ? appending : advancing)(tx, {
-    ...parametersOf(where),
+  const [place] = await (isOneStatement ? appendMessageQuery : advanceRoomQuery)(tx, {
+    ...scopeParams(where),
     ...message,
     preview,
   })
   if (!place) return undefined
   const row: MessageRow = { ...message, ...place, is_active: 1, edited_at: null, deleted_at: null }
-  if (!isOne) await insertMessage(tx, row)
+  if (!isOneStatement) await insertMessage(tx, row)
   return row
 }
 
@@ -149,7 +149,7 @@ interface BySender extends InRoom {
   readonly clientMessageId: string
 }
 
-const sentBefore = prepared((db, where: Slots<BySender & { side: 0 | 1 }>) =>
+const messageByClientIdQuery = prepared((db, where: Params<BySender & { side: 0 | 1 }>) =>
   db
     .selectFrom('messages')
     .selectAll()
@@ -160,26 +160,28 @@ const sentBefore = prepared((db, where: Slots<BySender & { side: 0 | 1 }>) =>
     .where('org_id', '=', where.orgId),
 )
 
-/** The message that a sender stored under its own id before. */
+/** Finds a message by its sender's id of it. */
 export async function findMessageByClientId(
-  db: Kysely<Tables>,
+  session: Session,
   where: BySender & { side: boolean },
 ): Promise<MessageRow | undefined> {
-  const [message] = await sentBefore(db, { ...where, side: where.side ? 1 : 0 })
+  const [message] = await messageByClientIdQuery(session, { ...where, side: where.side ? 1 : 0 })
   return message
 }
 
 export async function findMessage(
-  db: Kysely<Tables>,
+  session: Session,
   where: InRoom & { messageId: string },
 ): Promise<MessageRow | undefined> {
-  return db
-    .selectFrom('messages')
-    .selectAll()
-    .where('id', '=', where.messageId)
-    .where('org_id', '=', where.orgId)
-    .where('room_id', '=', where.roomId)
-    .executeTakeFirst()
+  const [message] = await select(session, (db) =>
+    db
+      .selectFrom('messages')
+      .selectAll()
+      .where('id', '=', where.messageId)
+      .where('org_id', '=', where.orgId)
+      .where('room_id', '=', where.roomId),
+  )
+  return message
 }
 
 interface Range extends InRoom {
@@ -189,8 +191,8 @@ interface Range extends InRoom {
   readonly to: number
 }
 
-/** The casts change no value. Without them SQLite plans the statement anew for each one, in a third of its time. */
-function messagesIn(db: Kysely<Tables>, where: Slots<Range>) {
+/** Without the casts SQLite plans the statement again for each value, which takes a third of its time. */
+function selectRange(db: ReadBuilder, where: Params<Range>) {
   return db
     .selectFrom('messages')
     .where('org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
@@ -200,18 +202,18 @@ function messagesIn(db: Kysely<Tables>, where: Slots<Range>) {
     .orderBy('seq', 'asc')
 }
 
-const outlines = prepared((db, where: Slots<Range>) =>
-  messagesIn(db, where).select([...outlineColumns, shortText('message_data').as('message_data')]),
+const outlinesQuery = prepared((db, where: Params<Range>) =>
+  selectRange(db, where).select([...outlineColumns, shortText('message_data').as('message_data')]),
 )
 
-const longTextSizes = prepared((db, where: Slots<Range>) =>
-  messagesIn(db, where)
+const longTextSizesQuery = prepared((db, where: Params<Range>) =>
+  selectRange(db, where)
     .where(sql<boolean>`octet_length(message_data) > ${sql.lit(SHORT_TEXT_BYTES)}`)
     .select(['seq', sql<number>`octet_length(message_data)`.as('bytes')]),
 )
 
-/** @param seqs a JSON array. Named one by one, since another process may shorten a text meanwhile. */
-const textsOf = prepared((db, where: Slots<InRoom & { seqs: string }>) =>
+/** Takes `seqs`, a JSON array, because another process may have shortened a text since the sizes were read. */
+const textsQuery = prepared((db, where: Params<InRoom & { seqs: string }>) =>
   db
     .selectFrom('messages')
     .select(['seq', 'message_data'])
@@ -227,29 +229,30 @@ const textsOf = prepared((db, where: Slots<InRoom & { seqs: string }>) =>
 /**
  * Chooses a part of a range by the sizes of its messages, before their long texts are read.
  *
- * @param sizes bytes of UTF-8 of the texts that are null in `rows`, by `seq`
+ * @param sizes bytes (UTF-8) of the texts that are null in `rows`, by `seq`
  */
 export type ChooseRange = (
   rows: readonly MessageOutline[],
   sizes: ReadonlyMap<number, number>,
 ) => Pick<Range, 'from' | 'to'>
 
-/** The messages after position `from`, up to and including `to`, in order: all, or the part that is chosen. */
+/** Reads the messages after `from` up to and including `to`, or the part that `choose` returns. */
 export async function messagesInRange(
-  db: Kysely<Tables>,
+  session: Session,
   where: Range,
   choose?: ChooseRange,
 ): Promise<MessageRow[]> {
-  const rows = await outlines(db, where)
+  const rows = await outlinesQuery(session, where)
   if (rows.every((row): row is MessageRow => row.message_data !== null)) return rows
   const sizes = new Map<number, number>()
-  if (choose) for (const { seq, bytes } of await longTextSizes(db, where)) sizes.set(seq, bytes)
+  if (choose)
+    for (const { seq, bytes } of await longTextSizesQuery(session, where)) sizes.set(seq, bytes)
   const { from, to } = { ...where, ...choose?.(rows, sizes) }
   const chosen = rows.filter(({ seq }) => seq > from && seq <= to)
   const seqs = chosen.filter((row) => row.message_data === null).map(({ seq }) => seq)
   const { orgId, roomId } = where
   const texts = new Map<number, string>()
-  for (const { seq, message_data } of await textsOf(db, {
+  for (const { seq, message_data } of await textsQuery(session, {
     orgId,
     roomId,
     seqs: JSON.stringify(seqs),
@@ -261,18 +264,19 @@ export async function messagesInRange(
 
 type OneMessage = InRoom & { readonly seq: number }
 
-const editing = prepared((tx, where: Slots<OneMessage & { messageData: string; now: number }>) =>
-  tx
-    .updateTable('messages')
-    .set({ message_data: where.messageData, edited_at: where.now })
-    .where('org_id', '=', where.orgId)
-    .where('room_id', '=', where.roomId)
-    .where('seq', '=', where.seq)
-    .returningAll(),
+const editMessageQuery = preparedWrite(
+  (db, where: Params<OneMessage & { messageData: string; now: number }>) =>
+    db
+      .updateTable('messages')
+      .set({ message_data: where.messageData, edited_at: where.now })
+      .where('org_id', '=', where.orgId)
+      .where('room_id', '=', where.roomId)
+      .where('seq', '=', where.seq)
+      .returningAll(),
 )
 
-const deleting = prepared((tx, where: Slots<OneMessage & { now: number }>) =>
-  tx
+const softDeleteMessageQuery = preparedWrite((db, where: Params<OneMessage & { now: number }>) =>
+  db
     .updateTable('messages')
     .set({ message_data: '', is_active: 0, deleted_at: where.now })
     .where('org_id', '=', where.orgId)
@@ -281,9 +285,9 @@ const deleting = prepared((tx, where: Slots<OneMessage & { now: number }>) =>
     .returningAll(),
 )
 
-/** The latest message that is not deleted. None lies after the one that the room names. */
-const latest = prepared((tx, where: Slots<InRoom>) =>
-  tx
+/** The latest message that is not deleted. The room's own latest message bounds the search. */
+const latestMessageQuery = prepared((db, where: Params<InRoom>) =>
+  db
     .selectFrom('messages')
     .select([
       'seq',
@@ -303,12 +307,12 @@ const latest = prepared((tx, where: Slots<InRoom>) =>
     .limit(1),
 )
 
-const notingChange = prepared(
+const updateLatestMessageQuery = preparedWrite(
   (
-    tx,
-    where: Slots<InRoom & { now: number } & { [K in keyof NoLatest]: NoLatest[K] | Found[K] }>,
+    db,
+    where: Params<InRoom & { now: number } & { [K in keyof NoLatest]: NoLatest[K] | Found[K] }>,
   ) =>
-    tx
+    db
       .updateTable('rooms')
       .set((eb) => ({
         version: eb('version', '+', 1),
@@ -336,36 +340,36 @@ const noLatest: NoLatest = {
   preview: null,
 }
 
-/** Gives a message another text. Its room's latest message follows. @returns the message as it is now */
+/** Replaces a message's text, also in its room's preview. @returns the new row */
 export async function editMessage(
-  tx: Tx,
+  tx: Transaction,
   where: OneMessage & { messageData: string; now: number },
 ): Promise<MessageRow> {
-  const [message] = await editing(tx, where)
-  return changed(tx, where, message)
+  const [message] = await editMessageQuery(tx, where)
+  return updateRoomOf(tx, where, message)
 }
 
 /**
- * Takes a message's text away; the message keeps its place. The room's latest message is then the newest that is left.
+ * Empties a message's text; the message keeps its position. The room's latest message becomes the newest one left.
  *
- * @returns the message as it is now
+ * @returns the new row
  */
-export async function clearMessage(
-  tx: Tx,
+export async function softDeleteMessage(
+  tx: Transaction,
   where: OneMessage & { now: number },
 ): Promise<MessageRow> {
-  const [message] = await deleting(tx, where)
-  return changed(tx, where, message)
+  const [message] = await softDeleteMessageQuery(tx, where)
+  return updateRoomOf(tx, where, message)
 }
 
-async function changed(
-  tx: Tx,
+async function updateRoomOf(
+  tx: Transaction,
   where: InRoom & { now: number },
   message: MessageRow | undefined,
 ): Promise<MessageRow> {
   if (!message) throw new Error('a change of a message that does not exist')
   const { orgId, roomId, now } = where
-  const [found = noLatest] = await latest(tx, { orgId, roomId })
-  await notingChange(tx, { orgId, roomId, now, ...found })
+  const [found = noLatest] = await latestMessageQuery(tx, { orgId, roomId })
+  await updateLatestMessageQuery(tx, { orgId, roomId, now, ...found })
   return message
 }

@@ -1,74 +1,77 @@
-import type { Kysely } from 'kysely'
-import { prepared, type Slots } from '../prepared.ts'
-import type { Tables } from '../tables.ts'
-import { announceOrganisationLock, type Tx } from '../transaction.ts'
+import type { Session } from '../engine/session.ts'
+import type { Transaction } from '../engine/transaction.ts'
+import { announceOrganisationLock } from '../query/locks.ts'
+import { mutate, type Params, prepared } from '../query/prepared.ts'
 
 type Counter = 'last_room_position' | 'last_key_position' | 'last_audit_position'
 
 /**
- * Gives the next position of one of an organisation's lists, 1, 2, 3 …; the organisation's row is made on first use.
- * Positions follow the order of commits, because the row stays locked until the caller's transaction ends.
+ * Takes the next position of one of an organisation's lists: 1, 2, 3 … Inserts the organisation's row if it is missing. The
+ * row stays locked until the commit, so positions follow the order of commits.
  */
 export async function nextPosition(
-  tx: Tx,
+  tx: Transaction,
   counter: Counter,
   where: { orgId: string; now: number },
 ): Promise<number> {
   announceOrganisationLock(tx, where.orgId)
-  const row = await tx
-    .insertInto('organisations')
-    .values({ id: where.orgId, created_at: where.now, last_room_position: 0, [counter]: 1 })
-    .onConflict((conflict) =>
-      conflict.column('id').doUpdateSet((eb) => ({
-        [counter]: eb(`organisations.${counter}`, '+', 1),
-      })),
-    )
-    .returning(`${counter} as position`)
-    .executeTakeFirstOrThrow()
-  return row.position
+  const [row] = await mutate(tx, (db) =>
+    db
+      .insertInto('organisations')
+      .values({ id: where.orgId, created_at: where.now, last_room_position: 0, [counter]: 1 })
+      .onConflict((conflict) =>
+        conflict.column('id').doUpdateSet((eb) => ({
+          [counter]: eb(`organisations.${counter}`, '+', 1),
+        })),
+      )
+      .returning(`${counter} as position`),
+  )
+  return (row as { position: number }).position
 }
 
 /**
- * Locks an organisation's row until the transaction ends, for a write that decides by what it finds of the organisation;
- * the row is made on first use.
+ * Locks an organisation's row until the commit, for a write that depends on what it reads of the organisation. Inserts the
+ * row if it is missing.
  */
 export async function lockOrganisation(
-  tx: Tx,
+  tx: Transaction,
   where: { orgId: string; now: number },
 ): Promise<void> {
   announceOrganisationLock(tx, where.orgId)
-  await tx
-    .insertInto('organisations')
-    .values({ id: where.orgId, created_at: where.now, last_room_position: 0 })
-    .onConflict((conflict) =>
-      conflict
-        .column('id')
-        .doUpdateSet((eb) => ({ last_room_position: eb.ref('organisations.last_room_position') })),
-    )
-    .execute()
+  await mutate(tx, (db) =>
+    db
+      .insertInto('organisations')
+      .values({ id: where.orgId, created_at: where.now, last_room_position: 0 })
+      .onConflict((conflict) =>
+        conflict.column('id').doUpdateSet((eb) => ({
+          last_room_position: eb.ref('organisations.last_room_position'),
+        })),
+      ),
+  )
 }
 
-const settingsOf = prepared((db, where: Slots<{ orgId: string }>) =>
-  db.selectFrom('organisation_settings').select('settings').where('org_id', '=', where.orgId),
+const settingsQuery = prepared((db, params: Params<{ orgId: string }>) =>
+  db.selectFrom('organisation_settings').select('settings').where('org_id', '=', params.orgId),
 )
 
-/** An organisation's settings as they are stored; undefined while it never set anything. */
+/** @returns the settings as stored; undefined for an organisation without any */
 export async function findOrganisationSettings(
-  db: Kysely<Tables>,
+  session: Session,
   where: { orgId: string },
 ): Promise<string | undefined> {
-  const [row] = await settingsOf(db, where)
+  const [row] = await settingsQuery(session, where)
   return row?.settings
 }
 
-/** Replaces an organisation's settings. */
+/** Inserts or replaces an organisation's settings. */
 export async function saveOrganisationSettings(
-  tx: Tx,
+  tx: Transaction,
   { orgId, settings }: { orgId: string; settings: string },
 ): Promise<void> {
-  await tx
-    .insertInto('organisation_settings')
-    .values({ org_id: orgId, settings })
-    .onConflict((conflict) => conflict.column('org_id').doUpdateSet({ settings }))
-    .execute()
+  await mutate(tx, (db) =>
+    db
+      .insertInto('organisation_settings')
+      .values({ org_id: orgId, settings })
+      .onConflict((conflict) => conflict.column('org_id').doUpdateSet({ settings })),
+  )
 }

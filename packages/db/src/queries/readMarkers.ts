@@ -1,59 +1,61 @@
-import { type Kysely, sql } from 'kysely'
-import { eachOf } from '../dialectOf.ts'
-import { prepared, type Slots } from '../prepared.ts'
-import type { ReadMarkerRow, Tables } from '../tables.ts'
-import type { Tx } from '../transaction.ts'
+import { sql } from 'kysely'
+import type { Session } from '../engine/session.ts'
+import type { Transaction } from '../engine/transaction.ts'
+import { eachOf } from '../query/builder.ts'
+import { type Params, prepared, preparedWrite } from '../query/prepared.ts'
+import type { ReadMarkerRow } from '../tables.ts'
 
 interface InRoom {
   readonly orgId: string
   readonly roomId: string
 }
 
-/** Whoever reads: one user on one side. */
+/** A user on one side. */
 interface Reader {
   readonly userId: string
   readonly side: boolean
 }
 
-type Reading<Where> = Omit<Where, 'side'> & { side: 0 | 1 }
+type WithSideColumn<Where> = Omit<Where, 'side'> & { side: 0 | 1 }
 
-const moving = prepared((tx, to: Slots<Reading<InRoom & Reader> & { seq: number; now: number }>) =>
-  tx
-    .insertInto('read_markers')
-    .values({
-      org_id: to.orgId,
-      room_id: to.roomId,
-      side: to.side,
-      user_id: to.userId,
-      seq: to.seq,
-      updated_at: to.now,
-    })
-    .onConflict((conflict) =>
-      conflict
-        .columns(['org_id', 'room_id', 'side', 'user_id'])
-        .doUpdateSet((eb) => ({
-          seq: eb.ref('excluded.seq'),
-          updated_at: eb.ref('excluded.updated_at'),
-        }))
-        .whereRef('excluded.seq', '>', 'read_markers.seq'),
-    )
-    .returningAll(),
+const moveMarkerQuery = preparedWrite(
+  (db, to: Params<WithSideColumn<InRoom & Reader> & { seq: number; now: number }>) =>
+    db
+      .insertInto('read_markers')
+      .values({
+        org_id: to.orgId,
+        room_id: to.roomId,
+        side: to.side,
+        user_id: to.userId,
+        seq: to.seq,
+        updated_at: to.now,
+      })
+      .onConflict((conflict) =>
+        conflict
+          .columns(['org_id', 'room_id', 'side', 'user_id'])
+          .doUpdateSet((eb) => ({
+            seq: eb.ref('excluded.seq'),
+            updated_at: eb.ref('excluded.updated_at'),
+          }))
+          .whereRef('excluded.seq', '>', 'read_markers.seq'),
+      )
+      .returningAll(),
 )
 
 /**
- * Moves a reader's marker forward, or makes the first one; never back, whoever else moves it at the same time.
+ * Inserts a reader's marker or moves it forward, never back.
  *
- * @returns the marker, or undefined when it was there already or further
+ * @returns the marker; undefined if it was there already or further
  */
 export async function moveReadMarker(
-  tx: Tx,
+  tx: Transaction,
   to: InRoom & Reader & { seq: number; now: number },
 ): Promise<ReadMarkerRow | undefined> {
-  const [moved] = await moving(tx, { ...to, side: to.side ? 1 : 0 })
+  const [moved] = await moveMarkerQuery(tx, { ...to, side: to.side ? 1 : 0 })
   return moved
 }
 
-const ofReader = prepared((db, where: Slots<Reading<InRoom & Reader>>) =>
+const markerQuery = prepared((db, where: Params<WithSideColumn<InRoom & Reader>>) =>
   db
     .selectFrom('read_markers')
     .selectAll()
@@ -64,36 +66,37 @@ const ofReader = prepared((db, where: Slots<Reading<InRoom & Reader>>) =>
 )
 
 export async function findReadMarker(
-  db: Kysely<Tables>,
+  session: Session,
   where: InRoom & Reader,
 ): Promise<ReadMarkerRow | undefined> {
-  const [marker] = await ofReader(db, { ...where, side: where.side ? 1 : 0 })
+  const [marker] = await markerQuery(session, { ...where, side: where.side ? 1 : 0 })
   return marker
 }
 
-/** A room's markers, those that moved last first. */
-export const newestReadMarkers = prepared((db, where: Slots<InRoom & { readonly limit: number }>) =>
-  db
-    .selectFrom('read_markers')
-    .selectAll()
-    // The casts here and below change no value, but keep SQLite from planning the statement anew for each one.
-    .where('org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
-    .where('room_id', '=', (eb) => eb.cast<string>(where.roomId, 'text'))
-    .orderBy('updated_at', 'desc')
-    .limit((eb) => eb.cast<number>(where.limit, 'integer')),
+/** Lists a room's markers, the last moved first. */
+export const newestReadMarkers = prepared(
+  (db, where: Params<InRoom & { readonly limit: number }>) =>
+    db
+      .selectFrom('read_markers')
+      .selectAll()
+      // Without the casts SQLite plans the statement again for each value.
+      .where('org_id', '=', (eb) => eb.cast<string>(where.orgId, 'text'))
+      .where('room_id', '=', (eb) => eb.cast<string>(where.roomId, 'text'))
+      .orderBy('updated_at', 'desc')
+      .limit((eb) => eb.cast<number>(where.limit, 'integer')),
 )
 
-interface Counting {
+interface UnreadParams {
   readonly orgId: string
   readonly otherSide: 0 | 1
   /** JSON: an array of ids. */
   readonly roomIds: string
 }
 
-/** Of each room the counts, at its end and at the reader's marker, and what between them is deleted of the other side's. */
-const counting = prepared((db, where: Slots<Reading<Reader> & Counting>) =>
+/** Per room: the counts at its end and at the reader's marker, and the deleted messages of the other side between them. */
+const unreadQuery = prepared((db, where: Params<WithSideColumn<Reader> & UnreadParams>) =>
   db
-    // One text however many rooms there are. The cross join keeps SQLite from walking all rooms to meet those listed.
+    // One text for any number of rooms. The cross join keeps SQLite from scanning all rooms.
     .selectFrom(eachOf(db, where.roomIds).as('listed'))
     .crossJoin('rooms')
     .leftJoin('read_markers as marker', (join) =>
@@ -130,16 +133,16 @@ const counting = prepared((db, where: Slots<Reading<Reader> & Counting>) =>
 )
 
 /**
- * How many messages of the other side lie after a reader's marker, deleted ones left out, in each of these rooms; all of
- * them where there is no marker. Nothing is counted but those that are deleted: the rest is known from running counts.
+ * Counts the other side's messages after a reader's marker, without deleted ones; all of them if there is no marker. Counts
+ * rows only for deleted messages; the rest comes from running counts.
  *
- * @returns the counts by the rooms' ids
+ * @returns the counts by room id
  */
 export async function unreadCounts(
-  db: Kysely<Tables>,
+  session: Session,
   where: { readonly orgId: string; readonly roomIds: readonly string[] } & Reader,
 ): Promise<Map<string, number>> {
-  const rows = await counting(db, {
+  const rows = await unreadQuery(session, {
     ...where,
     side: where.side ? 1 : 0,
     otherSide: where.side ? 0 : 1,

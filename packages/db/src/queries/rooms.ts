@@ -1,12 +1,26 @@
-import { type ExpressionBuilder, type Insertable, type Kysely, sql } from 'kysely'
-import { dialectOf } from '../dialectOf.ts'
-import { type NextTo, nearest } from '../nextTo.ts'
-import { prepared, preparedInScope, type Slots } from '../prepared.ts'
-import { type InScope, inScope, type OneRoom, parametersOf, type RoomScope } from '../roomScope.ts'
-import type { RoomLabelsTable, RoomRow, RoomsTable, Tables } from '../tables.ts'
-import { announceRoomLock, type Tx } from '../transaction.ts'
+import { type Insertable, sql } from 'kysely'
+import type { Session } from '../engine/session.ts'
+import type { Transaction } from '../engine/transaction.ts'
+import { dialectOf } from '../query/builder.ts'
+import { announceRoomLock } from '../query/locks.ts'
+import {
+  mutate,
+  type Params,
+  prepared,
+  preparedInScope,
+  preparedWrite,
+  preparedWriteInScope,
+  rowParams,
+} from '../query/prepared.ts'
+import {
+  type OneRoom,
+  type RoomScopeParams,
+  scopeParams,
+  whereRoomInScope,
+} from '../query/scope.ts'
+import type { RoomLabelsTable, RoomRow, RoomsTable } from '../tables.ts'
 
-/** What makes two requests for a room mean the same room. */
+/** Two requests with the same values mean the same active room. */
 export interface RoomIdentity {
   readonly orgId: string
   readonly userId: string
@@ -14,7 +28,7 @@ export interface RoomIdentity {
   readonly productName: string
 }
 
-const activeRoom = prepared((db, identity: Slots<RoomIdentity>) =>
+const activeRoomQuery = prepared((db, identity: Params<RoomIdentity>) =>
   db
     .selectFrom('rooms')
     .selectAll()
@@ -22,20 +36,20 @@ const activeRoom = prepared((db, identity: Slots<RoomIdentity>) =>
     .where('user_id', '=', identity.userId)
     .where('portfolio_name', '=', identity.portfolioName)
     .where('product_name', '=', identity.productName)
-    // Outright, not as a parameter: only then does the statement's own text show that the index of active rooms will do.
-    // With a parameter SQLite plans the statement anew for each value, which costs three times the lookup.
+    // A literal, so that the text alone selects the index of active rooms. With a parameter SQLite plans the statement again
+    // for each value, which takes three times as long as the lookup.
     .where('is_active', '=', sql.lit(1)),
 )
 
 export async function findActiveRoom(
-  db: Kysely<Tables>,
+  session: Session,
   identity: RoomIdentity,
 ): Promise<RoomRow | undefined> {
-  const [room] = await activeRoom(db, identity)
+  const [room] = await activeRoomQuery(session, identity)
   return room
 }
 
-/** How many rooms one user may have, and open within a time; each is at least 1. */
+/** Maximum active rooms of a user, and new rooms per minute and hour. Each is at least 1. */
 export interface RoomBounds {
   readonly active: number
   readonly perMinute: number
@@ -47,7 +61,7 @@ interface OneUser {
   readonly userId: string
 }
 
-const roomsAtBounds = prepared((db, where: Slots<OneUser & RoomBounds>) => {
+const roomsAtBoundsQuery = prepared((db, where: Params<OneUser & RoomBounds>) => {
   const ofUser = db
     .selectFrom('rooms')
     .where('org_id', '=', where.orgId)
@@ -66,21 +80,21 @@ const roomsAtBounds = prepared((db, where: Slots<OneUser & RoomBounds>) => {
   ])
 })
 
-/** The rooms of a user with which bounds are reached; null while there are fewer. */
+/** The rooms with which a user reaches the bounds; null below a bound. */
 export interface RoomsAtBounds {
-  /** Not null: there are as many active rooms as the bound. */
+  /** Not null if there are as many active rooms as the bound. */
   readonly active: number | null
-  /** When the room was opened that is, from the newest, the last which a minute has room for; deleted ones count. */
+  /** When the oldest room was opened of the newest ones that the bound allows. Deleted rooms count. */
   readonly ofMinute: number | null
   readonly ofHour: number | null
 }
 
-/** Reads no more rows than the bounds allow, however many rooms the user has. */
+/** Reads no more rows than the bounds, however many rooms the user has. */
 export async function findRoomsAtBounds(
-  db: Kysely<Tables>,
+  session: Session,
   { orgId, userId, ...bounds }: OneUser & RoomBounds,
 ): Promise<RoomsAtBounds> {
-  const [found] = await roomsAtBounds(db, {
+  const [found] = await roomsAtBoundsQuery(session, {
     orgId,
     userId,
     active: bounds.active - 1,
@@ -90,82 +104,86 @@ export async function findRoomsAtBounds(
   return found as RoomsAtBounds
 }
 
-export async function insertRoom(tx: Tx, row: Insertable<RoomsTable>): Promise<RoomRow> {
-  return tx.insertInto('rooms').values(row).returningAll().executeTakeFirstOrThrow()
+export async function insertRoom(tx: Transaction, row: Insertable<RoomsTable>): Promise<RoomRow> {
+  const [room] = await mutate(tx, (db) => db.insertInto('rooms').values(row).returningAll())
+  return room as RoomRow
 }
 
-const roomById = preparedInScope((db, where: Slots<InScope>, orgId) =>
+const roomQuery = preparedInScope((db, where: Params<RoomScopeParams>, orgId) =>
   db
     .selectFrom('rooms')
     .selectAll()
-    .where((eb) => inScope(eb, where, orgId)),
+    .where((eb) => whereRoomInScope(eb, where, orgId)),
 )
 
-export async function findRoom(db: Kysely<Tables>, where: OneRoom): Promise<RoomRow | undefined> {
-  const [room] = await roomById(db, parametersOf(where))
+export async function findRoom(session: Session, where: OneRoom): Promise<RoomRow | undefined> {
+  const [room] = await roomQuery(session, scopeParams(where))
   return room
 }
 
-/** SQLite has one writer, and needs no lock. */
-const lockedRoom = (lock: 'forNoKeyUpdate' | 'forKeyShare') =>
-  preparedInScope((tx, where: Slots<InScope>, orgId) => {
-    const query = tx
+/** SQLite has one writer and needs no lock. */
+const lockRoomQuery = (lock: 'forNoKeyUpdate' | 'forKeyShare') =>
+  preparedWriteInScope((db, where: Params<RoomScopeParams>, orgId) => {
+    const query = db
       .selectFrom('rooms')
       .selectAll()
-      .where((eb) => inScope(eb, where, orgId))
-    return dialectOf(tx) === 'postgres' ? query[lock]() : query
+      .where((eb) => whereRoomInScope(eb, where, orgId))
+    return dialectOf(db) === 'postgres' ? query[lock]() : query
   })
 
-// What refers to the room, as an event does, need not wait.
-const roomToChange = lockedRoom('forNoKeyUpdate')
-const roomToTell = lockedRoom('forKeyShare')
+// Inserts that refer to the room, as events do, do not wait for this lock.
+const roomForUpdateQuery = lockRoomQuery('forNoKeyUpdate')
+const roomForKeyShareQuery = lockRoomQuery('forKeyShare')
 
-/**
- * The same, for a write that decides by what it finds: until it is committed nobody else changes the room, nor a message
- * in it.
- */
-export async function findRoomToChange(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+/** The same for a write that depends on the result: until its commit no other changes the room or a message in it. */
+export async function findRoomForUpdate(
+  tx: Transaction,
+  where: OneRoom,
+): Promise<RoomRow | undefined> {
   announceRoomLock(tx, where)
-  const [room] = await roomToChange(tx, parametersOf(where))
+  const [room] = await roomForUpdateQuery(tx, scopeParams(where))
   return room
 }
 
 /**
- * The same, for a write that appends events of the room and does not change it: PostgreSQL locks what a new row refers to,
- * and a room is to be locked before its organisation.
+ * The same for a write that appends events of the room without changing it. PostgreSQL locks the rows that a new row refers
+ * to, and a room must be locked before its organisation.
  */
-export async function findRoomToTell(tx: Tx, where: OneRoom): Promise<RoomRow | undefined> {
+export async function findRoomForKeyShare(
+  tx: Transaction,
+  where: OneRoom,
+): Promise<RoomRow | undefined> {
   announceRoomLock(tx, where)
-  const [room] = await roomToTell(tx, parametersOf(where))
+  const [room] = await roomForKeyShareQuery(tx, scopeParams(where))
   return room
 }
 
-const setting = preparedInScope(
-  (tx, where: Slots<InScope & { wanted: 0 | 1; now: number }>, orgId) =>
-    tx
+const setRoomActiveQuery = preparedWriteInScope(
+  (db, where: Params<RoomScopeParams & { wanted: 0 | 1; now: number }>, orgId) =>
+    db
       .updateTable('rooms')
       .set((eb) => ({
         version: eb('version', '+', 1),
         is_active: where.wanted,
         updated_at: where.now,
       }))
-      .where((eb) => inScope(eb, where, orgId))
+      .where((eb) => whereRoomInScope(eb, where, orgId))
       .where('is_active', '!=', where.wanted)
       .returningAll(),
 )
 
-/** Deletes or restores a room. Setting what is set already changes nothing, not even `updated_at`. */
+/** Deletes or restores a room. Repeating it changes nothing, not even `updated_at`. */
 export async function setRoomActive(
-  tx: Tx,
+  tx: Transaction,
   where: OneRoom & { isActive: boolean; now: number },
 ): Promise<RoomRow | undefined> {
   const wanted = where.isActive ? 1 : 0
   announceRoomLock(tx, where)
-  const [changed] = await setting(tx, { ...where, ...parametersOf(where), wanted })
+  const [changed] = await setRoomActiveQuery(tx, { ...where, ...scopeParams(where), wanted })
   return changed ?? findRoom(tx, where)
 }
 
-/** What may be said of a room besides its messages. */
+/** The columns of a room that its organisation sets. */
 export type RoomDetails = Pick<RoomRow, 'subject' | 'status' | 'assignee' | 'labels' | 'custom'>
 
 interface OneOrgRoom {
@@ -173,168 +191,46 @@ interface OneOrgRoom {
   readonly roomId: string
 }
 
-const describing = prepared((tx, where: Slots<OneOrgRoom & RoomDetails & { now: number }>) =>
-  tx
-    .updateTable('rooms')
-    .set((eb) => ({
-      version: eb('version', '+', 1),
-      subject: where.subject,
-      status: where.status,
-      assignee: where.assignee,
-      labels: where.labels,
-      custom: where.custom,
-      updated_at: where.now,
-    }))
-    .where('id', '=', where.roomId)
-    .where('org_id', '=', where.orgId)
-    .returningAll(),
+const updateRoomDetailsQuery = preparedWrite(
+  (db, where: Params<OneOrgRoom & RoomDetails & { now: number }>) =>
+    db
+      .updateTable('rooms')
+      .set((eb) => ({
+        version: eb('version', '+', 1),
+        subject: where.subject,
+        status: where.status,
+        assignee: where.assignee,
+        labels: where.labels,
+        custom: where.custom,
+        updated_at: where.now,
+      }))
+      .where('id', '=', where.roomId)
+      .where('org_id', '=', where.orgId)
+      .returningAll(),
 )
 
-const unlabelling = prepared((tx, where: Slots<OneOrgRoom>) =>
-  tx
+const deleteLabelsQuery = preparedWrite((db, where: Params<OneOrgRoom>) =>
+  db
     .deleteFrom('room_labels')
     .where('room_id', '=', where.roomId)
     .where('org_id', '=', where.orgId),
 )
 
-const labelling = prepared((tx, row: Slots<RoomLabelsTable>) =>
-  tx.insertInto('room_labels').values({
-    org_id: row.org_id,
-    label: row.label,
-    position: row.position,
-    room_id: row.room_id,
-  }),
+const insertLabelQuery = preparedWrite((db, row: Params<RoomLabelsTable>) =>
+  db.insertInto('room_labels').values(rowParams('room_labels', row)),
 )
 
-/** Replaces what is said of a room, and its labels wherever they are kept. @returns the room as it is now */
-export async function describeRoom(
-  tx: Tx,
+/** Replaces a room's details and its rows of labels. @returns the new row */
+export async function updateRoomDetails(
+  tx: Transaction,
   where: OneOrgRoom & RoomDetails & { now: number },
 ): Promise<RoomRow> {
-  const [room] = await describing(tx, where)
+  const [room] = await updateRoomDetailsQuery(tx, where)
   if (!room) throw new Error('a change of a room that does not exist')
   const { org_id, position, id: room_id } = room
-  await unlabelling(tx, where)
+  await deleteLabelsQuery(tx, where)
   for (const label of JSON.parse(where.labels) as string[]) {
-    await labelling(tx, { org_id, label, position, room_id })
+    await insertLabelQuery(tx, { org_id, label, position, room_id })
   }
   return room
-}
-
-/** Chooses among the rooms of a list; what is left out chooses nothing. */
-export interface RoomFilter {
-  readonly productName?: string | undefined
-  readonly status?: RoomRow['status'] | undefined
-  readonly assignee?: string | undefined
-  readonly label?: string | undefined
-  readonly isActive?: boolean | undefined
-}
-
-export type RoomListing = RoomScope & RoomFilter & { readonly orgId: string }
-
-/**
- * Up to `limit` rooms next to a boundary between two positions: the last ones at or before it, or the first ones
- * after it. Ascending by position either way.
- */
-export async function roomsNextTo(
-  db: Kysely<Tables>,
-  where: RoomListing & NextTo,
-): Promise<RoomRow[]> {
-  const { orgId, roomIds, userId, label, boundary } = where
-  if (roomIds !== undefined) return someRoomsNextTo(db, where, roomIds)
-  const { comparison, order, reversed } = nearest(where)
-  // A user has fewer rooms than a label.
-  const query =
-    label !== undefined && userId === undefined
-      ? db
-          .selectFrom('room_labels')
-          .innerJoin('rooms', 'rooms.id', 'room_labels.room_id')
-          .selectAll('rooms')
-          .where('room_labels.org_id', '=', orgId)
-          .where('room_labels.label', '=', label)
-          .where('room_labels.position', comparison, boundary)
-          .where((eb) => isChosen(eb, { ...where, label: undefined }))
-          .orderBy('room_labels.position', order)
-      : db
-          .selectFrom('rooms')
-          .selectAll()
-          .where('org_id', '=', orgId)
-          .where('position', comparison, boundary)
-          .where((eb) => isChosen(eb, where, leadingColumns(where)))
-          .orderBy('position', order)
-  const rows = await query.limit(where.limit).execute()
-  return reversed ? rows.reverse() : rows
-}
-
-/**
- * The same of a few rooms, each found by its id. Asked for all at once, SQLite would walk the organisation's rooms from
- * end to end to meet them in order.
- */
-async function someRoomsNextTo(
-  db: Kysely<Tables>,
-  where: RoomListing & NextTo,
-  roomIds: readonly string[],
-): Promise<RoomRow[]> {
-  const { orgId, direction, boundary, limit } = where
-  const found = await Promise.all(
-    [...new Set(roomIds)].map((roomId) =>
-      db
-        .selectFrom('rooms')
-        .selectAll()
-        .where('id', '=', roomId)
-        .where('org_id', '=', orgId)
-        .where((eb) => isChosen(eb, where))
-        .executeTakeFirst(),
-    ),
-  )
-  const rows = found
-    .filter((room) => room !== undefined)
-    .filter(({ position }) => (direction === 'before' ? position <= boundary : position > boundary))
-    .sort((a, b) => a.position - b.position)
-  return direction === 'before'
-    ? rows.slice(Math.max(0, rows.length - limit))
-    : rows.slice(0, limit)
-}
-
-type ChosenBy = Pick<RoomListing, 'userId' | keyof RoomFilter>
-type FilterColumn = 'user_id' | 'assignee' | 'product_name' | 'status' | 'is_active'
-
-/** The columns by whose index a list is found, those that say most first. */
-function leadingColumns({ userId, assignee, productName, status }: ChosenBy): FilterColumn[] {
-  if (userId !== undefined) return ['user_id']
-  if (assignee !== undefined) return ['assignee', 'status']
-  if (productName !== undefined) return ['product_name', 'status']
-  return status === undefined ? ['is_active'] : ['status']
-}
-
-/**
- * Whether a room is one that a list chooses. Only the leading columns are compared as an index can be searched: left to
- * itself, SQLite takes any index that fits, which may be the one that most rooms are the same in.
- */
-function isChosen(
-  eb: ExpressionBuilder<Tables, 'rooms'>,
-  { userId, productName, status, assignee, label, isActive }: ChosenBy,
-  leading: readonly FilterColumn[] = [],
-) {
-  const wanted = {
-    user_id: userId,
-    assignee,
-    product_name: productName,
-    status,
-    is_active: isActive === undefined ? undefined : Number(isActive),
-  } satisfies Record<FilterColumn, unknown>
-  const chosen = (Object.keys(wanted) as FilterColumn[])
-    .filter((column) => wanted[column] !== undefined)
-    .map((column) => {
-      const plain = eb.ref(`rooms.${column}`)
-      const value = wanted[column] as never
-      return eb(leading.includes(column) ? plain : eb.fn.coalesce(plain, plain), '=', value)
-    })
-  if (label === undefined) return eb.and(chosen)
-  const labelled = eb
-    .selectFrom('room_labels')
-    .select('room_id')
-    .whereRef('room_labels.room_id', '=', 'rooms.id')
-    .where('label', '=', label)
-  return eb.and([...chosen, eb.exists(labelled)])
 }

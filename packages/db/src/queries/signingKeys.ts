@@ -1,31 +1,30 @@
-import { type Kysely, sql } from 'kysely'
-import { dialectOf } from '../dialectOf.ts'
-import { prepared } from '../prepared.ts'
-import type { SigningKeyRow, Tables } from '../tables.ts'
-import type { Tx } from '../transaction.ts'
+import { connectionOf, run, type Session, statement } from '../engine/session.ts'
+import type { Transaction } from '../engine/transaction.ts'
+import { mutate, prepared } from '../query/prepared.ts'
+import type { SigningKeyRow } from '../tables.ts'
 
-const all = prepared<object, SigningKeyRow>((db) =>
+const signingKeysQuery = prepared<object, SigningKeyRow>((db) =>
   db.selectFrom('signing_keys').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc'),
 )
 
-/** Signing keys belong to the server and to no organisation. Newest first; there are a handful at most. */
-export function listSigningKeys(db: Kysely<Tables>): Promise<SigningKeyRow[]> {
-  return all(db, {})
+/** Lists the server's few signing keys, newest first. They belong to no organisation. */
+export function listSigningKeys(session: Session): Promise<SigningKeyRow[]> {
+  return signingKeysQuery(session, {})
 }
 
-/** The same, for a write that decides by what it finds: until it is committed nobody else makes or removes a key. */
-export async function listSigningKeysToChange(tx: Tx): Promise<SigningKeyRow[]> {
+/** The same for a write that depends on the result: until its commit no other inserts or deletes a key. */
+export async function listSigningKeysForUpdate(tx: Transaction): Promise<SigningKeyRow[]> {
   // SQLite has one writer.
-  if (dialectOf(tx) === 'postgres') {
-    await sql`lock table signing_keys in share row exclusive mode`.execute(tx)
+  if (connectionOf(tx).dialect === 'postgres') {
+    await run(tx, statement('lock table signing_keys in share row exclusive mode'))
   }
   return listSigningKeys(tx)
 }
 
-export async function insertSigningKey(tx: Tx, row: SigningKeyRow): Promise<void> {
-  await tx.insertInto('signing_keys').values(row).execute()
+export async function insertSigningKey(tx: Transaction, row: SigningKeyRow): Promise<void> {
+  await mutate(tx, (db) => db.insertInto('signing_keys').values(row))
 }
 
-export async function deleteSigningKeys(tx: Tx, ids: readonly string[]): Promise<void> {
-  if (ids.length > 0) await tx.deleteFrom('signing_keys').where('id', 'in', ids).execute()
+export async function deleteSigningKeys(tx: Transaction, ids: readonly string[]): Promise<void> {
+  if (ids.length > 0) await mutate(tx, (db) => db.deleteFrom('signing_keys').where('id', 'in', ids))
 }

@@ -1,47 +1,47 @@
-import type { LockKey } from '../transaction.ts'
+import type { LockKey } from '../engine/transaction.ts'
 import type { Job } from './job.ts'
 
 interface Group {
   readonly jobs: Job[]
-  /** Whether the last attempt to lock the row timed out. */
+  /** True if the last attempt to lock the row timed out. */
   isLocked: boolean
   /**
-   * Writes of its next turn, at most. One after a lock that timed out: alone it has every lock that it needs for the shortest
-   * time, so that processes which lock the same rows in different orders let each other pass.
+   * Maximum writes of its next turn. 1 after a lock timeout: a single write holds its locks for the shortest time, so
+   * processes that lock the same rows in different orders make progress.
    */
-  most: number
+  maxWrites: number
 }
 
-/** Writes of a turn that nothing stood in the way of lately, at most. */
+/** Maximum writes of a turn without recent lock timeouts. */
 const MAX_TURN = 256
 
-const emptyGroup = (): Group => ({ jobs: [], isLocked: false, most: MAX_TURN })
+const emptyGroup = (): Group => ({ jobs: [], isLocked: false, maxWrites: MAX_TURN })
 
 /**
- * Writes that lost, grouped by the row whose lock they lost at. The groups take turns, so a row that stays locked costs
- * the others one short wait and not one for each of its writes.
+ * Contended writes, grouped by the row that they wait for. The groups take turns, so a row that stays locked costs the others
+ * one short wait and not one for each of its writes.
  */
 export class ContendedWrites {
   readonly #groups = new Map<LockKey, Group>()
   readonly #maxJobs: number
   #count = 0
 
-  /** @param maxJobs writes that may wait here at once; a tenth of them for one row */
+  /** @param maxJobs maximum waiting writes; a tenth of them for one row */
   constructor(maxJobs: number) {
     this.#maxJobs = maxJobs
   }
 
-  /** How many groups there are. */
+  /** The number of groups. */
   get size(): number {
     return this.#groups.size
   }
 
-  /** Whether another transaction held this row when it was last tried. */
+  /** True if another transaction held this row at the last attempt. */
   isLocked(key: LockKey): boolean {
     return this.#groups.get(key)?.isLocked ?? false
   }
 
-  /** @returns whether there was room for it */
+  /** @returns false if the maximum is reached */
   add(key: LockKey, job: Job, { isLocked }: { isLocked: boolean }): boolean {
     const group = this.#groups.get(key) ?? emptyGroup()
     if (this.#count >= this.#maxJobs || group.jobs.length >= this.#maxJobs / 10) return false
@@ -60,7 +60,7 @@ export class ContendedWrites {
     this.#groups.set(key, group)
   }
 
-  /** The group whose turn it is, which then comes last. */
+  /** The group of the next turn, which then becomes the last. */
   next(): LockKey | undefined {
     const [first] = this.#groups
     if (!first) return undefined
@@ -73,7 +73,7 @@ export class ContendedWrites {
   /** Takes the first writes of a group. The group stays, so that its row is still known to be locked. */
   take(key: LockKey): Job[] {
     const group = this.#groups.get(key)
-    const jobs = group?.jobs.splice(0, group.most) ?? []
+    const jobs = group?.jobs.splice(0, group.maxWrites) ?? []
     this.#count -= jobs.length
     return jobs
   }
@@ -85,12 +85,12 @@ export class ContendedWrites {
     return jobs
   }
 
-  /** Notes what came of a turn: the row at which a lock timed out. */
+  /** @param lockedAt the row at which a lock timed out during the turn */
   endTurn(key: LockKey, lockedAt: LockKey | undefined): void {
     const group = this.#groups.get(key)
     if (!group) return
     group.isLocked = lockedAt === key
-    group.most = lockedAt === undefined ? Math.min(MAX_TURN, 4 * group.most) : 1
+    group.maxWrites = lockedAt === undefined ? Math.min(MAX_TURN, 4 * group.maxWrites) : 1
     if (group.jobs.length === 0) this.#groups.delete(key)
   }
 
@@ -98,7 +98,7 @@ export class ContendedWrites {
     for (const { jobs } of this.#groups.values()) yield* jobs
   }
 
-  /** Drops the writes whose callers were told already. Whose turn it is keeps its group. */
+  /** Drops settled writes. The running group stays. */
   dropSettled(running: LockKey | undefined): void {
     for (const [key, group] of this.#groups) {
       const open = group.jobs.filter((job) => !job.isSettled)

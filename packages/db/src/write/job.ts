@@ -1,18 +1,18 @@
-import type { Tx } from '../transaction.ts'
+import type { Transaction } from '../engine/transaction.ts'
 
 /** A write in the queue. */
 export interface Job {
-  /** When, by `performance.now()`, it has waited long enough. */
+  /** When it has waited long enough, by `performance.now()`. */
   readonly deadline: number
-  /** How often it was run and lost against another transaction, or its connection. A lock that timed out does not count. */
-  losses: number
-  /** Whether one of those was a unique violation. */
-  hasCollided: boolean
-  /** Whether it has a result in an open transaction, so that only the commit is awaited. */
+  /** Runs that lost against another transaction or lost their connection. Lock timeouts do not count. */
+  attempts: number
+  /** True after a unique violation. */
+  sawConflict: boolean
+  /** True while it has a result in an open transaction and only waits for the commit. */
   hasRun: boolean
-  /** Whether the caller was told. */
+  /** True once its promise is settled. */
   isSettled: boolean
-  /** @returns what tells the caller of the result; to be called when that is durable */
-  run(tx: Tx): Promise<() => void>
+  /** @returns a function that resolves the caller's promise; call it after the commit */
+  run(tx: Transaction): Promise<() => void>
   fail(error: unknown): void
 }

@@ -1,106 +1,92 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
-import { CompiledQuery, type Kysely } from 'kysely'
-import type { OpenedDialect } from '../dialect.ts'
-import { DatabaseError } from '../errors.ts'
-import type { NewEvent } from '../queries/events.ts'
-import { withOwnConnection } from '../shortWay.ts'
-import type { Tables } from '../tables.ts'
-import { type LockKey, organisationKey, type Tx } from '../transaction.ts'
-import { Batch, commit, LogLocked, mayRunAgain, rollback, TransactionEnded } from './batch.ts'
+import type { ConnectionPool, Engine } from '../engine/engine.ts'
+import { DatabaseError } from '../engine/errors.ts'
+import { type Statement, statement } from '../engine/session.ts'
+import {
+  type LockKey,
+  stateOf,
+  type Transaction,
+  type TransactionState,
+} from '../engine/transaction.ts'
+import { commit, rollback } from '../engine/transactionControl.ts'
+import { organisationLockKey } from '../query/locks.ts'
+import type { NewEvent } from '../tables.ts'
+import { Batch, type BeforeCommit } from './batch.ts'
+import { beginWithLock, runExclusive } from './begin.ts'
 import { ContendedWrites } from './contendedWrites.ts'
+import { LogLocked, TransactionEnded } from './errors.ts'
 import type { Job } from './job.ts'
+import { shouldRetry } from './retry.ts'
 
 export interface WriteQueueOptions {
-  /** Writes that may wait at once; one more is refused with `overloaded`. */
+  /** Maximum waiting writes; one more is refused with `overloaded`. */
   readonly maxWaiting: number
-  /** How long, in milliseconds, a write may wait: for its turn, and for what others have locked. */
+  /** How long a write waits for its turn and for locks (ms). */
   readonly busyTimeout: number
 }
 
-/** Writes that share a commit, at most. Keeps one batch from holding the lock for long. */
+/** Maximum writes that share a commit, so that none holds the lock for long. */
 const MAX_BATCH = 256
 
-/**
- * Lock timeouts of writes that lost (ms). All rows that are locked share the longest: 20 of them are tried in a fifth of a
- * second, and one that frees its lock meanwhile is met by who waits for it.
- */
-const CONTENDED_WAIT = { min: 10, max: 200 }
+/** Lock timeouts of writes that lost (ms). The locked rows share the longer one: 20 rows are tried in 200 ms. */
+const CONTENDED_LOCK_TIMEOUT_MS = { min: 10, max: 200 }
 
-/** How late a write may be told that it has waited too long (ms), so that many are told together. */
-const DEADLINE_STEP = 20
-
-type QueueDialect = Pick<
-  OpenedDialect,
-  | 'writers'
-  | 'beginWrite'
-  | 'beginContended'
-  | 'waitForLog'
-  | 'writeNow'
-  | 'isBusy'
-  | 'isUniqueViolation'
-  | 'isLockTimeout'
-  | 'isPassing'
->
+/** Granularity of deadlines (ms), so that one timer serves many writes. */
+const DEADLINE_STEP_MS = 20
 
 /** Where the jobs of a transaction come from, and go back to. */
 interface Source {
-  readonly db: Kysely<Tables>
-  readonly begin: CompiledQuery
-  /** The row whose lock the transaction is there to wait for. */
+  readonly pool: ConnectionPool
+  readonly begin: Statement
+  /** The row whose lock the transaction waits for. */
   readonly key: LockKey | undefined
   take(): Job[]
-  /** Puts jobs that are to run again before the others. */
+  /** Puts jobs that run again before the others. */
   putBack(jobs: readonly Job[]): void
-  /** Takes those that have waited since before a time, when no transaction could begin. */
+  /** Takes the jobs up to a deadline, because no transaction could begin. */
   giveUp(deadline: number): Job[]
 }
 
 /**
- * How a write happens. Writes that arrive in one turn of the event loop share one transaction and so one sync to
- * disk, which is nearly all that a small write costs; each has a savepoint of its own, so one that fails takes nothing
- * with it. None is answered before the commit. A write that comes alone starts at once: nothing waits for company.
+ * Group commit. Writes that arrive in one turn of the event loop share a transaction and so a sync to disk, which is nearly
+ * the whole cost of a small write. Each has its own savepoint, so a failing one undoes only itself. None resolves before the
+ * commit. A single write starts at once.
  *
- * On PostgreSQL other processes write at the same time. A shared transaction holds the locks of many writes, in no order,
- * and so does not wait for one of others: the write that would is put off. What was put off, or lost in another way, runs on
- * a connection of its own, grouped by the row that it waits for, so that nobody else waits for that row.
+ * On PostgreSQL other processes write concurrently. A shared transaction holds the locks of many writes in no order, so it
+ * does not wait long for a lock: the write that would is put off. Such writes run on a separate connection, grouped by the
+ * row that they wait for, so that no other write waits for that row.
  */
 export class WriteQueue {
-  readonly #dialect: QueueDialect
+  readonly #engine: Engine
+  readonly #beforeCommit: BeforeCommit
   readonly #options: WriteQueueOptions
   readonly #listeners = new Set<(orgIds: ReadonlySet<string>) => void>()
   readonly #shared: Source
-  readonly #contendedDb: Kysely<Tables>
   readonly #contended: ContendedWrites
   #waiting: Job[] = []
   readonly #batches = new Set<Batch>()
   readonly #draining = new Set<Promise<void>>()
-  /** Of those, how many have not taken their writes yet. */
-  #takers = 0
+  /** Of those, the number that have not taken their writes yet. */
+  #pendingBatches = 0
   #retrying: Promise<void> | undefined
-  /** The group whose turn it is. */
+  /** The group that runs now. */
   #turn: LockKey | undefined
   #deadlines: NodeJS.Timeout | undefined
   #closed = false
 
-  /** @param contendedDb where writes that lost run again; the same as `db` if there is no connection to spare */
-  constructor(
-    db: Kysely<Tables>,
-    contendedDb: Kysely<Tables>,
-    dialect: QueueDialect,
-    options: WriteQueueOptions,
-  ) {
-    this.#contendedDb = contendedDb
-    this.#dialect = dialect
+  constructor(engine: Engine, beforeCommit: BeforeCommit, options: WriteQueueOptions) {
+    this.#engine = engine
+    this.#beforeCommit = beforeCommit
     this.#options = options
     this.#contended = new ContendedWrites(options.maxWaiting)
     this.#shared = {
-      db,
-      begin: CompiledQuery.raw(dialect.beginWrite),
+      pool: engine.writer,
+      begin: statement(engine.beginWrite),
       key: undefined,
       take: () => this.#take(),
       putBack: (jobs) => this.#waiting.unshift(...jobs),
       giveUp: (deadline) => {
-        this.#takers--
+        this.#pendingBatches--
         const [late, present] = partition(this.#waiting, (job) => job.deadline > deadline)
         this.#waiting = late
         return present
@@ -109,18 +95,17 @@ export class WriteQueue {
   }
 
   /**
-   * Runs `job` in a write transaction and resolves with its result once that is durable.
+   * Runs `job` in a write transaction and resolves with its result after the commit.
    *
-   * `job` must touch nothing but `tx`: when it throws, its writes are undone and the error is passed on. It may run more
-   * than once, when another write ends the transaction that they share; only what the last run did is kept.
+   * `job` must use nothing but `tx`. If it throws, its writes are undone and the error is passed on. It may run more than
+   * once, when another write ends the shared transaction; only the last run is kept.
    *
-   * `job` must await every statement, must not go on after one that failed, and must leave the transaction to this queue.
-   * All writes share one connection: a statement that is still to run when `job` returns lands in another write or outside of
-   * any, and what follows a failed one, or the end of the transaction, may find none to belong to.
+   * `job` must await every statement and must stop after one that failed. All writes share one connection: a statement that
+   * is still running when `job` returns lands in another write, or outside of any.
    *
-   * @throws DatabaseError `overloaded`, `busy` or `closed`; in all three nothing was written
+   * @throws DatabaseError `overloaded`, `busy` or `closed`; then nothing was written
    */
-  write<T>(job: (tx: Tx) => Promise<T>): Promise<T> {
+  write<T>(job: (tx: Transaction) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#refuseWhenClosed()
       if (this.#waiting.length >= this.#options.maxWaiting) {
@@ -128,8 +113,8 @@ export class WriteQueue {
       }
       this.#waiting.push({
         deadline: this.#deadline(),
-        losses: 0,
-        hasCollided: false,
+        attempts: 0,
+        sawConflict: false,
         hasRun: false,
         isSettled: false,
         run: async (tx) => {
@@ -143,35 +128,35 @@ export class WriteQueue {
     })
   }
 
-  /**
-   * Calls `listener` after each commit that appended events, with the organisations whose log grew. What it throws becomes
-   * a warning of the process: the writes are on the disk whatever their listeners make of it.
-   */
+  /** Calls `listener` after each commit with the organisations whose log grew. What it throws becomes a process warning. */
   onEvents(listener: (orgIds: ReadonlySet<string>) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Runs `job` alone in a transaction of `db` that `begin` starts: no savepoint, no company. */
-  async exclusive<T>(db: Kysely<Tables>, begin: string, job: (tx: Tx) => Promise<T>): Promise<T> {
+  /** Runs `job` alone in a transaction that `begin` starts, without a savepoint. */
+  async exclusive<T>(begin: string, job: (tx: Transaction) => Promise<T>): Promise<T> {
     this.#refuseWhenClosed()
-    return db.connection().execute(async (tx) => {
-      const deadline = this.#deadline()
-      try {
-        await this.#beginLocked(tx, CompiledQuery.raw(begin), (busy) => {
-          if (performance.now() >= deadline) throw busy
-        })
+    const { migrator } = this.#engine
+    const { busyTimeout } = this.#options
+    const { result, state } = await runExclusive(
+      migrator,
+      begin,
+      this.#engine,
+      busyTimeout,
+      async (tx) => {
+        const state = stateOf(tx)
         const result = await job(tx)
-        await commit(tx)
-        return result
-      } catch (error) {
-        await rollback(tx)
-        throw error
-      }
-    })
+        state.isOpen = false
+        await this.#beforeCommit(tx, state.events)
+        return { result, state }
+      },
+    )
+    this.#afterCommit([state], state.events)
+    return result
   }
 
-  /** Finishes what is waiting, then refuses new writes. */
+  /** Refuses new writes and finishes those that wait. */
   async close(): Promise<void> {
     this.#closed = true
     while (this.#draining.size > 0 || this.#retrying) {
@@ -180,25 +165,25 @@ export class WriteQueue {
     clearTimeout(this.#deadlines)
   }
 
-  /** Opens one more transaction, unless there are enough, or one that will take what waits is on its way. */
+  /** Starts a transaction, unless the maximum is running or one is about to take the waiting writes. */
   #startDraining(): void {
-    if (this.#takers > 0 || this.#draining.size === this.#dialect.writers) return
+    if (this.#pendingBatches > 0 || this.#draining.size === this.#engine.writers) return
     const draining = this.#drain().finally(() => this.#draining.delete(draining))
     this.#draining.add(draining)
   }
 
   async #drain(): Promise<void> {
     for (;;) {
-      this.#takers++
-      // The end of this turn: whatever else arrived with the same burst of requests shares the commit.
+      this.#pendingBatches++
+      // Writes of the same turn share the commit.
       await turn()
       if (this.#waiting.length === 0) break
       await this.#runBatch(this.#shared)
     }
-    this.#takers--
+    this.#pendingBatches--
   }
 
-  /** Runs what lost, group by group, until nothing of it is left. */
+  /** Runs the contended writes, group by group, until none is left. */
   async #retry(): Promise<void> {
     for (;;) {
       await turn()
@@ -213,12 +198,11 @@ export class WriteQueue {
   }
 
   #sourceOf(key: LockKey): Source {
-    const { beginContended, beginWrite } = this.#dialect
-    const isAlone = this.#contendedDb === this.#shared.db
-    const wait = isAlone ? CONTENDED_WAIT.min : this.#contendedWait()
+    const { beginContended, beginWrite, contended, writer } = this.#engine
+    const timeout = contended ? this.#contendedLockTimeout() : CONTENDED_LOCK_TIMEOUT_MS.min
     return {
-      db: this.#contendedDb,
-      begin: CompiledQuery.raw(beginContended?.(wait) ?? beginWrite),
+      pool: contended ?? writer,
+      begin: statement(beginContended?.(timeout) ?? beginWrite),
       key,
       take: () => this.#contended.take(key),
       putBack: (jobs) => this.#contended.putBack(key, jobs),
@@ -226,8 +210,8 @@ export class WriteQueue {
     }
   }
 
-  #contendedWait(): number {
-    const { min, max } = CONTENDED_WAIT
+  #contendedLockTimeout(): number {
+    const { min, max } = CONTENDED_LOCK_TIMEOUT_MS
     return Math.max(min, Math.floor(max / this.#contended.size))
   }
 
@@ -235,17 +219,23 @@ export class WriteQueue {
   async #runBatch(source: Source): Promise<LockKey | undefined> {
     let batch: Batch | undefined
     let isCommitting = false
-    // Who comes later may find the database again.
+    // Later writes may find the database available again.
     const deadline = this.#deadline()
     try {
-      await source.db.connection().execute(async (connection) => {
-        const tx = await withOwnConnection(connection, this.#dialect.writeNow)
+      await source.pool.lend(async (connection) => {
         let current: Batch
         try {
-          await this.#beginLocked(tx, source.begin, (busy) => this.#failOverdue(busy))
+          await beginWithLock(connection, source.begin, this.#engine, (busy) =>
+            this.#failOverdue(busy),
+          )
         } finally {
-          // Not before there is a lock: whoever comes while it is waited for shares the commit.
-          current = new Batch(tx, source.take(), this.#dialect, this.#contended, source.key)
+          // After the lock is taken: writes that arrive until then share the commit.
+          current = new Batch(connection, source.take(), {
+            engine: this.#engine,
+            contended: this.#contended,
+            beforeCommit: this.#beforeCommit,
+            ownKey: source.key,
+          })
           batch = current
           this.#batches.add(current)
         }
@@ -253,19 +243,19 @@ export class WriteQueue {
           await current.run()
           source.putBack(current.takeRest())
           isCommitting = true
-          await commit(tx)
+          await commit(connection)
         } catch (error) {
-          await rollback(tx)
+          await rollback(connection)
           throw error
         }
       })
     } catch (error) {
-      // Nothing was committed, unless the connection was lost on the way.
+      // Nothing was committed, unless the connection was lost during the commit.
       if (batch) this.#undone(batch, source, error, isCommitting)
       else for (const job of source.giveUp(deadline)) this.#fail(job, error)
       const cause = error instanceof TransactionEnded ? error.cause : error
-      // Whoever it was that stood in the way, let them pass. A lock was waited for already.
-      if (batch?.lockedAt === undefined && this.#dialect.isPassing(cause)) {
+      // Let the other transaction finish. After a lock timeout that is done already.
+      if (batch?.lockedAt === undefined && this.#engine.isRetryable(cause)) {
         await sleep(20 * Math.random())
       }
       return batch?.lockedAt
@@ -278,11 +268,12 @@ export class WriteQueue {
       else if (result.kind === 'blocked') this.#putOff([result.job], result.key, source)
       else this.#retryOrFail(result.job, result.error)
     }
-    if (batch.events.length > 0) this.#tellOf(batch.events)
+    const done = batch.results.filter((result) => result.kind === 'done')
+    this.#afterCommit(done, batch.events)
     return batch.lockedAt
   }
 
-  /** Decides for each job of a transaction that was not committed whether it runs again. */
+  /** Decides for each job of a transaction that failed whether it runs again. */
   #undone(batch: Batch, source: Source, error: unknown, isCommitting: boolean): void {
     const blocked = new Map<Job, LockKey>()
     for (const result of batch.results) {
@@ -291,7 +282,8 @@ export class WriteQueue {
     const ending = error instanceof TransactionEnded ? error : undefined
     if (ending?.key !== undefined) blocked.set(ending.job, ending.key)
     if (error instanceof LogLocked) {
-      for (const job of batch.jobsOf(error.orgId)) blocked.set(job, organisationKey(error.orgId))
+      for (const job of batch.jobsOf(error.orgId))
+        blocked.set(job, organisationLockKey(error.orgId))
     }
     source.putBack(batch.takeRest())
     const [lost, others] = partition(batch.jobs, (job) => blocked.has(job))
@@ -311,7 +303,15 @@ export class WriteQueue {
     }
   }
 
-  #tellOf(events: readonly NewEvent[]): void {
+  #afterCommit(
+    done: readonly Pick<TransactionState, 'commitHooks'>[],
+    events: readonly NewEvent[],
+  ): void {
+    for (const { commitHooks } of done) for (const hook of commitHooks) callHook(hook)
+    if (events.length > 0) this.#notifyListeners(events)
+  }
+
+  #notifyListeners(events: readonly NewEvent[]): void {
     const orgIds = new Set(events.map((event) => event.org_id))
     for (const listener of this.#listeners) {
       try {
@@ -324,22 +324,22 @@ export class WriteQueue {
 
   /** The writes of the next shared transaction. */
   #take(): Job[] {
-    this.#takers--
+    this.#pendingBatches--
     const batch = this.#waiting.splice(0, MAX_BATCH)
-    // The rest need not wait for this transaction to end.
+    // The rest does not wait for the end of this transaction.
     if (this.#waiting.length > 0) this.#startDraining()
     return batch
   }
 
-  /** Runs a write once more when what stood in its way may be gone then; tells it otherwise. */
+  /** Runs a write again if it may succeed then; otherwise rejects it. */
   #retryOrFail(job: Job, error: unknown): void {
     if (job.isSettled) return
-    // Alone: it may be what harms the others.
-    if (mayRunAgain(job, error, this.#dialect)) this.#addContended(job, Symbol('alone'), false)
+    // Alone: it may be the cause of the failure.
+    if (shouldRetry(job, error, this.#engine)) this.#addContended(job, Symbol('alone'), false)
     else this.#fail(job, error)
   }
 
-  /** Lets writes wait for a row that another transaction holds. */
+  /** Queues writes for a row that another transaction holds. */
   #putOff(jobs: readonly Job[], key: LockKey, source: Source): void {
     const open = jobs.filter((job) => !job.isSettled)
     const now = performance.now()
@@ -369,20 +369,19 @@ export class WriteQueue {
     return performance.now() + this.#options.busyTimeout
   }
 
-  /** Looks at the deadlines when the next one may be over, as long as anything waits. */
+  /** Checks the deadlines with a timer while writes wait. */
   #watchDeadlines(delay: number): void {
     this.#deadlines ??= setTimeout(() => {
       this.#deadlines = undefined
       const next = this.#failLate(tooLate())
       if (next !== undefined) {
-        this.#watchDeadlines(Math.max(DEADLINE_STEP, next - performance.now()))
+        this.#watchDeadlines(Math.max(DEADLINE_STEP_MS, next - performance.now()))
       }
     }, delay).unref()
   }
 
   /**
-   * Tells those who have waited too long, wherever they wait, each by its own time. Not those whose commit alone is awaited:
-   * what they did may be stored.
+   * Rejects the writes past their deadline, wherever they wait. Not those that only wait for the commit: they may be stored.
    *
    * @returns the next deadline
    */
@@ -401,36 +400,23 @@ export class WriteQueue {
     for (const job of late.sort((a, b) => a.deadline - b.deadline)) this.#fail(job, busy)
     if (late.length > 0) this.#waiting = this.#waiting.filter((job) => !job.isSettled)
     this.#contended.dropSettled(this.#turn)
-    // Those may come back.
+    // Running writes may be queued again.
     if (next === undefined && this.#batches.size > 0) return now + this.#options.busyTimeout
     return next
   }
 
-  /** The same at a lock that another process has; throws when nobody waits any more. */
+  /** The same while another process holds the lock. Throws if no write waits any more. */
   #failOverdue(busy: DatabaseError): void {
     this.#failLate(busy)
     if (this.#waiting.length === 0) throw busy
   }
+}
 
-  /** Begins with a lock. `onBusy` is told whenever another process has it, and throws to give up. */
-  async #beginLocked(
-    tx: Tx,
-    begin: CompiledQuery,
-    onBusy: (busy: DatabaseError) => void,
-  ): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await tx.executeQuery(begin)
-        return
-      } catch (error) {
-        if (!this.#dialect.isBusy(error)) throw error
-        // PostgreSQL began before it waited for the lock.
-        await rollback(tx)
-        onBusy(new DatabaseError('busy', 'another process holds the database', { cause: error }))
-        // Waiting here, and not in SQLite's own busy handler, leaves the event loop free for readers.
-        await sleep(Math.min(100, 2 ** attempt) * (0.5 + Math.random() / 2))
-      }
-    }
+function callHook(hook: () => void): void {
+  try {
+    hook()
+  } catch (error) {
+    process.emitWarning(new Error('an after-commit hook failed', { cause: error }))
   }
 }
 

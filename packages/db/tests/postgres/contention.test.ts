@@ -9,13 +9,13 @@ import {
   insertRoom,
   nextPosition,
   openDatabase,
-  type Tx,
+  type Transaction,
 } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { holdLock } from '../locks.ts'
 import { idOf, messageRow, reasonsOf, roomRow } from '../support.ts'
 
-// Nobody else waits for a row that somebody has locked, nor for the writes that wait for it.
+// Other writes wait neither for a locked row nor for the writes that wait for it.
 
 const ORGS = ['A', 'B', 'C']
 const ROOMS_EACH = 3
@@ -42,8 +42,8 @@ async function createRooms(options: { busyTimeout?: number; poolSize?: number } 
 
 let ids = 0
 
-/** @returns the text that tells this message from others */
-async function store(tx: Tx, room: number): Promise<string> {
+/** @returns the room and position of the new message */
+async function store(tx: Transaction, room: number): Promise<string> {
   const orgId = orgOf(room)
   const id = idOf(++ids)
   const message = await appendMessage(tx, { orgId, roomId: idOf(room) }, messageRow({ id }))
@@ -67,7 +67,7 @@ async function open(db: Database, orgId: string): Promise<string> {
 
 /** All that was acknowledged is stored, nothing else is, and neither rooms nor logs have a gap. */
 async function expectWhole(db: Database, acknowledged: readonly string[]): Promise<void> {
-  const messages = await db.read
+  const messages = await kyselyOn(db.read)
     .selectFrom('messages')
     .select(['id', 'room_id', 'seq'])
     .orderBy('room_id')
@@ -77,7 +77,7 @@ async function expectWhole(db: Database, acknowledged: readonly string[]): Promi
   for (const own of Map.groupBy(messages, ({ room_id }) => room_id).values()) {
     expect(own.map(({ seq }) => seq)).toEqual(own.map((_, index) => index + 1))
   }
-  const events = await db.read
+  const events = await kyselyOn(db.read)
     .selectFrom('events')
     .select(['org_id', 'position'])
     .orderBy('org_id')
@@ -104,7 +104,7 @@ test.for([
   [2, 'a room is'],
   [2, "an organisation's row is"],
 ] as const)(
-  'over %i connections other organisations write while %s locked, and the others when it is freed',
+  'over %i connections other organisations write while %s locked, and the others after the lock',
   async ([poolSize, locked]) => {
     await using db = await createRooms({ busyTimeout: 60_000, poolSize })
     await using lock = await holdLock(db.url, locks[locked].join('; '))
@@ -121,7 +121,7 @@ test.for([
       acknowledged.push(...(await Promise.all([3, 4, 5, 6, 7, 8].map((room) => send(db, room)))))
       await open(db, 'B')
     }
-    // All of it while nobody had the lock.
+    // All of it without the lock.
     expect(settled).toBe(0)
     await lock.release()
     acknowledged.push(...(await Promise.all(blocked)))
@@ -130,7 +130,7 @@ test.for([
 )
 
 test.for(['a room is', "an organisation's row is"] as const)(
-  'while %s locked each write is told as busy when it has waited for its own time',
+  'while %s locked each write is rejected as busy at its own deadline',
   async (locked) => {
     const busyTimeout = 600
     await using db = await createRooms({ busyTimeout })
@@ -151,14 +151,14 @@ test.for(['a room is', "an organisation's row is"] as const)(
   },
 )
 
-test('many writes that wait for one room keep nobody from another one that was freed', async () => {
+test('many writes that wait for one room do not delay those of another room that was unlocked', async () => {
   await using db = await createRooms({ busyTimeout: 20_000 })
   await using held = await holdLock(db.url, lockRoom(0))
   await using freed = await holdLock(db.url, [1, 3].map(lockRoom).join('; '))
   let told = 0
   const blocked = Array.from({ length: 300 }, () => send(db, 0).finally(() => told++))
   const waiting = [1, 3, 1, 3].map((room) => send(db, room))
-  // They were put off: somebody in the database waits for them.
+  // They were put off, so a connection waits for the lock.
   while (!(await isWaiting(db))) await sleep(10)
   await freed.release()
   const acknowledged = await Promise.all(waiting)
@@ -171,7 +171,7 @@ test('many writes that wait for one room keep nobody from another one that was f
 async function isWaiting(db: Database): Promise<boolean> {
   const { rows } = await sql`
     select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   return rows.length > 0
 }
 
@@ -191,11 +191,11 @@ test('a room that another organisation asks for is not found, locked or not', as
   await blocked
 })
 
-test('a statement that takes longer than its write may wait is told as busy in time, and undone', async () => {
+test("a statement that outlasts its write's deadline is rejected as busy in time and undone", async () => {
   await using db = await createRooms({ busyTimeout: 1_500 })
   const slow = (room: number) =>
     db.write(async (tx) => {
-      await sql`select pg_sleep(3)`.execute(tx)
+      await sql`select pg_sleep(3)`.execute(kyselyOn(tx))
       return store(tx, room)
     })
   await expect(slow(0)).rejects.toMatchObject({ reason: 'busy' })
@@ -232,7 +232,7 @@ describe('whatever is locked and freed', () => {
     { weight: 1, arbitrary: fc.record({ wait: fc.integer({ min: 0, max: 60 }) }) },
   )
 
-  test('each write is stored once or told that it was not', async () => {
+  test('each write is stored once or rejected', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (steps) => {
         const writers = [db, ...others]

@@ -14,7 +14,7 @@ import {
   openDatabase,
 } from '../../src/index.ts'
 import { type DataTable, primaryKeys, type Tables } from '../../src/tables.ts'
-import { createTestDb, createTestStore } from '../../src/testing.ts'
+import { createTestDb, createTestStore, kyselyOn } from '../../src/testing.ts'
 import {
   apiKeyRow,
   auditEventRow,
@@ -38,7 +38,7 @@ async function fill(url: string, content: Partial<Content>): Promise<void> {
     for (const table of tables) {
       const rows = content[table] ?? []
       for (let from = 0; from < rows.length; from += 100) {
-        await tx
+        await kyselyOn(tx)
           .insertInto(table)
           .values(rows.slice(from, from + 100) as never)
           .execute()
@@ -59,7 +59,7 @@ async function rowsOf(url: string): Promise<Record<string, string[]>> {
   try {
     const all: Record<string, string[]> = {}
     for (const table of tables) {
-      const rows = await db.read.selectFrom(table).selectAll().execute()
+      const rows = await kyselyOn(db.read).selectFrom(table).selectAll().execute()
       all[table] = rows.map((row) => JSON.stringify(Object.entries(row).sort())).sort()
     }
     return all
@@ -230,7 +230,7 @@ function muchContent(): Partial<Content> {
   }
 }
 
-test('whatever a database holds comes back the same from PostgreSQL', async () => {
+test('any data survives a copy to PostgreSQL and back', async () => {
   await fc.assert(
     fc.asyncProperty(someContent, async (content) => {
       await using folder = await createFolder()
@@ -256,7 +256,7 @@ test('whatever a database holds comes back the same from PostgreSQL', async () =
 })
 
 test.for(['sqlite', 'postgres'] as const)(
-  'an interrupted copy into %s goes on where it was, and nobody serves it before',
+  'an interrupted copy into %s continues where it stopped, and no server starts on it before',
   async (kind) => {
     await using folder = await createFolder()
     const source = `sqlite:${join(folder.path, 'source.db')}`
@@ -311,7 +311,7 @@ describe('a copy that was interrupted', () => {
 
   async function change(url: string, statement: string): Promise<void> {
     const db = openDatabase({ url })
-    await db.write((tx) => sql.raw(statement).execute(tx))
+    await db.write((tx) => sql.raw(statement).execute(kyselyOn(tx)))
     await db.close()
   }
 
@@ -354,7 +354,7 @@ describe('a copy that was interrupted', () => {
   })
 })
 
-test('whoever else holds the source lets nobody write, and everybody read', async () => {
+test('a source under the write lock refuses writes and allows reads', async () => {
   await using folder = await createFolder()
   await using onServer = await createTestDb()
   for (const url of [`sqlite:${join(folder.path, 'a.db')}`, onServer.url]) {
@@ -363,8 +363,8 @@ test('whoever else holds the source lets nobody write, and everybody read', asyn
     onTestFinished(() => other.close())
     const write = () =>
       other.write((tx) => nextPosition(tx, 'last_room_position', { orgId: 'A', now: 1 }))
-    await db.frozen(async (frozen) => {
-      const read = () => frozen.selectFrom('organisations').selectAll().execute()
+    await db.withWriteLock(async (locked) => {
+      const read = () => kyselyOn(locked).selectFrom('organisations').selectAll().execute()
       expect(await read()).toEqual([])
       await expect(write()).rejects.toMatchObject({ reason: 'busy' })
       await other.ping()
@@ -425,7 +425,9 @@ describe('a copy is refused', () => {
     await using folder = await createFolder()
     await using newer = await createTestDb()
     await newer.write((tx) =>
-      sql`insert into schema_migrations (name, timestamp) values ('999-later', '')`.execute(tx),
+      sql`insert into schema_migrations (name, timestamp) values ('999-later', '')`.execute(
+        kyselyOn(tx),
+      ),
     )
     await using older = await createTestDb()
     await older.migrateDown()
@@ -478,7 +480,7 @@ describe('a copy is refused', () => {
   })
 })
 
-test('every table of rows is copied, by its own key, after what it refers to', async () => {
+test('every data table is copied by its key, after the tables that it refers to', async () => {
   await using db = await createTestDb()
   const keys = await sql<{ name: string; columns: string[] }>`
     select c.relname as name, array(
@@ -488,9 +490,9 @@ test('every table of rows is copied, by its own key, after what it refers to', a
     from pg_index i join pg_class c on c.oid = i.indrelid
     where i.indisprimary and c.relnamespace = 'public'::regnamespace and c.relname !~ '^schema_migrations'
       and c.relname <> 'event_log'
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   expect(Object.fromEntries(keys.rows.map((row) => [row.name, row.columns]))).toEqual(primaryKeys)
-  const made = await db.read.introspection.getTables()
+  const made = await kyselyOn(db.read).introspection.getTables()
   expect(
     made
       .map((table) => table.name)
@@ -500,7 +502,7 @@ test('every table of rows is copied, by its own key, after what it refers to', a
   const references = await sql<{ from: Table; to: Table }>`
     select a.relname as "from", b.relname as "to" from pg_constraint k
     join pg_class a on a.oid = k.conrelid join pg_class b on b.oid = k.confrelid where k.contype = 'f'
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   expect(references.rows).not.toEqual([])
   for (const { from, to } of references.rows) {
     expect(tables.indexOf(to), `${from} refers to ${to}`).toBeLessThan(tables.indexOf(from))

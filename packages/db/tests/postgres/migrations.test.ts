@@ -1,9 +1,8 @@
-import { type Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
-import { insertAuditEvent, nextPosition, openDatabase } from '../../src/index.ts'
+import { insertAuditEvent, nextPosition, openDatabase, type Session } from '../../src/index.ts'
 import { migrations } from '../../src/migrations/index.ts'
-import type { Tables } from '../../src/tables.ts'
-import { createTestDb, createTestStore, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, createTestStore, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { auditEventRow } from '../support.ts'
 
 /** Every column, index, constraint and trigger, for a comparison of before and after. */
@@ -18,11 +17,11 @@ async function schemaOf(db: Pick<TestDatabase, 'read'>): Promise<unknown[]> {
       from pg_trigger where not tgisinternal
     union all select proname, '', '', '', '', '' from pg_proc where pronamespace = 'public'::regnamespace
     order by 1, 2, 3
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   return rows
 }
 
-test('goes up from nothing, down to nothing and up again', async () => {
+test('the migrations run up, down and up again', async () => {
   await using db = await createTestDb({ empty: true })
   const schema = await schemaOf(db)
   expect(schema.length).toBeGreaterThan(80)
@@ -39,7 +38,7 @@ test('times and counts have 8 bytes, and text is compared byte by byte', async (
     select distinct data_type, collation_name from information_schema.columns
     where table_schema = 'public' and table_name not like 'schema_migrations%'
     order by data_type
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   expect(rows).toEqual([
     { data_type: 'bigint', collation_name: null },
     { data_type: 'text', collation_name: 'C' },
@@ -89,7 +88,9 @@ test('a migration that fails half-way leaves nothing, and the next start does it
 test('a database of a newer version is refused', async () => {
   await using db = await createTestDb()
   await db.write((tx) =>
-    sql`insert into schema_migrations (name, timestamp) values ('998-later', '')`.execute(tx),
+    sql`insert into schema_migrations (name, timestamp) values ('998-later', '')`.execute(
+      kyselyOn(tx),
+    ),
   )
   await expect(db.migrateToLatest()).rejects.toMatchObject({ reason: 'newer-schema' })
 })
@@ -99,44 +100,43 @@ test.for([
   "insert into audit_events select * from audit_events on conflict (id) do update set actor = 'nobody'",
   'delete from audit_events',
   'truncate audit_events',
-])('audit events stay as they are: %s', async (change) => {
+])('audit events are append-only: %s', async (change) => {
   await using db = await createTestDb()
   const row = auditEventRow()
   await db.write(async (tx) => {
     await nextPosition(tx, 'last_audit_position', { orgId: row.org_id, now: 1 })
     await insertAuditEvent(tx, row)
   })
-  await expect(db.write((tx) => sql.raw(change).execute(tx))).rejects.toThrow(/append-only/)
-  expect(await db.read.selectFrom('audit_events').selectAll().execute()).toEqual([row])
+  await expect(db.write((tx) => sql.raw(change).execute(kyselyOn(tx)))).rejects.toThrow(
+    /append-only/,
+  )
+  expect(await kyselyOn(db.read).selectFrom('audit_events').selectAll().execute()).toEqual([row])
 })
 
 type Ask = (db: TestDatabase) => Promise<unknown[]>
 
-const byId = (db: Kysely<Tables>) =>
-  db.selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute()
-const bySecret = (db: Kysely<Tables>) =>
-  db.selectFrom('signing_keys').selectAll().where('secret', '=', 'a').execute()
+const byId = (db: Session) =>
+  kyselyOn(db).selectFrom('signing_keys').selectAll().where('id', '=', 'a').execute()
+const bySecret = (db: Session) =>
+  kyselyOn(db).selectFrom('signing_keys').selectAll().where('secret', '=', 'a').execute()
 
-const find = async (tx: Kysely<Tables>) => [...(await byId(tx)), ...(await bySecret(tx))]
+const find = async (tx: Session) => [...(await byId(tx)), ...(await bySecret(tx))]
 
 test.for<[string, Ask]>([
   ['read', async (db) => (await Promise.all([byId(db.read), bySecret(db.read)])).flat()],
   ['snapshot', (db) => db.snapshot(find)],
   ['write', (db) => db.write(find)],
-])(
-  'a %s whose statements were prepared before the schema changed is done after it',
-  async ([, ask]) => {
-    await using db = await createTestDb()
-    // On several connections.
-    const askAll = () => Promise.all([ask(db), ask(db), ask(db)])
-    await askAll()
-    migrations['999-note'] = {
-      up: (tx) => tx.schema.alterTable('signing_keys').addColumn('note', 'text').execute(),
-    }
-    onTestFinished(() => {
-      delete migrations['999-note']
-    })
-    await db.migrateToLatest()
-    expect(await askAll()).toEqual([[], [], []])
-  },
-)
+])('a %s with statements prepared before a schema change works after it', async ([, ask]) => {
+  await using db = await createTestDb()
+  // On several connections.
+  const askAll = () => Promise.all([ask(db), ask(db), ask(db)])
+  await askAll()
+  migrations['999-note'] = {
+    up: (tx) => tx.schema.alterTable('signing_keys').addColumn('note', 'text').execute(),
+  }
+  onTestFinished(() => {
+    delete migrations['999-note']
+  })
+  await db.migrateToLatest()
+  expect(await askAll()).toEqual([[], [], []])
+})

@@ -2,11 +2,11 @@ import fc from 'fast-check'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
 import { appendEvent, type Database, openDatabase, type Peers } from '../../src/index.ts'
-import { createTestStore } from '../../src/testing.ts'
+import { createTestStore, kyselyOn } from '../../src/testing.ts'
 import { createProxy } from '../proxy.ts'
 import { roomRow } from '../support.ts'
 
-/** Another process on the same database, as far as the database can tell. */
+/** A second connection pool on the same database, as of another process. */
 async function openPeer(url: string): Promise<Database & { peers: Peers }> {
   const db = openDatabase({ url })
   onTestFinished(() => db.close())
@@ -20,7 +20,7 @@ async function createStore(): Promise<string> {
   return store.url
 }
 
-/** What is heard on a topic. `next(n)` resolves when there are n more. */
+/** Collects the messages of a topic. `next(n)` resolves after n more. */
 function hear(peers: Peers, topic: string) {
   const heard: unknown[] = []
   let wake: () => void = () => undefined
@@ -41,7 +41,7 @@ function hear(peers: Peers, topic: string) {
   }
 }
 
-test('what one says all others hear, whole and in order, whatever it is and however long', async () => {
+test('all other processes receive a message whole and in order, whatever its text and length', async () => {
   const url = await createStore()
   const [one, two, three] = [await openPeer(url), await openPeer(url), await openPeer(url)]
   const ears = [hear(one.peers, 'topic'), hear(two.peers, 'topic'), hear(three.peers, 'topic')]
@@ -63,7 +63,7 @@ test('what one says all others hear, whole and in order, whatever it is and howe
   expect(ears[1]?.heard).toEqual([])
 })
 
-test('who listens to several hears each of them in its own order', async () => {
+test('a listener receives the messages of each process in order', async () => {
   const url = await createStore()
   const speakers = [await openPeer(url), await openPeer(url)]
   const listener = await openPeer(url)
@@ -94,16 +94,16 @@ async function appendTo(db: Database, orgId: string): Promise<void> {
 async function insertRoom(db: Database): Promise<string> {
   const room = roomRow()
   await db.write(async (tx) => {
-    await tx
+    await kyselyOn(tx)
       .insertInto('organisations')
       .values({ id: room.org_id, created_at: 0, last_room_position: 1 })
       .execute()
-    await tx.insertInto('rooms').values(room).execute()
+    await kyselyOn(tx).insertInto('rooms').values(room).execute()
   })
   return room.org_id
 }
 
-test('a commit wakes this process at once and once, and the others soon', async () => {
+test('a commit notifies this process once and at once, and the other processes soon', async () => {
   const url = await createStore()
   const [one, two] = [await openPeer(url), await openPeer(url)]
   const orgId = await insertRoom(one)
@@ -113,14 +113,14 @@ test('a commit wakes this process at once and once, and the others soon', async 
   await appendTo(one, orgId)
   expect(own).toEqual([[orgId]])
   expect(await woken).toEqual([orgId])
-  // What comes after its own echo.
+  // The next message after its own echo.
   const ear = hear(one.peers, 'topic')
   two.peers.send('topic', 'last')
   await ear.next(1)
   expect(own).toEqual([[orgId]])
 })
 
-test('who loses the connection is back in a moment, is told so, and hears again', async () => {
+test('a process that loses its connection reconnects, is notified of that, and receives messages again', async () => {
   const url = await createStore()
   await using proxy = await createProxy(url)
   const [one, two] = [await openPeer(url), await openPeer(proxy.url)]
@@ -130,7 +130,7 @@ test('who loses the connection is back in a moment, is told so, and hears again'
   const cuts = [
     () =>
       sql`select pg_terminate_backend(pid) from pg_stat_activity
-        where datname = current_database() and query ilike 'listen%'`.execute(one.read),
+        where datname = current_database() and query ilike 'listen%'`.execute(kyselyOn(one.read)),
     async () => {
       await proxy.down()
       await proxy.up()
@@ -146,12 +146,12 @@ test('who loses the connection is back in a moment, is told so, and hears again'
     // The other one may still be on its way back.
     while (!ear.heard.includes(number)) {
       one.peers.send('topic', number)
-      await sql`select pg_sleep(0.02)`.execute(one.read)
+      await sql`select pg_sleep(0.02)`.execute(kyselyOn(one.read))
     }
   }
 })
 
-test('joining an unreachable server does not fail, and goes on until it is there', async () => {
+test('joining an unreachable server does not fail and goes on until the server is there', async () => {
   const url = await createStore()
   await using proxy = await createProxy(url)
   await proxy.down()
@@ -163,7 +163,7 @@ test('joining an unreachable server does not fail, and goes on until it is there
   await joined
 })
 
-test('what nobody understands ends nothing', async () => {
+test('a malformed notification is ignored', async () => {
   const url = await createStore()
   const [one, two] = [await openPeer(url), await openPeer(url)]
   const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
@@ -172,7 +172,7 @@ test('what nobody understands ends nothing', async () => {
   })
   const ear = hear(two.peers, 'topic')
   for (const notice of ['', 'x', 'a 1 0/1 {', 'a 1 1/2 late', 'a 1 0/1 null', 'a 1 0/1 ["topic"']) {
-    await sql`select pg_notify('dowell_chat', ${notice})`.execute(one.read)
+    await sql`select pg_notify('dowell_chat', ${notice})`.execute(kyselyOn(one.read))
   }
   one.peers.send('bad', 1)
   one.peers.send('unknown', 1)
@@ -181,7 +181,7 @@ test('what nobody understands ends nothing', async () => {
   expect((await warned).message).toContain('another instance')
 })
 
-test('closing says what waits, and may come before joining', async () => {
+test('closing sends waiting messages, and works before joining', async () => {
   const url = await createStore()
   const [one, two] = [await openPeer(url), await openPeer(url)]
   const ear = hear(two.peers, 'topic')

@@ -7,7 +7,7 @@ import {
   nextPosition,
   openDatabase,
 } from '../../src/index.ts'
-import { createTestStore } from '../../src/testing.ts'
+import { createTestStore, kyselyOn } from '../../src/testing.ts'
 import { hasPgBouncer, startPgBouncer } from '../pgbouncer.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
@@ -43,14 +43,16 @@ test.skipIf(isMissing)(
       ),
     )
     await woken
-    const stored = await two.snapshot((db) => db.selectFrom('messages').select('seq').execute())
+    const stored = await two.snapshot((db) =>
+      kyselyOn(db).selectFrom('messages').select('seq').execute(),
+    )
     expect(stored).toHaveLength(40)
     for (const db of [one, two]) {
       const { rows } = await sql`
         select current_setting('statement_timeout') as statement,
           current_setting('idle_in_transaction_session_timeout') as idle,
           current_setting('default_transaction_read_only') as read_only
-      `.execute(db.read)
+      `.execute(kyselyOn(db.read))
       expect(rows).toEqual([{ statement: '5s', idle: '3s', read_only: 'on' }])
     }
   },

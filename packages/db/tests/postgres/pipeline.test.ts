@@ -1,24 +1,24 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import type { Tx } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import type { Transaction } from '../../src/index.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 
-// A write begins before PostgreSQL has said how the one before it ended.
+// A write begins before PostgreSQL has answered the end of the one before it.
 
 async function createScratch(): Promise<TestDatabase & { values(): Promise<number[]> }> {
   const db = await createTestDb()
-  await db.write((tx) => sql`create table scratch (value bigint primary key)`.execute(tx))
+  await db.write((tx) => sql`create table scratch (value bigint primary key)`.execute(kyselyOn(tx)))
   return {
     ...db,
     async values() {
       const query = sql<{ value: number }>`select value from scratch order by value`
-      return (await query.execute(db.read)).rows.map(({ value }) => value)
+      return (await query.execute(kyselyOn(db.read))).rows.map(({ value }) => value)
     },
   }
 }
 
-const put = async (tx: Tx, value: number) => {
-  await sql`insert into scratch values (${value})`.execute(tx)
+const put = async (tx: Transaction, value: number) => {
+  await sql`insert into scratch values (${value})`.execute(kyselyOn(tx))
   return value
 }
 
@@ -27,11 +27,11 @@ const outcomesOf = (results: PromiseSettledResult<unknown>[]) =>
     result.status === 'fulfilled' ? result.value : (result.reason as Error).message,
   )
 
-/** "In failed sql transaction": what PostgreSQL says to everything after a failed statement. */
+/** PostgreSQL's error for every statement after a failed one. */
 const aborted = expect.stringContaining('current transaction is aborted')
 
 test.for([
-  ['goes on', (tx: Tx) => put(tx, 3)],
+  ['goes on', (tx: Transaction) => put(tx, 3)],
   [
     'throws an error of its own',
     async () => {
@@ -40,14 +40,14 @@ test.for([
   ],
   [
     'fails by itself',
-    async (tx: Tx) => {
+    async (tx: Transaction) => {
       await put(tx, 3)
       return put(tx, 3)
     },
   ],
   ['asks nothing', async () => 3],
 ] as const)(
-  'a write that hides a failed statement is told so and undone, when the next one %s',
+  'a write that hides a failed statement is rejected and undone, when the next one %s',
   async ([, next]) => {
     await using db = await createScratch()
     const results = await Promise.allSettled([
@@ -70,7 +70,7 @@ test.for([
   },
 )
 
-test('a write that hides a failed statement as the last of its batch is told so', async () => {
+test('a write that hides a failed statement as the last of its batch is rejected', async () => {
   await using db = await createScratch()
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),

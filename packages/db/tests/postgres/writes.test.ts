@@ -8,19 +8,19 @@ import {
   type Database,
   eventLogBounds,
   findActiveRoom,
-  findRoomToChange,
-  findRoomToTell,
+  findRoomForKeyShare,
+  findRoomForUpdate,
   insertRoom,
   moveReadMarker,
   nextPosition,
   openDatabase,
   setRoomActive,
-  type Tx,
+  type Transaction,
 } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
-// What is PostgreSQL's own, above all what can only happen where several processes write at once. Each has a connection
+// Cases of PostgreSQL only, above all several processes that write at once. Each has a connection
 // pool of its own, so a second Database on one URL stands for a second process.
 
 /** So many writes at once may wait for longer than 5 seconds on a busy machine. */
@@ -30,7 +30,7 @@ async function createScratch(): Promise<TestDatabase> {
   const db = await createTestDb({ busyTimeout })
   await db.write((tx) =>
     sql`create table scratch (value bigint primary key, count bigint not null default 0)`.execute(
-      tx,
+      kyselyOn(tx),
     ),
   )
   return db
@@ -42,8 +42,8 @@ function another(db: TestDatabase): Database {
   return other
 }
 
-const put = (tx: Tx, value: number) =>
-  sql`insert into scratch (value) values (${value})`.execute(tx)
+const put = (tx: Transaction, value: number) =>
+  sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
 
 /** Opens rooms of one organisation, each with the number of its user. */
 async function openRooms(db: Database, orgId: string, numbers: readonly number[]): Promise<void> {
@@ -60,7 +60,7 @@ async function openRooms(db: Database, orgId: string, numbers: readonly number[]
 
 let ids = 0
 
-async function send(tx: Tx, orgId: string, room: number): Promise<void> {
+async function send(tx: Transaction, orgId: string, room: number): Promise<void> {
   const message = await appendMessage(
     tx,
     { orgId, roomId: idOf(room) },
@@ -78,7 +78,7 @@ async function send(tx: Tx, orgId: string, room: number): Promise<void> {
 }
 
 async function positionsOf(db: Database, orgId: string): Promise<number[]> {
-  const rows = await db.read
+  const rows = await kyselyOn(db.read)
     .selectFrom('events')
     .select('position')
     .where('org_id', '=', orgId)
@@ -87,7 +87,7 @@ async function positionsOf(db: Database, orgId: string): Promise<number[]> {
   return rows.map(({ position }) => position)
 }
 
-test('nobody commits an event behind one that is not committed yet', async () => {
+test('no event is committed after one that is not committed yet', async () => {
   await using db = await createTestDb()
   await openRooms(db, 'A', [1, 2])
   await openRooms(db, 'B', [3])
@@ -117,7 +117,7 @@ test('nobody commits an event behind one that is not committed yet', async () =>
   expect(await positionsOf(db, 'A')).toEqual([])
   held.resolve()
   await Promise.all([first, second])
-  const events = await db.read
+  const events = await kyselyOn(db.read)
     .selectFrom('events')
     .select(['position', 'room_id'])
     .where('org_id', '=', 'A')
@@ -129,11 +129,11 @@ test('nobody commits an event behind one that is not committed yet', async () =>
   ])
 })
 
-/** Whether somebody waits for a lock. */
+/** True while a statement waits for a lock. */
 async function isWaiting(db: Database): Promise<boolean> {
   const { rows } = await sql`
     select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-  `.execute(db.read)
+  `.execute(kyselyOn(db.read))
   return rows.length > 0
 }
 
@@ -141,25 +141,25 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await turn()
 }
 
-test('an event of a room is committed while another process holds the room to change it', async () => {
+test('an event of a room is committed while another process holds the room for update', async () => {
   await using db = await createTestDb()
   await openRooms(db, 'A', [1])
   const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
   await db.write(async (tx) => {
-    await findRoomToChange(tx, { orgId: 'A', roomId: idOf(1) })
+    await findRoomForUpdate(tx, { orgId: 'A', roomId: idOf(1) })
     await another(db).write(async (tx) => appendEvent(tx, { ...event, type: 'marker.moved' }))
     appendEvent(tx, { ...event, type: 'room.updated' })
   })
   expect(await positionsOf(db, 'A')).toEqual([1, 2])
 })
 
-test('who closes a room and who moves a marker in it do not wait for each other in a circle', async () => {
+test('closing a room and moving a marker in it do not deadlock', async () => {
   await using db = await createTestDb()
   await openRooms(db, 'A', [1])
   const room = { orgId: 'A', roomId: idOf(1) }
   const event = { org_id: 'A', room_id: idOf(1), created_at: 1 }
-  const move = (seq: number) => async (tx: Tx) => {
-    await findRoomToTell(tx, room)
+  const move = (seq: number) => async (tx: Transaction) => {
+    await findRoomForKeyShare(tx, room)
     await moveReadMarker(tx, { ...room, userId: 'ann', side: false, seq, now: 1 })
     appendEvent(tx, { ...event, type: 'marker.moved', marker_seq: seq, user_id: 'ann', side: 0 })
   }
@@ -168,7 +168,7 @@ test('who closes a room and who moves a marker in it do not wait for each other 
   let moving: Promise<void> | undefined
   await db.write(async (tx) => {
     runs++
-    await findRoomToChange(tx, room)
+    await findRoomForUpdate(tx, room)
     await setRoomActive(tx, { ...room, isActive: false, now: 1 })
     appendEvent(tx, { ...event, type: 'room.deleted' })
     moving ??= another(db).write(move(2))
@@ -212,7 +212,7 @@ test('a reader that follows the log skips no position, however many write', asyn
   const seen = new Map(orgs.map((orgId) => [orgId, [] as number[]]))
   const follow = async (orgId: string) => {
     const own = seen.get(orgId) as number[]
-    const rows = await db.read
+    const rows = await kyselyOn(db.read)
       .selectFrom('events')
       .select('position')
       .where('org_id', '=', orgId)
@@ -231,7 +231,7 @@ test('a reader that follows the log skips no position, however many write', asyn
   }
 })
 
-test('processes that open one room at once open one', async () => {
+test('processes that open the same room at once get one room', async () => {
   await using db = await createTestDb({ busyTimeout })
   const identity = { orgId: 'A', userId: 'user', portfolioName: 'umair', productName: 'shop' }
   const open = (writer: Database, number: number) =>
@@ -259,7 +259,7 @@ test('processes that open one room at once open one', async () => {
   expect(opened.filter(({ created }) => created)).toHaveLength(1)
 })
 
-test('writes that lock the same rows in any order are all done, and soon', async () => {
+test('writes that lock the same rows in any order all finish soon', async () => {
   await using db = await createScratch()
   await db.write(async (tx) => {
     for (let value = 0; value < 6; value++) await put(tx, value)
@@ -272,19 +272,21 @@ test('writes that lock the same rows in any order are all done, and soon', async
         maxLength: 60,
       }),
       async (orders) => {
-        await db.write((tx) => sql`update scratch set count = 0`.execute(tx))
+        await db.write((tx) => sql`update scratch set count = 0`.execute(kyselyOn(tx)))
         await Promise.all(
           orders.map((order, i) =>
             (writers[i % 3] as Database).write(async (tx) => {
               for (const value of order) {
-                await sql`update scratch set count = count + 1 where value = ${value}`.execute(tx)
+                await sql`update scratch set count = count + 1 where value = ${value}`.execute(
+                  kyselyOn(tx),
+                )
               }
             }),
           ),
         )
         const { rows } = await sql<{ count: number }>`
           select count from scratch order by value
-        `.execute(db.read)
+        `.execute(kyselyOn(db.read))
         const wanted = [0, 1, 2, 3, 4, 5].map(
           (value) => orders.filter((order) => order.includes(value)).length,
         )
@@ -298,25 +300,25 @@ test('writes that lock the same rows in any order are all done, and soon', async
 test('writes that arrive together share one commit, up to 256 of them', async () => {
   await using db = await createScratch()
   const column = sql`alter table scratch add column written_in xid8 default pg_current_xact_id()`
-  await db.write((tx) => column.execute(tx))
+  await db.write((tx) => column.execute(kyselyOn(tx)))
   for (const [writes, commits] of [
     [1, 1],
     [50, 1],
     [256, 1],
     [257, 2],
   ] as const) {
-    await db.write((tx) => sql`delete from scratch`.execute(tx))
+    await db.write((tx) => sql`delete from scratch`.execute(kyselyOn(tx)))
     await Promise.all(
       Array.from({ length: writes }, (_, value) => db.write((tx) => put(tx, value))),
     )
     const { rows } = await sql`
       select count(*) as writes, count(distinct written_in::text) as commits from scratch
-    `.execute(db.read)
+    `.execute(kyselyOn(db.read))
     expect(rows).toEqual([{ writes, commits }])
   }
 })
 
-test('a write that hides a failed statement is not told that it succeeded', async () => {
+test('a write that hides a failed statement is rejected', async () => {
   await using db = await createScratch()
   const hiding = () =>
     db.write(async (tx) => {
@@ -327,6 +329,6 @@ test('a write that hides a failed statement is not told that it succeeded', asyn
   const [hidden, other] = await Promise.allSettled([hiding(), db.write((tx) => put(tx, 2))])
   expect(hidden).toMatchObject({ status: 'rejected' })
   expect(other).toMatchObject({ status: 'fulfilled' })
-  const { rows } = await sql`select value from scratch`.execute(db.read)
+  const { rows } = await sql`select value from scratch`.execute(kyselyOn(db.read))
   expect(rows).toEqual([{ value: 2 }])
 })

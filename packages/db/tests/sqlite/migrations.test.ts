@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -22,7 +23,8 @@ import {
   saveOrganisationSettings,
 } from '../../src/index.ts'
 import { migrations } from '../../src/migrations/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import { primaryKeys } from '../../src/tables.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import {
   apiKeyRow,
   auditEventRow,
@@ -36,19 +38,7 @@ import {
 } from '../support.ts'
 
 const bookkeeping = ['schema_migrations', 'schema_migrations_lock']
-const tables = [
-  'api_keys',
-  'audit_events',
-  'event_log',
-  'events',
-  'messages',
-  'organisation_settings',
-  'organisations',
-  'read_markers',
-  'room_labels',
-  'rooms',
-  'signing_keys',
-]
+const tables = [...Object.keys(primaryKeys), 'event_log'].sort()
 
 function tablesOf(file: string): string[] {
   using connection = connect(file)
@@ -75,8 +65,8 @@ async function fill(db: TestDatabase): Promise<void> {
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
     await saveOrganisationSettings(tx, { orgId: org_id, settings: '{"products":["a"]}' })
-    await tx.insertInto('room_labels').values(roomLabel).execute()
-    await tx.insertInto('read_markers').values(readMarker).execute()
+    await kyselyOn(tx).insertInto('room_labels').values(roomLabel).execute()
+    await kyselyOn(tx).insertInto('read_markers').values(readMarker).execute()
     appendEvent(tx, {
       type: 'message.created',
       org_id,
@@ -87,7 +77,7 @@ async function fill(db: TestDatabase): Promise<void> {
   })
 }
 
-/** Adds a migration for the length of a test. */
+/** Adds a migration until the end of the test. */
 function addMigration(name: string, up: (db: Kysely<unknown>) => Promise<void>): void {
   migrations[name] = { up, down: async () => {} }
   onTestFinished(() => {
@@ -102,7 +92,7 @@ test('opening a database leaves its schema alone', async () => {
   await db.close()
 })
 
-test('goes up from nothing, down to nothing and up again', async () => {
+test('the migrations run up, down and up again', async () => {
   await using db = await createTestDb()
   const schema = contents(db.location).schema
   expect(tablesOf(db.location)).toEqual([...tables, ...bookkeeping].sort())
@@ -116,7 +106,7 @@ test('goes up from nothing, down to nothing and up again', async () => {
   expect(contents(db.location).schema).toEqual(schema)
 })
 
-test('running again changes nothing and keeps the data', async () => {
+test('migrating again changes nothing and keeps the data', async () => {
   await using db = await createTestDb()
   await fill(db)
   const before = contents(db.location)
@@ -132,100 +122,119 @@ test('a new migration keeps the data', async () => {
     trx.schema.alterTable('rooms').addColumn('note', 'text').execute(),
   )
   await db.migrateToLatest()
-  const rooms = await db.read.selectFrom('rooms').selectAll().execute()
+  const rooms = await kyselyOn(db.read).selectFrom('rooms').selectAll().execute()
   expect(rooms).toEqual([{ ...roomRow(), note: null }])
 })
 
-/** A fresh database as the version made it whose newest migration was this one. */
-async function createTestDbAt(newest: string): Promise<TestDatabase> {
-  const later = Object.entries(migrations).filter(([name]) => name > newest)
-  for (const [name] of later) delete migrations[name]
-  try {
-    return await createTestDb()
-  } finally {
-    Object.assign(migrations, Object.fromEntries(later))
-  }
+test('migrations/index.ts lists every migration of its folder', () => {
+  const files = readdirSync(new URL('../../src/migrations/', import.meta.url))
+  const names = files.filter((file) => /^\d{3}-/.test(file)).map((file) => file.replace('.ts', ''))
+  const listed = Object.keys(migrations)
+  expect(
+    listed,
+    'packages/db/src/migrations/index.ts needs a line for every file of its folder',
+  ).toEqual(names.sort())
+  expect(listed.map((name) => Number.parseInt(name, 10))).toEqual(listed.map((_, i) => i + 1))
+})
+
+// Each of these tests migrates to its own migration only, with rows of that time, so no later one changes it.
+
+const { id: ROOM, org_id: ORG } = roomRow()
+
+const organisationAt001 = { id: ORG, created_at: 5, last_room_position: 1 }
+
+const roomAt001 = {
+  id: ROOM,
+  org_id: ORG,
+  position: 1,
+  event_id: 'FB10100000001693018738#5535526',
+  user_id: 'ABCD12345',
+  portfolio_name: 'umair',
+  product_name: 'WIFIQRCODE',
+  room_room_id: '13-ABCD12345',
+  is_active: 1,
+  last_seq: 1,
+  last_message: 'message' as string | null,
+  created_at: 1_693_018_738_000,
+  updated_at: 1_693_018_738_000,
 }
 
-/** What 001 knew of a room and of a message. */
-const {
-  version: _version,
-  support_count: _roomSupportCount,
-  subject: _subject,
-  status: _status,
-  assignee: _assignee,
-  labels: _labels,
-  custom: _custom,
-  last_message_seq: _lastMessageSeq,
-  last_message_type: _lastMessageType,
-  last_message_side: _lastMessageSide,
-  last_message_author: _lastMessageAuthor,
-  last_message_at: _lastMessageAt,
-  ...roomOf001
-} = roomRow({ last_seq: 1, last_message: 'message' })
-const {
-  support_count: _supportCount,
-  edited_at: _editedAt,
-  deleted_at: _deletedAt,
-  ...messageOf001
-} = messageRow()
-
-async function migrateDownTo(db: TestDatabase, newest: string): Promise<void> {
-  for (const name of Object.keys(migrations).sort().reverse()) {
-    if (name > newest) await db.migrateDown()
-  }
+const messageAt001 = {
+  org_id: ORG,
+  room_id: ROOM,
+  seq: 1,
+  id: '1'.padStart(24, '0'),
+  side: 0,
+  author: 'client',
+  message_type: 'text',
+  message_data: 'message',
+  client_message_id: null,
+  is_active: 1,
+  created_at: 1_693_018_738_000,
 }
 
-test('002 keeps what a database at 001 holds, up and down', async () => {
-  await using db = await createTestDbAt('001-rooms-and-messages')
+const keyAt002 = {
+  id: '1'.padStart(24, '0'),
+  org_id: ORG,
+  position: 1,
+  secret_hash: '0'.repeat(64),
+  access: 'support',
+  name: 'help desk',
+  created_at: 1,
+  last_used_at: null,
+  revoked_at: null,
+}
+
+function rowsOf(file: string, table: string, order = 'rowid'): Record<string, unknown>[] {
+  using connection = connect(file)
+  return connection
+    .prepare<[], Record<string, unknown>>(`select * from ${table} order by ${order}`)
+    .all()
+}
+
+test('002 keeps the data of 001, up and down', async () => {
+  await using db = await createTestDb({ migration: '001-rooms-and-messages' })
   using connection = connect(db.location)
-  const organisation = { id: room.org_id, created_at: 5, last_room_position: 1 }
-  insertInto(connection, 'organisations', organisation)
-  insertInto(connection, 'rooms', roomOf001)
-  insertInto(connection, 'messages', messageOf001)
+  insertInto(connection, 'organisations', organisationAt001)
+  insertInto(connection, 'rooms', roomAt001)
+  insertInto(connection, 'messages', messageAt001)
   const before = contents(db.location)
   expect(tablesOf(db.location)).toEqual(
     [...bookkeeping, 'messages', 'organisations', 'rooms'].sort(),
   )
 
-  await db.migrateToLatest()
-  expect(await db.read.selectFrom('organisations').selectAll().execute()).toEqual([
-    { ...organisation, last_key_position: 0, last_audit_position: 0, last_event_position: 0 },
+  await db.migrateTo('002-identity')
+  expect(rowsOf(db.location, 'organisations', 'id')).toEqual([
+    { ...organisationAt001, last_key_position: 0, last_audit_position: 0 },
   ])
-  expect(await db.read.selectFrom('rooms').selectAll().execute()).toEqual([
-    roomRow({ ...roomOf001, ...latestOf(messageRow()) }),
-  ])
-  expect(await db.read.selectFrom('messages').selectAll().execute()).toEqual([message])
-  // What was there goes on, and what is new begins.
-  await db.write(async (tx) => {
-    const where = { orgId: room.org_id, now: 6 }
-    expect(await nextPosition(tx, 'last_room_position', where)).toBe(2)
-    expect(await nextPosition(tx, 'last_key_position', where)).toBe(1)
-    expect(await nextPosition(tx, 'last_audit_position', where)).toBe(1)
-    await insertApiKey(tx, apiKeyRow())
-    await insertAuditEvent(tx, auditEventRow())
-    await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 0 })
-    await sql`update organisations set last_room_position = 1`.execute(tx)
+  expect(rowsOf(db.location, 'rooms')).toEqual([roomAt001])
+  expect(rowsOf(db.location, 'messages', 'seq')).toEqual([messageAt001])
+  insertInto(connection, 'api_keys', keyAt002)
+  const id = { id: 'id', created_at: 0 }
+  insertInto(connection, 'signing_keys', { ...id, secret: 'secret' })
+  insertInto(connection, 'audit_events', {
+    ...id,
+    ...{ org_id: ORG, position: 1, action: 'room.deleted', actor: 'a', target: 'b', details: '{}' },
   })
 
-  await migrateDownTo(db, '001-rooms-and-messages')
+  await db.migrateTo('001-rooms-and-messages')
   expect(contents(db.location)).toEqual(before)
 })
 
-test('003 counts what support wrote so far, and keeps what a database at 002 holds, up and down', async () => {
-  await using db = await createTestDbAt('002-identity')
+test('003 counts the messages of support so far and keeps the data of 002, up and down', async () => {
+  await using db = await createTestDb({ migration: '002-identity' })
   using connection = connect(db.location)
-  for (const id of [room.org_id, 'other']) {
-    insertInto(connection, 'organisations', { id, created_at: 5, last_room_position: 9 })
+  for (const id of [ORG, 'other']) {
+    insertInto(connection, 'organisations', { ...organisationAt001, id, last_room_position: 9 })
   }
   // A room of each organisation and one without a message; the sides take turns in many ways.
   const sides = { 1: '0110100', 2: '1', 3: '', 4: '000', 5: '1111' }
   const wanted: unknown[] = []
   for (const [number, talk] of Object.entries(sides)) {
     const id = number.padStart(24, '0')
-    const org_id = number === '2' ? 'other' : room.org_id
+    const org_id = number === '2' ? 'other' : ORG
     insertInto(connection, 'rooms', {
-      ...roomOf001,
+      ...roomAt001,
       id,
       org_id,
       position: Number(number),
@@ -233,13 +242,12 @@ test('003 counts what support wrote so far, and keeps what a database at 002 hol
       last_seq: talk.length,
     })
     const messages = [...talk].map((side, i) => ({
-      ...messageOf001,
+      ...messageAt001,
       id: `${number}${i}`.padStart(24, '0'),
       org_id,
       room_id: id,
       seq: i + 1,
       side: Number(side),
-      is_active: 1,
     }))
     for (const row of messages) insertInto(connection, 'messages', row)
     const counts = messages.map(
@@ -247,47 +255,40 @@ test('003 counts what support wrote so far, and keeps what a database at 002 hol
     )
     wanted.push({ id, support_count: counts.at(-1) ?? 0, counts })
   }
-  insertInto(connection, 'api_keys', key)
+  insertInto(connection, 'api_keys', keyAt002)
   const before = contents(db.location)
 
-  await db.migrateToLatest()
-  const rooms = await db.read
-    .selectFrom('rooms')
-    .select(['id', 'support_count'])
-    .orderBy('id')
-    .execute()
-  const messages = await db.read.selectFrom('messages').selectAll().orderBy('seq').execute()
+  await db.migrateTo('003-live')
+  const rooms = rowsOf(db.location, 'rooms', 'id')
+  const messages = rowsOf(db.location, 'messages', 'seq')
   expect(
-    rooms.map((row) => ({
-      ...row,
-      counts: messages.filter((m) => m.room_id === row.id).map((m) => m.support_count),
+    rooms.map(({ id, support_count }) => ({
+      id,
+      support_count,
+      counts: messages.filter((m) => m.room_id === id).map((m) => m.support_count),
     })),
   ).toEqual(wanted)
   expect(messages.every((m) => m.edited_at === null && m.deleted_at === null)).toBe(true)
-  // The log begins with what happens from now on.
-  await db.write(async (tx) =>
-    appendEvent(tx, { type: 'room.updated', org_id: room.org_id, room_id: room.id, created_at: 6 }),
-  )
-  expect(await db.read.selectFrom('events').select(['org_id', 'position']).execute()).toEqual([
-    { org_id: room.org_id, position: 1 },
-  ])
-  await db.write(async (tx) => {
-    await tx.insertInto('room_labels').values(roomLabel).execute()
-    await tx.insertInto('read_markers').values(readMarker).execute()
-    await tx.updateTable('rooms').set({ subject: 'lost', version: 3 }).execute()
-    await tx.updateTable('messages').set({ edited_at: 6 }).where('seq', '=', 1).execute()
+  // The log begins empty.
+  expect(rowsOf(db.location, 'events', 'position')).toEqual([])
+  const inRoom = { org_id: ORG, room_id: ROOM }
+  insertInto(connection, 'events', { ...inRoom, position: 1, type: 'room.updated', created_at: 6 })
+  insertInto(connection, 'room_labels', { ...inRoom, label: 'urgent', position: 1 })
+  insertInto(connection, 'read_markers', {
+    ...inRoom,
+    ...{ side: 1, user_id: 'agent', seq: 1, updated_at: 0 },
   })
+  connection.exec("update rooms set subject = 'lost', version = 3")
+  connection.exec('update messages set edited_at = 6 where seq = 1')
 
-  await migrateDownTo(db, '002-identity')
+  await db.migrateTo('002-identity')
   expect(contents(db.location)).toEqual(before)
 })
 
-test('004 cuts the text that a room repeats, describes its message, and gives the text back on the way down', async () => {
-  await using db = await createTestDbAt('003-live')
+test('004 shortens the text in the room and describes its message; down restores the text', async () => {
+  await using db = await createTestDb({ migration: '003-live' })
   using connection = connect(db.location)
-  insertInto(connection, 'organisations', {
-    ...{ id: room.org_id, created_at: 5, last_room_position: 3 },
-  })
+  insertInto(connection, 'organisations', { ...organisationAt001, last_room_position: 3 })
   const long = '🙂'.repeat(300)
   const talks = {
     1: [
@@ -302,14 +303,14 @@ test('004 cuts the text that a room repeats, describes its message, and gives th
     const id = number.padStart(24, '0')
     const last = talk.findLast(({ is_active }) => is_active === 1)
     insertInto(connection, 'rooms', {
-      ...roomOf001,
+      ...roomAt001,
       id,
       ...{ position: Number(number), user_id: number, last_seq: talk.length },
       last_message: last?.message_data ?? null,
     })
     for (const [i, own] of talk.entries()) {
       insertInto(connection, 'messages', {
-        ...messageOf001,
+        ...messageAt001,
         ...own,
         ...{ id: `${number}${i}`.padStart(24, '0'), room_id: id, seq: i + 1 },
       })
@@ -317,53 +318,92 @@ test('004 cuts the text that a room repeats, describes its message, and gives th
   }
   const before = contents(db.location)
 
-  await db.migrateToLatest()
-  const rooms = await db.read.selectFrom('rooms').selectAll().orderBy('position').execute()
-  const none = latestOf(undefined)
-  expect(rooms.map((row) => latestOf(undefined, row))).toEqual([
-    {
-      last_message: '🙂'.repeat(200),
-      last_message_seq: 2,
-      last_message_type: 'TEXT',
-      last_message_side: 1,
-      last_message_author: 'bo',
-      last_message_at: messageRow().created_at,
-    },
-    none,
-    none,
+  await db.migrateTo('004-last-message')
+  const latest = rowsOf(db.location, 'rooms', 'position').map((row) => [
+    row.last_message,
+    row.last_message_seq,
+    row.last_message_type,
+    row.last_message_side,
+    row.last_message_author,
+    row.last_message_at,
   ])
+  const none = [null, null, null, null, null, null]
+  const shortened = ['🙂'.repeat(200), 2, 'TEXT', 1, 'bo', messageAt001.created_at]
+  expect(latest).toEqual([shortened, none, none])
 
-  await migrateDownTo(db, '003-live')
+  await db.migrateTo('003-live')
   expect(contents(db.location)).toEqual(before)
 })
 
-test('005 begins without settings, and keeps what a database before it holds, up and down', async () => {
-  await using db = await createTestDbAt('003-live')
+test('005 begins without settings and keeps the data of 004, up and down', async () => {
+  await using db = await createTestDb({ migration: '004-last-message' })
   using connection = connect(db.location)
-  const organisation = { id: room.org_id, created_at: 5, last_room_position: 1 }
-  insertInto(connection, 'organisations', organisation)
-  insertInto(connection, 'rooms', { ...roomOf001, version: 3 })
-  insertInto(connection, 'messages', messageOf001)
+  insertInto(connection, 'organisations', organisationAt001)
+  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+  insertInto(connection, 'messages', messageAt001)
   const before = contents(db.location)
 
-  await db.migrateToLatest()
-  const settingsOf = (orgId: string) => findOrganisationSettings(db.read, { orgId })
-  expect(await settingsOf(room.org_id)).toBeUndefined()
-  await db.write(async (tx) => {
-    await saveOrganisationSettings(tx, { orgId: room.org_id, settings: '{"products":["a"]}' })
-    await saveOrganisationSettings(tx, { orgId: room.org_id, settings: '{"products":["b"]}' })
-    await lockOrganisation(tx, { orgId: 'new', now: 6 })
-    await lockOrganisation(tx, { orgId: room.org_id, now: 6 })
-  })
-  expect(await settingsOf(room.org_id)).toBe('{"products":["b"]}')
-  expect(await db.read.selectFrom('organisations').selectAll().orderBy('id').execute()).toEqual([
-    expect.objectContaining(organisation),
-    expect.objectContaining({ id: 'new', created_at: 6, last_room_position: 0 }),
-  ])
-  await db.write((tx) => tx.deleteFrom('organisations').where('id', '=', 'new').execute())
+  await db.migrateTo('005-organisation-settings')
+  expect(rowsOf(db.location, 'organisation_settings', 'org_id')).toEqual([])
+  insertInto(connection, 'organisation_settings', { org_id: ORG, settings: '{"products":["a"]}' })
 
-  await migrateDownTo(db, '003-live')
+  await db.migrateTo('004-last-message')
   expect(contents(db.location)).toEqual(before)
+})
+
+test('006 gives the logs their first epoch and keeps the data of 005, up and down', async () => {
+  await using db = await createTestDb({ migration: '005-organisation-settings' })
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', organisationAt001)
+  const before = contents(db.location)
+
+  await db.migrateTo('006-log-epoch')
+  const [log, ...others] = rowsOf(db.location, 'event_log')
+  expect(others).toEqual([])
+  expect(log).toEqual({ id: 1, epoch: log?.first_epoch, first_epoch: log?.epoch, timeline: null })
+  expect(log?.epoch).toMatch(/^[\w-]{6}$/)
+
+  await db.migrateTo('005-organisation-settings')
+  expect(contents(db.location)).toEqual(before)
+})
+
+test('a database of the first version works after all migrations', async () => {
+  await using db = await createTestDb({ migration: '001-rooms-and-messages' })
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', organisationAt001)
+  insertInto(connection, 'rooms', roomAt001)
+  insertInto(connection, 'messages', messageAt001)
+  await db.migrateToLatest()
+  const read = kyselyOn(db.read)
+  expect(await read.selectFrom('rooms').selectAll().execute()).toEqual([
+    roomRow({ last_seq: 1, ...latestOf(messageRow()) }),
+  ])
+  expect(await read.selectFrom('messages').selectAll().execute()).toEqual([messageRow()])
+  const settings = () => findOrganisationSettings(db.read, { orgId: ORG })
+  expect(await settings()).toBeUndefined()
+  await db.write(async (tx) => {
+    const where = { orgId: ORG, now: 6 }
+    expect(await nextPosition(tx, 'last_room_position', where)).toBe(2)
+    expect(await nextPosition(tx, 'last_key_position', where)).toBe(1)
+    expect(await nextPosition(tx, 'last_audit_position', where)).toBe(1)
+    await insertApiKey(tx, apiKeyRow())
+    await insertAuditEvent(tx, auditEventRow())
+    await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 0 })
+    await saveOrganisationSettings(tx, { orgId: ORG, settings: '{"products":["a"]}' })
+    await saveOrganisationSettings(tx, { orgId: ORG, settings: '{"products":["b"]}' })
+    await lockOrganisation(tx, { orgId: 'new', now: 6 })
+    await lockOrganisation(tx, where)
+    appendEvent(tx, { type: 'room.updated', org_id: ORG, room_id: ROOM, created_at: 6 })
+  })
+  expect(await settings()).toBe('{"products":["b"]}')
+  const organisations = await read.selectFrom('organisations').selectAll().orderBy('id').execute()
+  expect(organisations).toMatchObject([
+    { ...organisationAt001, last_room_position: 2, last_event_position: 1 },
+    { id: 'new', created_at: 6, last_room_position: 0 },
+  ])
+  expect(await read.selectFrom('events').select(['org_id', 'position']).execute()).toEqual([
+    { org_id: ORG, position: 1 },
+  ])
 })
 
 test('a migration that fails half-way leaves nothing, and the ones before it neither', async () => {
@@ -383,13 +423,15 @@ test('a migration that fails half-way leaves nothing, and the ones before it nei
   await expect(fill(db)).rejects.toThrow('UNIQUE')
 })
 
-test('a database of a newer version is refused and not touched', async () => {
+test('a database of a newer version is refused and left unchanged', async () => {
   await using folder = await createFolder()
   const url = `sqlite:${join(folder.path, 'test.db')}`
   const older = openDatabase({ url })
   await older.migrateToLatest()
   await older.write((tx) =>
-    sql`insert into schema_migrations values ('999-from-the-future', '2099-01-01')`.execute(tx),
+    sql`insert into schema_migrations values ('999-from-the-future', '2099-01-01')`.execute(
+      kyselyOn(tx),
+    ),
   )
   await older.close()
   const bytes = await readFile(older.location)
@@ -405,7 +447,7 @@ test('a database of a newer version is refused and not touched', async () => {
   expect((await readFile(older.location)).equals(bytes)).toBe(true)
 })
 
-test('waits for the write lock, but not for ever', async () => {
+test('a migration waits for the write lock until its timeout', async () => {
   await using db = await createTestDb({ busyTimeout: 50 })
   using other = connect(db.location)
   other.exec('begin immediate')
@@ -420,14 +462,14 @@ test('a closed database is not migrated', async () => {
   await expect(db.migrateToLatest()).rejects.toMatchObject({ reason: 'closed' })
 })
 
-test('writes that come during a migration wait for it', async () => {
+test('writes that arrive during a migration wait for it', async () => {
   await using db = await createTestDb()
   addMigration('999-scratch', (trx) =>
     trx.schema.createTable('scratch').addColumn('id', 'integer').execute(),
   )
   await Promise.all([
     db.migrateToLatest(),
-    db.write((tx) => sql`insert into scratch values (1)`.execute(tx)),
+    db.write((tx) => sql`insert into scratch values (1)`.execute(kyselyOn(tx))),
   ])
   expect(contents(db.location).rows).toContainEqual(['scratch', [{ id: 1 }]])
 })
@@ -472,8 +514,8 @@ test.for(['read', 'write'] as const)('the %s connection is configured', async (k
   const pragma = async (name: string) => {
     const query = sql<Record<string, unknown>>`${sql.raw(`pragma ${name}`)}`
     const { rows } = await (kind === 'read'
-      ? query.execute(db.read)
-      : db.write((tx) => query.execute(tx)))
+      ? query.execute(kyselyOn(db.read))
+      : db.write((tx) => query.execute(kyselyOn(tx))))
     return Object.values(rows[0] ?? {})[0]
   }
   expect(await pragma('foreign_keys')).toBe(1)
@@ -488,8 +530,8 @@ test.for(['read', 'write'] as const)('the %s connection is configured', async (k
 test('the read connection cannot write', async () => {
   await using db = await createTestDb()
   const write = sql`insert into signing_keys values ('id', 'secret', 0)`
-  await expect(write.execute(db.read)).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
-  await expect(db.read.schema.dropTable('messages').execute()).rejects.toThrow()
+  await expect(write.execute(kyselyOn(db.read))).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
+  await expect(kyselyOn(db.read).schema.dropTable('messages').execute()).rejects.toThrow()
   expect(tablesOf(db.location)).toEqual(expect.arrayContaining(tables))
 })
 
@@ -718,7 +760,9 @@ test.for(['update', 'update or ignore', 'upsert', 'delete', 'replace', 'replace 
     using connection = connect(db.location)
     const refused = 'audit events are append-only'
     expect(() => connection.exec(attempt)).toThrow(refused)
-    await expect(db.write((tx) => sql`${sql.raw(attempt)}`.execute(tx))).rejects.toThrow(refused)
+    await expect(db.write((tx) => sql`${sql.raw(attempt)}`.execute(kyselyOn(tx)))).rejects.toThrow(
+      refused,
+    )
     expect(contents(db.location)).toEqual(before)
   },
 )

@@ -5,13 +5,13 @@ import Sqlite from 'better-sqlite3'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import {
-  anyOrganisation,
+  allOrganisations,
   DatabaseError,
   findRoom,
   nextPosition,
   openDatabase,
 } from '../../src/index.ts'
-import { createTestDb } from '../../src/testing.ts'
+import { createTestDb, kyselyOn } from '../../src/testing.ts'
 import { connect, createFolder, idOf, roomRow } from '../support.ts'
 
 function refusalOf(url: string): DatabaseError {
@@ -72,7 +72,7 @@ test.for([
   },
 )
 
-test('a relative path starts at the working folder', async () => {
+test('a relative path starts at the working directory', async () => {
   await using folder = await createFolder()
   const file = join(folder.path, 'data', 'test.db')
   const path = relative(process.cwd(), file)
@@ -82,12 +82,14 @@ test('a relative path starts at the working folder', async () => {
   expect(existsSync(file)).toBe(true)
 })
 
-test('opens the file that it made, and what is in it', async () => {
+test('opens a file that it created before, with its data', async () => {
   await using db = await createTestDb()
-  await db.write((tx) => sql`insert into signing_keys values ('id', 'secret', 7)`.execute(tx))
+  await db.write((tx) =>
+    sql`insert into signing_keys values ('id', 'secret', 7)`.execute(kyselyOn(tx)),
+  )
   await db.close()
   const again = openDatabase({ url: db.url })
-  const rows = await again.read.selectFrom('signing_keys').select('created_at').execute()
+  const rows = await kyselyOn(again.read).selectFrom('signing_keys').select('created_at').execute()
   await again.close()
   expect(rows).toEqual([{ created_at: 7 }])
 })
@@ -101,7 +103,7 @@ test('opens a file whose write lock another process holds', async () => {
   await second.close()
 })
 
-test('a folder is no database', async () => {
+test('a folder is refused as a database', async () => {
   await using folder = await createFolder()
   const { reason, message } = refusalOf(`sqlite:${folder.path}`)
   expect(reason).toBe('cannot-open')
@@ -125,7 +127,7 @@ test('a path that no file can have is refused', async () => {
   expect(refusalOf(`sqlite:${path}`).reason).toBe('cannot-open')
 })
 
-test('another kind of file is refused, unchanged and let go of', async () => {
+test('another kind of file is refused, left unchanged and closed', async () => {
   await using folder = await createFolder()
   const file = join(folder.path, 'letter.txt')
   await writeFile(file, 'Dear customer, '.repeat(500))
@@ -163,7 +165,7 @@ test('closing leaves one file and no open connection, also when nothing was read
   }
 })
 
-/** The files that this process holds open; none where the system does not tell. */
+/** The files that this process holds open; none if the system has no list of them. */
 function openFiles(): string[] {
   if (!existsSync('/proc/self/fd')) return []
   return readdirSync('/proc/self/fd').flatMap((fd) => {
@@ -180,7 +182,7 @@ test('a statement is prepared once, and not too many are kept', async () => {
   const spy = vi.spyOn(Sqlite.prototype, 'prepare')
   onTestFinished(() => spy.mockRestore())
   const preparations = (text: string) => spy.mock.calls.filter(([sql]) => sql === text).length
-  const select = (text: string) => sql.raw(text).execute(db.read)
+  const select = (text: string) => sql.raw(text).execute(kyselyOn(db.read))
 
   for (let i = 0; i < 10; i++) await select('select 1')
   expect(preparations('select 1')).toBe(1)
@@ -191,16 +193,16 @@ test('a statement is prepared once, and not too many are kept', async () => {
   expect(preparations('select 1')).toBe(2)
 })
 
-test('a statement that was prepared before a migration is right after it', async () => {
+test('a statement prepared before a migration returns correct rows after it', async () => {
   await using db = await createTestDb()
   const room = roomRow()
-  const find = () => findRoom(db.read, { orgId: anyOrganisation, roomId: idOf(1) })
+  const find = () => findRoom(db.read, { orgId: allOrganisations, roomId: idOf(1) })
   expect(await find()).toBeUndefined()
   await db.write((tx) => nextPosition(tx, 'last_room_position', { orgId: room.org_id, now: 0 }))
-  await db.write((tx) => tx.insertInto('rooms').values(room).execute())
+  await db.write((tx) => kyselyOn(tx).insertInto('rooms').values(room).execute())
   const insert = (id: string) =>
     db.write((tx) =>
-      tx
+      kyselyOn(tx)
         .insertInto('rooms')
         .values({ ...room, id, position: Number.parseInt(id, 16), user_id: id })
         .returningAll()
@@ -209,8 +211,10 @@ test('a statement that was prepared before a migration is right after it', async
   expect(await find()).toEqual(room)
   await insert(idOf(2))
 
-  // By this process and by another one, whose newer version may run beside this one.
-  await db.write((tx) => sql`alter table rooms add column note text default 'x'`.execute(tx))
+  // By this process and by another one, which may run a newer version.
+  await db.write((tx) =>
+    sql`alter table rooms add column note text default 'x'`.execute(kyselyOn(tx)),
+  )
   expect(await find()).toEqual({ ...room, note: 'x' })
   expect(await insert(idOf(3))).toMatchObject({ id: idOf(3), note: 'x' })
   using other = connect(db.location)

@@ -3,16 +3,16 @@ import { basename, dirname } from 'node:path'
 import { expect, test } from 'vitest'
 import {
   appendMessage,
-  clearMessage,
-  describeRoom,
   editMessage,
   insertRoom,
   nextPosition,
+  softDeleteMessage,
+  updateRoomDetails,
 } from '../../src/index.ts'
 import { createTestDb } from '../../src/testing.ts'
 import { idOf, messageRow, roomRow } from '../support.ts'
 
-test('what was deleted or edited away is in the file no more', async () => {
+test('deleted and replaced texts are no longer in the file', async () => {
   await using db = await createTestDb()
   const orgId = 'A'
   const roomId = idOf(1)
@@ -20,7 +20,7 @@ test('what was deleted or edited away is in the file no more', async () => {
     const position = await nextPosition(tx, 'last_room_position', { orgId, now: 1 })
     await insertRoom(tx, roomRow({ id: roomId, org_id: orgId, position }))
   })
-  // A few words, most of a page, and what needs pages of its own.
+  // A short text, one of most of a page, and one of several pages.
   const texts = [2, 200, 1000].flatMap((times) =>
     ['kept', 'deleted', 'edited'].map((fate) => ({
       fate,
@@ -35,12 +35,12 @@ test('what was deleted or edited away is in the file no more', async () => {
   }
   const details = { orgId, roomId, status: 'open', assignee: null, labels: '[]', now: 2 } as const
   const describe = (subject: string, custom: string) =>
-    db.write((tx) => describeRoom(tx, { ...details, subject, custom }))
+    db.write((tx) => updateRoomDetails(tx, { ...details, subject, custom }))
   await describe('<deleted 3>', JSON.stringify({ a: '<deleted 4>'.repeat(300) }))
   await describe('<kept 3>', '{}')
   for (const [index, { fate }] of texts.entries()) {
     const message = { orgId, roomId, seq: index + 1, now: 2 }
-    if (fate === 'deleted') await db.write((tx) => clearMessage(tx, message))
+    if (fate === 'deleted') await db.write((tx) => softDeleteMessage(tx, message))
     if (fate === 'edited') {
       await db.write((tx) => editMessage(tx, { ...message, messageData: 'new' }))
     }

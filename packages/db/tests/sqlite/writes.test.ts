@@ -4,8 +4,8 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type Sqlite from 'better-sqlite3'
 import { sql } from 'kysely'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { DatabaseOptions, Tx } from '../../src/index.ts'
-import { createTestDb, type TestDatabase } from '../../src/testing.ts'
+import type { DatabaseOptions, Transaction } from '../../src/index.ts'
+import { createTestDb, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { connect, reasonsOf } from '../support.ts'
 
 // How writes meet SQLite's one lock, one file and statements without waiting.
@@ -29,8 +29,8 @@ async function createScratch(
   }
 }
 
-async function put(tx: Tx, value: number): Promise<number> {
-  await sql`insert into scratch (value) values (${value})`.execute(tx)
+async function put(tx: Transaction, value: number): Promise<number> {
+  await sql`insert into scratch (value) values (${value})`.execute(kyselyOn(tx))
   return value
 }
 
@@ -69,7 +69,7 @@ test('writes that arrive together share one commit, up to 256 of them', async ()
   expect(db.values()).toHaveLength(1 + 50 + 256 + 257 + 3)
 })
 
-test('a lone write waits for nothing: it is durable before the next turn of the event loop', async () => {
+test('a single write does not wait: it is committed before the next turn of the event loop', async () => {
   await using db = await createScratch()
   const order: string[] = []
   const write = db.write((tx) => put(tx, 1)).then(() => order.push(`durable ${db.values()}`))
@@ -97,7 +97,7 @@ test('writes run in the order in which they were asked for', async () => {
   expect(order).toEqual(Array.from({ length: 300 }, (_, i) => i + 1))
 })
 
-test('a write lock that is held for too long is told as busy; meanwhile reads are answered', async () => {
+test('a write lock held for too long rejects the write as busy; reads go on meanwhile', async () => {
   await using db = await createScratch({ busyTimeout: 150 })
   db.other.exec('begin immediate')
   let ran = 0
@@ -129,7 +129,7 @@ test('a write lock that is held for too long is told as busy; meanwhile reads ar
   expect(db.values()).toEqual([3])
 })
 
-test('each write waits its own time for the lock, however many batches stand before it', async () => {
+test('each write waits its own time for the lock, however many batches precede it', async () => {
   await using db = await createScratch({ busyTimeout: 5_000 })
   // Time goes on by hand.
   let now = 0
@@ -147,7 +147,7 @@ test('each write waits its own time for the lock, however many batches stand bef
   now = 4_999
   const late = ask(1000)
   now = 5_000
-  // The lock is let go of when the first is told: whoever is waiting then gets it.
+  // The lock is released at the first rejection; the waiting writes then get it.
   const released = early[0]?.catch(() => db.other.exec('rollback'))
   const results = await Promise.allSettled(early)
   expect(new Set(reasonsOf(results))).toEqual(new Set(['busy']))
@@ -158,7 +158,7 @@ test('each write waits its own time for the lock, however many batches stand bef
 })
 
 test.for(['another process', 'this process'] as const)(
-  'while %s holds the lock, writes and whoever wants the lock alone are told as busy, each in time',
+  'while %s holds the lock, writes and exclusive jobs are rejected as busy, each in time',
   async (holder) => {
     const busyTimeout = 300
     await using db = await createScratch({ busyTimeout })
@@ -166,7 +166,7 @@ test.for(['another process', 'this process'] as const)(
     if (holder === 'another process') db.other.exec('begin immediate')
     else {
       const locked = Promise.withResolvers<void>()
-      db.frozen(async () => {
+      db.withWriteLock(async () => {
         locked.resolve()
         await ended.promise
       })
@@ -185,7 +185,9 @@ test.for(['another process', 'this process'] as const)(
     for (const waited of waits) expect(waited).toBeGreaterThan(busyTimeout - 50)
     expect(order).toEqual([1, 2, 3])
     if (holder === 'another process') {
-      await expect(db.frozen(async () => undefined)).rejects.toMatchObject({ reason: 'busy' })
+      await expect(db.withWriteLock(async () => undefined)).rejects.toMatchObject({
+        reason: 'busy',
+      })
       db.other.exec('rollback')
     }
     ended.resolve()
@@ -194,7 +196,7 @@ test.for(['another process', 'this process'] as const)(
   },
 )
 
-test('a write that comes while the lock is waited for shares the commit', async () => {
+test('a write that arrives while the lock is awaited shares the commit', async () => {
   await using db = await createScratch({ busyTimeout: 60_000 })
   db.other.exec('begin immediate')
   const first = db.write((tx) => put(tx, 1))
@@ -206,7 +208,7 @@ test('a write that comes while the lock is waited for shares the commit', async 
   await second
 })
 
-test('a write lock that is released in time delays a write and nothing more', async () => {
+test('a write lock that is released in time only delays the write', async () => {
   await using db = await createScratch({ busyTimeout: 60_000 })
   db.other.exec('begin immediate')
   let settled = false
@@ -238,19 +240,19 @@ test('a statement that ends the transaction fails its write alone, with its own 
   await using db = await createScratch()
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
-    db.write((tx) => sql`insert or rollback into scratch (value) values (1)`.execute(tx)),
+    db.write((tx) => sql`insert or rollback into scratch (value) values (1)`.execute(kyselyOn(tx))),
     db.write((tx) => put(tx, 2)),
   ])
   expect(reasonsOf(results)).toEqual(['done', 'UNIQUE constraint failed: scratch.value', 'done'])
   expect(db.values()).toEqual([1, 2])
 })
 
-// On PostgreSQL no statement of a write ends its transaction, and so nobody waits to hear of it before the next write.
-test('a write that hides the end of the transaction is not told that it succeeded', async () => {
+// On PostgreSQL no statement of a write ends its transaction, so the next write does not wait for the answer.
+test('a write that hides the end of its transaction is rejected', async () => {
   await using db = await createScratch()
   const results = await Promise.allSettled([
     db.write((tx) => put(tx, 1)),
-    db.write((tx) => sql`rollback`.execute(tx)),
+    db.write((tx) => sql`rollback`.execute(kyselyOn(tx))),
     db.write((tx) => put(tx, 2)),
   ])
   expect(reasonsOf(results)).toEqual(['done', expect.stringMatching(/savepoint/i), 'done'])
@@ -259,18 +261,18 @@ test('a write that hides the end of the transaction is not told that it succeede
 
 test('a full disk fails writes cleanly, and they work again when there is room', async () => {
   await using db = await createScratch()
-  // Without a trigger SQLite ends the whole transaction when there is no room.
+  // Without a trigger SQLite ends the whole transaction on a full disk.
   db.other.exec('create table files (value integer primary key, data blob) strict')
   const files = () => db.other.prepare('select value from files').pluck().all()
   const pages = Number(db.other.pragma('page_count', { simple: true }))
   const limit = (most: number) =>
-    db.write((tx) => sql`${sql.raw(`pragma max_page_count = ${most}`)}`.execute(tx))
+    db.write((tx) => sql`${sql.raw(`pragma max_page_count = ${most}`)}`.execute(kyselyOn(tx)))
   await limit(pages + 20)
 
   const attempt = (first: number) =>
     db.write(async (tx) => {
       for (const value of [first, first + 1]) {
-        await sql`insert into files values (${value}, zeroblob(6000))`.execute(tx)
+        await sql`insert into files values (${value}, zeroblob(6000))`.execute(kyselyOn(tx))
       }
     })
   const firsts = Array.from({ length: 30 }, (_, i) => 2 * i + 1)

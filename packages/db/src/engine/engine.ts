@@ -1,0 +1,61 @@
+import type { Listen } from './peers.ts'
+import type { Connection } from './session.ts'
+
+/** How a database is opened, besides its URL. */
+export interface EngineOptions {
+  /** PostgreSQL: maximum connections, 2 or more. */
+  readonly poolSize: number
+  /** PostgreSQL: timeout of a statement (ms). */
+  readonly statementTimeout: number
+  /** SQLite: refuse to create a missing file. */
+  readonly mustExist: boolean
+}
+
+/** Connections that are lent to one job at a time. */
+export interface ConnectionPool {
+  lend<T>(job: (connection: Connection) => Promise<T>): Promise<T>
+}
+
+/** An open SQLite file or PostgreSQL server. Reads and writes use separate connections, so neither waits for the other. */
+export interface Engine {
+  /** For operators: the file, or the server without its password. */
+  readonly location: string
+  /** Runs reads outside of transactions. */
+  readonly reader: Connection
+  /** Runs `job` in a read-only transaction that sees one state. May run it twice after a schema change. */
+  snapshot<T>(job: (connection: Connection) => Promise<T>): Promise<T>
+  readonly writer: ConnectionPool
+  /** For writes that lost against others, so that no other write waits with them. Undefined: they use the writer. */
+  readonly contended: ConnectionPool | undefined
+  /** For schema changes, which have no statement timeout. */
+  readonly migrator: ConnectionPool
+  /** Maximum concurrent write transactions. */
+  readonly writers: number
+  /** SQL that begins a write transaction. */
+  readonly beginWrite: string
+  /** SQL that begins a transaction which excludes schema changes by other processes. */
+  readonly beginMigration: string
+  /** SQL that begins a transaction which sees one state and excludes all other writers. */
+  readonly beginWithWriteLock: string
+  /**
+   * SQL that begins a write transaction with a lock timeout (ms). Those of `beginWrite` have a short one, because they hold
+   * locks of many writes. Undefined where a transaction holds the only lock from its beginning.
+   */
+  readonly beginContended: ((lockTimeout: number) => string) | undefined
+  /** SQL that raises the lock timeout in a shared transaction. */
+  readonly waitForLog: string | undefined
+  /** True if a transaction could not begin because another process holds the lock. */
+  isBusy(error: unknown): boolean
+  isUniqueViolation(error: unknown): boolean
+  isLockTimeout(error: unknown): boolean
+  /** True if the transaction may succeed when it is run again: it lost against another one, or lost its connection. */
+  isRetryable(error: unknown): boolean
+  /** Connects to the other processes on this database. Undefined on SQLite. */
+  readonly listen: Listen | undefined
+  /** Resolves if the database can be written. @throws DatabaseError `cannot-open` */
+  check(): Promise<void>
+  /** Equal for two URLs if they name the same database. */
+  identity(): Promise<string>
+  /** Closes all connections, those in use after their statement or its timeout. Can be called twice. */
+  close(): Promise<void>
+}
