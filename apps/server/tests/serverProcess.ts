@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import { recordServerLog } from './serverLogs.ts'
 
 const server = fileURLToPath(new URL('..', import.meta.url))
 
@@ -43,6 +44,11 @@ export function spawnHere(
     stderr += part
   })
   const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }))
+  recordServerLog({
+    server: `process ${child.pid}`,
+    lines: () => stderr.split('\n').filter((line) => line !== ''),
+    isClosed: () => child.exitCode !== null || child.signalCode !== null,
+  })
   return { child, ended }
 }
 
