@@ -7,8 +7,12 @@ export interface ServerLog {
   isClosed(): boolean
 }
 
-/** A test that fails shows this much of each log. */
-const MAX_LINES = 100
+/** A test that fails shows this much of each log: its first failures and its last lines. */
+const MAX_FAILURES = 10
+const MAX_LINES = 20
+
+/** pino's levels from `error` on. */
+const FAILURE = /"level":[56]0\b/
 
 /** The number of lines of each log that earlier tests have written. */
 const logs = new Map<ServerLog, number>()
@@ -25,10 +29,14 @@ export function takeServerLogs(): string {
     const lines = log.lines()
     const fresh = lines.slice(seen)
     const last = fresh.slice(-MAX_LINES)
+    const failures = fresh
+      .slice(0, -MAX_LINES)
+      .filter((line) => FAILURE.test(line))
+      .slice(0, MAX_FAILURES)
     if (last.length > 0) {
-      const omitted = fresh.length - last.length
-      const head = `Log of ${log.server}${omitted > 0 ? `, without ${omitted} earlier lines` : ''}:`
-      texts.push([head, ...last, ''].join('\n'))
+      const shown = failures.length + last.length
+      const head = `Log of ${log.server}, ${shown} of ${fresh.length} lines:`
+      texts.push([head, ...failures, ...last, ''].join('\n'))
     }
     if (log.isClosed()) logs.delete(log)
     else logs.set(log, lines.length)
