@@ -229,11 +229,11 @@ describe('nothing is lost and nothing comes twice', () => {
     await using app = await createTestApp()
     await using proxy = await createTcpProxy(app.url)
     await expectAllRead(proxy.url, async () => {
-      for (let i = 0; i < 20; i++) {
+      // On a slow machine some cuts find no connection.
+      for (let i = 0; i < 20 || proxy.cuts <= 20; i++) {
         await sleep(100)
         proxy.cut()
       }
-      expect(proxy.cuts).toBeGreaterThan(20)
     })
   })
 
