@@ -37,7 +37,7 @@ const all = ['bare', 'usual-v3', 'usual-trpc', 'v2', 'v3', 'trpc', 'batch']
 const hasPostgres = (process.env.TEST_DATABASES || 'postgres').split(',').includes('postgres')
 
 // Concurrent, because the runs mostly wait.
-describe.concurrent('npm run bench', { timeout: 180_000 }, () => {
+describe.concurrent('npm run bench', () => {
   it('measures every operation on each kind of server without wrong responses, and reports the figures', async () => {
     const kinds = ['bare', 'usual-trpc', 'v3']
     const args = [`--targets=${kinds}`, '--seconds=0.2', '--connections=2']

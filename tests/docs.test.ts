@@ -96,9 +96,10 @@ async function run(
   return { status, stdout, stderr }
 }
 
-const TSX = join(root, 'node_modules', 'tsx', 'dist', 'cli.mjs')
+/** Runs TypeScript as `npx tsx` does, in one process instead of three. */
+const TSX = ['--import', import.meta.resolve('tsx')]
 const runTypeScript = (file: string, ...args: string[]) =>
-  run(process.execPath, [TSX, file, ...args])
+  run(process.execPath, [...TSX, file, ...args])
 
 /** Skips where a program is missing, except in CI, where a test that is skipped would be one that nobody misses. */
 function needs(context: TestContext, ...programs: string[]): void {
@@ -417,7 +418,7 @@ async function sendRequests(document: string, app: TestApp): Promise<Record<stri
   return env
 }
 
-describe('the requests in the documents', () => {
+describe.concurrent('the requests in the documents', () => {
   const pages = documents.filter((document) =>
     blocksOf(document).some(({ answer }) => answer?.language === 'json'),
   )
@@ -439,7 +440,7 @@ describe('the requests in the documents', () => {
   })
 })
 
-describe('a new server, as npm start makes it', () => {
+describe.concurrent('a new server, as npm start makes it', () => {
   const env = { ...process.env, HOST: '', PORT: '0', LOG_LEVEL: 'silent' }
   const server = `"${process.execPath}" apps/server/src/main.ts`
 
@@ -562,11 +563,11 @@ describe('the streams in docs/live.md', () => {
 
 /** What runs a program that a document shows. */
 const PROGRAMS: Record<string, { extension: string; command: string; args: string[] }> = {
-  ts: { extension: 'ts', command: process.execPath, args: [TSX] },
+  ts: { extension: 'ts', command: process.execPath, args: TSX },
   python: { extension: 'py', command: 'python3', args: [] },
 }
 
-describe('the programs in the documents', () => {
+describe.concurrent('the programs in the documents', () => {
   const programs = documents.flatMap((document) =>
     blocksOf(document)
       .filter(({ language }) => language in PROGRAMS)
@@ -629,7 +630,7 @@ describe('the programs in the documents', () => {
   })
 })
 
-describe('the examples', () => {
+describe.concurrent('the examples', () => {
   const conversation = `1 customer: The QR code does not open our network.
 2 support: Which phone do you use?
 3 customer: A Fairphone 5.
@@ -705,7 +706,7 @@ describe('the examples', () => {
     }
     return {
       child,
-      prints: (text: string) => expect.poll(() => printed, { timeout: 30_000 }).toContain(text),
+      prints: (text: string) => expect.poll(() => printed).toContain(text),
       printed: () => printed,
       async [Symbol.asyncDispose]() {
         child.kill('SIGKILL')
@@ -717,7 +718,7 @@ describe('the examples', () => {
   it('live.ts is a chat between two terminals', async () => {
     await using app = await createTestApp()
     const terminal = (who: string) =>
-      start(process.execPath, [TSX, 'examples/live.ts', who, app.url])
+      start(process.execPath, [...TSX, 'examples/live.ts', who, app.url])
     await using customer = terminal('customer')
     await customer.prints('(live)')
     await using support = terminal('support')

@@ -37,9 +37,10 @@ export async function listen(
 export async function write(url: string, roomId: string, text: string): Promise<void> {
   const clientMessageId = `chaos-0123456789-${text}`
   const body = { messageData: text, side: true, author: 'writer', clientMessageId }
-  for (;;) {
+  for (let patience = 2_000; ; patience *= 2) {
     try {
-      const signal = AbortSignal.timeout(2_000)
+      // The proxy leaves some requests without an answer. On a slow machine others take longer.
+      const signal = AbortSignal.timeout(patience)
       const answer = await fetch(`${url}/api/v3/rooms/${roomId}/messages`, {
         ...json(body),
         signal,

@@ -9,9 +9,11 @@ export const hasBrowser = existsSync(CHROMIUM)
 export const requiresBrowser = Boolean(process.env.REQUIRE_BROWSER)
 
 /** A browser that calls nobody by itself. */
-export function launchBrowser(...moreArgs: string[]): Promise<Browser> {
-  return chromium.launch({
+export async function launchBrowser(...moreArgs: string[]): Promise<Browser> {
+  const browser = await chromium.launch({
     executablePath: CHROMIUM,
+    // The test runner has the only deadline.
+    timeout: 0,
     args: [
       '--no-sandbox',
       '--disable-gpu',
@@ -23,4 +25,11 @@ export function launchBrowser(...moreArgs: string[]): Promise<Browser> {
       ...moreArgs,
     ],
   })
+  const newContext = browser.newContext.bind(browser)
+  browser.newContext = async (options) => {
+    const context = await newContext(options)
+    context.setDefaultTimeout(0)
+    return context
+  }
+  return browser
 }

@@ -169,12 +169,10 @@ describe('a room', () => {
       Array.from({ length: 61 }, (_, i) => openRoom(chat, `customer-${i}`)),
     )
     const transcripts = rooms.map(({ id }) => new Transcript(chat, id))
-    await expect
-      .poll(() => transcripts.every(({ states }) => states.at(-1) === 'live'), { timeout: 20_000 })
-      .toBe(true)
+    await expect.poll(() => transcripts.every(({ states }) => states.at(-1) === 'live')).toBe(true)
     await Promise.all(rooms.map(({ id }) => write(chat, id, `to ${id}`)))
     await expect
-      .poll(() => transcripts.map(({ texts }) => texts), { timeout: 20_000 })
+      .poll(() => transcripts.map(({ texts }) => texts))
       .toEqual(rooms.map(({ id }) => [`to ${id}`]))
     for (const { stop } of transcripts) stop()
     const streams = urls.filter((path) => path === '/api/v3/events')
@@ -214,11 +212,11 @@ describe('nothing is lost and nothing comes twice', () => {
     isOver = true
     const texts = await Promise.all(written)
     await expect
-      .poll(() => transcripts.map((transcript) => transcript.texts.length), { timeout: 30_000 })
+      .poll(() => transcripts.map((transcript) => transcript.texts.length))
       .toEqual(texts.map(({ length }) => length))
     expect(transcripts.map((transcript) => transcript.texts)).toEqual(texts)
     const logged = (await positionsInLog(chat)).filter((position) => position > start)
-    await expect.poll(() => positions.length, { timeout: 30_000 }).toBe(logged.length)
+    await expect.poll(() => positions.length).toBe(logged.length)
     expect(positions).toEqual(logged)
     for (const { stop, errors } of transcripts) {
       stop()
@@ -231,11 +229,11 @@ describe('nothing is lost and nothing comes twice', () => {
     await using app = await createTestApp()
     await using proxy = await createTcpProxy(app.url)
     await expectAllRead(proxy.url, async () => {
-      for (let i = 0; i < 20; i++) {
+      // On a slow machine some cuts find no connection.
+      for (let i = 0; i < 20 || proxy.cuts <= 20; i++) {
         await sleep(100)
         proxy.cut()
       }
-      expect(proxy.cuts).toBeGreaterThan(20)
     })
   })
 
@@ -276,7 +274,7 @@ describe('a credential', () => {
       return createKeylessToken(app)
     }
     const transcript = new Transcript(createDowellChat({ url: app.url, token }), id)
-    await expect.poll(() => asked, { timeout: 20_000 }).toBeGreaterThan(4)
+    await expect.poll(() => asked).toBeGreaterThan(4)
     await write(open, id, 'Hello')
     await expect.poll(() => transcript.texts).toEqual(['Hello'])
     transcript.stop()
@@ -302,9 +300,7 @@ describe('a credential', () => {
     }
     await chat.revokeApiKey({ keyId: lost.apiKey.id })
     for (const { errors, states } of transcripts) {
-      await expect
-        .poll(() => errors, { timeout: 10_000 })
-        .toMatchObject([{ code: 'UNAUTHORIZED', status: 401 }])
+      await expect.poll(() => errors).toMatchObject([{ code: 'UNAUTHORIZED', status: 401 }])
       expect(states.at(-1)).toBe('closed')
     }
     expect(unharmed.states.at(-1)).toBe('live')

@@ -773,9 +773,11 @@ describe('patience', () => {
 
   test('one that reads slowly, but reads, gets all of it', async () => {
     const whole = Buffer.alloc(12_000_000, 'x')
+    // Longer than a pause of a busy machine, and shorter than the reading.
+    const patience = { ...quick, stall: 2_000 }
     await using server = await serve((app) => {
       app.get('/large', (_req, res) => res.end(whole))
-    })
+    }, patience)
     const { hostname, port } = new URL(server.url)
     const socket = net.connect(Number(port), hostname)
     socket.write('GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
@@ -784,7 +786,7 @@ describe('patience', () => {
       highWaterMark: 1,
       write(chunk, _encoding, done) {
         read += chunk.length
-        setTimeout(done, 4)
+        setTimeout(done, 15)
       },
     })
     socket.pipe(reader)
@@ -815,7 +817,7 @@ describe('patience', () => {
 
   /** Waits until the server has no connection left. */
   async function gone(server: { connections(): Promise<number> }): Promise<void> {
-    await expect.poll(server.connections, { timeout: 10_000 }).toBe(0)
+    await expect.poll(server.connections).toBe(0)
   }
 })
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createTestDb, createTestStore } from '@dowell-chat/db/testing'
 import { describe, expect, test } from 'vitest'
 import { ask, type Rows } from './database.ts'
@@ -125,11 +126,16 @@ describe('all at once', () => {
   })
 })
 
-/** Asks until the answer is no 503. The last of many may have to wait for a connection to a database server longer than it may. */
+/** Repeats a request that the server was too busy for: it answers 503, or hangs up before it has read the headers. */
 async function untilTaken(request: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
-    const answer = await request()
-    if (answer.status !== 503) return answer
+    try {
+      const answer = await request()
+      if (answer.status !== 503) return answer
+      await sleep(1_000 * Number(answer.headers['retry-after']))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error
+    }
   }
 }
 

@@ -68,8 +68,7 @@ describe.runIf(hasBrowser || requiresBrowser)('a live page', () => {
     return { page, streams }
   }
 
-  const isLive = (page: Page) =>
-    page.locator('#state[data-status="live"]').waitFor({ timeout: 40_000 })
+  const isLive = (page: Page) => page.locator('#state[data-status="live"]').waitFor()
   const texts = (page: Page) => page.locator('#messages li').allTextContents()
 
   async function say(page: Page, text: string): Promise<void> {

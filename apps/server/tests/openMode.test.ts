@@ -331,7 +331,7 @@ describe('behind a proxy', () => {
       expect(local.status, JSON.stringify(headers)).toBe(401)
       expect(local.json.message).toMatch(/without a proxy between/)
     }
-  }, 20_000)
+  })
 
   test('not even after more headers than node looks at by itself', async () => {
     await using app = await createTestApp()

@@ -138,10 +138,7 @@ test('requests whose client has left are not served for nobody', async () => {
     socket.resetAndDestroy()
   }
   // Some were gone before they were seen.
-  await vi.waitFor(async () => {
-    const { points } = await price({ path: `/api/v3/rooms/${room}` })
-    expect(points).toBe(1)
-  }, 20_000)
+  await expect.poll(async () => (await price({ path: `/api/v3/rooms/${room}` })).points).toBe(1)
   const left = Number(
     /"actor";r=(\d+)/.exec(
       String((await price({ path: `/api/v3/rooms/${room}` })).answer.headers.ratelimit),

@@ -1,5 +1,5 @@
 import { createTestStore } from '@dowell-chat/db/testing'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { ask, captureStatements, openDirectly, type Rows } from './database.ts'
 import { as, bearer, createOrganisation, type Organisation, outcome } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
@@ -116,13 +116,12 @@ describe('a customer token that opens rooms under made-up product names', () => 
       }),
     )
     let counts = 0
-    await vi.waitFor(
-      () => {
+    await expect
+      .poll(() => {
         counts += statements.take().filter((text) => text.includes('offset')).length
-        expect(counts).toBe(attempts.length)
-      },
-      { timeout: 30_000 },
-    )
+        return counts
+      })
+      .toBe(attempts.length)
     await database.ask('rollback')
     const outcomes = await Promise.all(attempts)
     expect(outcomes.filter((each) => each === 'ok')).toHaveLength(20)

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { killAtEnd } from '../../../packages/db/tests/watchdog.ts'
+import { recordServerLog } from './serverLogs.ts'
 
 const server = fileURLToPath(new URL('..', import.meta.url))
 
@@ -45,6 +46,11 @@ export function spawnHere(
     stderr += part
   })
   const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }))
+  recordServerLog({
+    server: `process ${child.pid}`,
+    lines: () => stderr.split('\n').filter((line) => line !== ''),
+    isClosed: () => child.exitCode !== null || child.signalCode !== null,
+  })
   return { child, ended }
 }
 

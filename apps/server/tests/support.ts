@@ -2,6 +2,7 @@ import { createTestStore } from '@dowell-chat/db/testing'
 import pino from 'pino'
 import { createApp, type Overrides } from '../src/app.ts'
 import { type Config, readConfig } from '../src/config.ts'
+import { recordServerLog } from './serverLogs.ts'
 
 export interface TestApp extends AsyncDisposable {
   readonly url: string
@@ -24,6 +25,12 @@ export async function createTestApp(
   const logger = pino({ level: 'trace' }, { write: (line) => log.push(JSON.parse(line)) })
   const config = readConfig({ PORT: '0', ...env, DATABASE_URL: databaseUrl })
   const app = createApp(config, logger, { checkOutputs: true, ...overrides })
+  let isClosed = false
+  recordServerLog({
+    server: 'the test server',
+    lines: () => log.map((line) => JSON.stringify(line)),
+    isClosed: () => isClosed,
+  })
   const { url } = await app.start()
   return {
     url,
@@ -33,6 +40,7 @@ export async function createTestApp(
     close: () => app.close(),
     async [Symbol.asyncDispose]() {
       await app.close()
+      isClosed = true
       await store?.[Symbol.asyncDispose]()
     },
   }

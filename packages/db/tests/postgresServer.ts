@@ -68,6 +68,8 @@ export async function startPostgres({
       'max_connections=300',
       '-c',
       `fsync=${syncs ? 'on' : 'off'}`,
+      '-c',
+      `full_page_writes=${syncs ? 'on' : 'off'}`,
     ],
     onLog: note,
     onError: note,

@@ -215,7 +215,7 @@ test(
       `${written} messages on ${INSTANCES} instances, ${readers.length} readers\n`,
     )
   },
-  SECONDS * 1000 + 90_000,
+  SECONDS * 1000 + 180_000,
 )
 
 function kill(index: number): () => Promise<void> {

@@ -41,10 +41,7 @@ async function stopAtMessage(url: string, seq: number): Promise<() => Promise<vo
     )
 }
 
-test('a service moves to PostgreSQL, though the copy is killed on the way, and goes on there', {
-  // Six processes, one after the other.
-  timeout: 120_000,
-}, async () => {
+test('a service moves to PostgreSQL, though the copy is killed on the way, and goes on there', async () => {
   await using folder = await createFolder()
   await using store = await createTestStore()
   const source = `sqlite:${folder.file('chat.db')}`
