@@ -72,7 +72,7 @@ export function defaultHeaders(
   return (req) => (isSecure(req) ? overTls : plain)
 }
 
-/** What CORS makes of a request. */
+/** The CORS handling of a request. */
 export interface CorsResult {
   readonly headers: HeaderList
   /** The whole reply, if the request is a preflight. */

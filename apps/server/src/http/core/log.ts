@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { Outcome } from './reply.ts'
 import type { HttpRequest } from './request.ts'
 
-/** What looks like an API key or a token, or the beginning of one, in a path. */
+/** Matches API keys and tokens in a path, and their beginnings. */
 const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/g
 
 /** The path is cut before it is searched: 16 kB that begin like a token take 40 ms. */

@@ -14,7 +14,7 @@ export interface StreamEnd {
   readonly isFault: boolean
 }
 
-/** What the log says of a reply. It reads this when the response closes: a stream learns its end late. */
+/** The part of a reply that is logged. Read when the response closes: a stream learns its end late. */
 export interface Outcome {
   readonly failure?: unknown
   readonly streamEnd?: StreamEnd | undefined

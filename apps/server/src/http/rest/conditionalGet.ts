@@ -13,7 +13,7 @@ interface Representation {
 }
 
 export interface Read {
-  /** The same for the same input, whoever asks. */
+  /** Equal for equal input, regardless of the caller. */
   readonly key: string
   /** Returns the output, or throws {@link Unchanged} when `atVersion` does. */
   run(atVersion: AtVersion): Promise<unknown>
