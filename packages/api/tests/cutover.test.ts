@@ -228,7 +228,7 @@ test('whatever happens meanwhile, a reader gets every event of its scope, in ord
         for (const reader of readers) reader.takeAll()
         await log.settled()
 
-        const stored = await kyselyOn(log.read)
+        const stored = await kyselyOn(log.unwatched)
           .selectFrom('events')
           .selectAll()
           .orderBy('position')

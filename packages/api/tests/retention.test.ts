@@ -12,7 +12,7 @@ const DAY = 24 * 60 * 60_000
 const now = 1_790_000_000_000
 
 const kept = async (log: TestLog, orgId: string) => {
-  const rows = await kyselyOn(log.read)
+  const rows = await kyselyOn(log.unwatched)
     .selectFrom('events')
     .select('position')
     .where('org_id', '=', orgId)
@@ -30,9 +30,9 @@ test('forgets what happened before a time, in every organisation, and nothing el
   await log.appendAt(now - 31 * DAY, room(log, B))
   const contents = () =>
     Promise.all([
-      kyselyOn(log.read).selectFrom('rooms').selectAll().execute(),
-      kyselyOn(log.read).selectFrom('messages').selectAll().execute(),
-      kyselyOn(log.read).selectFrom('organisations').selectAll().execute(),
+      kyselyOn(log.unwatched).selectFrom('rooms').selectAll().execute(),
+      kyselyOn(log.unwatched).selectFrom('messages').selectAll().execute(),
+      kyselyOn(log.unwatched).selectFrom('organisations').selectAll().execute(),
     ])
   const before = await contents()
   expect(await pruneEvents(log, now - 30 * DAY)).toBe(3)
