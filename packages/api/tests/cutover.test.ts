@@ -229,7 +229,7 @@ test('a reader gets every event that matches its filter, in order and once, acro
         for (const reader of readers) reader.takeAll()
         await log.settled()
 
-        const stored = await kyselyOn(log.read)
+        const stored = await kyselyOn(log.unwatched)
           .selectFrom('events')
           .selectAll()
           .orderBy('position')

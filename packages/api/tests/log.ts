@@ -8,7 +8,15 @@ import {
   nextPosition,
   type RoomRow,
 } from '@dowell-chat/db'
-import { connectionOf, createTestDb, kyselyOn, type TestDatabase } from '@dowell-chat/db/testing'
+import {
+  type Connection,
+  connectionOf,
+  createSession,
+  createTestDb,
+  kyselyOn,
+  type Statement,
+  type TestDatabase,
+} from '@dowell-chat/db/testing'
 import type { Actor } from '../src/auth/actor.ts'
 import { encodeEventCursor } from '../src/events/cursor.ts'
 import type { EventStream } from '../src/events/live/eventStream.ts'
@@ -21,6 +29,8 @@ export const open: Actor = { kind: 'open', via: 'http' }
 export interface TestLog extends TestDatabase {
   readonly rooms: readonly RoomRef[]
   readonly epoch: string
+  /** Reads that `settled` does not wait for. */
+  readonly unwatched: TestDatabase['read']
   /** Commits one event for each of these rooms in one transaction. */
   append(...rooms: RoomRef[]): Promise<void>
   /** The same with a creation time. */
@@ -65,7 +75,7 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
     })
   }
   const { epoch } = await eventLogBounds(db.read, { orgId: 'A' })
-  const reads = watchReads(db.read, afterRead)
+  const { reads, connection } = watchReads(db.read, afterRead)
   let number = 0
   const appendAt = (time: number, ...rooms: RoomRef[]) =>
     db.write(async (tx) => {
@@ -73,6 +83,8 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
     })
   return {
     ...db,
+    read: createSession(connection),
+    unwatched: db.read,
     rooms,
     epoch,
     append: (...rooms) => appendAt(1, ...rooms),
@@ -103,20 +115,23 @@ export async function createLog({ afterRead }: LogOptions = {}): Promise<TestLog
   }
 }
 
-/** Counts the prepared reads and tracks the pending ones. */
-function watchReads(db: TestDatabase['read'], afterRead: LogOptions['afterRead']) {
+/** Counts reads and tracks the pending ones. */
+function watchReads(session: TestDatabase['read'], afterRead: LogOptions['afterRead']) {
+  const inner = connectionOf(session)
   const reads = { begun: 0, pending: new Set<Promise<unknown>>() }
-  const connection = connectionOf(db)
-  const run = connection.execute.bind(connection)
-  connection.execute = (statement) => {
-    const read = Promise.resolve(run(statement))
-      .finally(afterRead)
-      .finally(() => reads.pending.delete(read))
-    reads.begun++
-    reads.pending.add(read)
-    return read
+  const run = async (statement: Statement) => inner.execute(statement)
+  const connection: Connection = {
+    dialect: inner.dialect,
+    execute(statement) {
+      const read = run(statement)
+        .finally(afterRead)
+        .finally(() => reads.pending.delete(read))
+      reads.begun++
+      reads.pending.add(read)
+      return read
+    },
   }
-  return reads
+  return { reads, connection }
 }
 
 function eventOf({ orgId, id }: RoomRef, time: number, number: number): NewEvent {

@@ -13,7 +13,7 @@ const DAY_MS = 24 * 60 * 60_000
 const now = 1_790_000_000_000
 
 const positionsOf = async (log: TestLog, orgId: string) => {
-  const rows = await kyselyOn(log.read)
+  const rows = await kyselyOn(log.unwatched)
     .selectFrom('events')
     .select('position')
     .where('org_id', '=', orgId)
@@ -31,9 +31,9 @@ test('deletes events before a time in every organisation, and nothing else', asy
   await log.appendAt(now - 31 * DAY_MS, room(log, B))
   const contents = () =>
     Promise.all([
-      kyselyOn(log.read).selectFrom('rooms').selectAll().execute(),
-      kyselyOn(log.read).selectFrom('messages').selectAll().execute(),
-      kyselyOn(log.read).selectFrom('organisations').selectAll().execute(),
+      kyselyOn(log.unwatched).selectFrom('rooms').selectAll().execute(),
+      kyselyOn(log.unwatched).selectFrom('messages').selectAll().execute(),
+      kyselyOn(log.unwatched).selectFrom('organisations').selectAll().execute(),
     ])
   const before = await contents()
   expect(await pruneEvents(log, now - 30 * DAY_MS)).toBe(3)

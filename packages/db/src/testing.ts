@@ -6,9 +6,9 @@ import pg from 'pg'
 import { inject } from 'vitest'
 import { type Database, type DatabaseOptions, openDatabase } from './engine/database.ts'
 import { kyselyOn } from './engine/kyselyOn.ts'
-import { type Connection, connectionOf, Session } from './engine/session.ts'
+import { type Connection, connectionOf, Session, type Statement } from './engine/session.ts'
 
-export { connectionOf, kyselyOn }
+export { type Connection, connectionOf, kyselyOn, type Statement }
 
 /** Creates a session on a connection of the test's own. */
 export function createSession(connection: Connection): Session {
