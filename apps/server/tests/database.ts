@@ -94,37 +94,49 @@ async function tablesOf({ dialect, ask }: Driver): Promise<[table: string, colum
   return [...tables].map(([table, rows]) => [table, rows.map(({ column }) => column)])
 }
 
-type Method = (this: { source?: string }, ...parameters: unknown[]) => unknown
+/** A statement of SQLite, which knows its database, or a client of PostgreSQL, which knows the name of its database. */
+interface Watched {
+  readonly source?: string
+  readonly database?: string | { readonly name: string }
+}
+
+type Method = (this: Watched, ...parameters: unknown[]) => unknown
 
 /**
- * Notes every statement that this process runs on any database, where the driver runs it. The server under test is in
- * this process. What it says to other servers on its database, now and then, is not noted.
+ * Records the statements that this process runs on one database, where the driver runs them. The server under test runs in
+ * this process. Notifications between servers are left out.
  */
-export function captureStatements(): Disposable & {
-  /** The statements since the last time that this was asked. */
+export function captureStatements({ databaseUrl }: { readonly databaseUrl: string }): Disposable & {
+  /** The statements since the last call. */
   take(): string[]
 } {
+  const isWatched = (name: string | undefined) => name !== undefined && databaseUrl.endsWith(name)
   const probe = new Sqlite(':memory:')
   const statement = Object.getPrototypeOf(probe.prepare('select 1')) as Record<string, Method>
   probe.close()
   const client = pg.Client.prototype as unknown as Record<string, Method>
   let noted: string[] = []
   const stops = [
-    ...['all', 'get', 'run'].map((name) => watch(statement, name, (self) => self.source)),
-    watch(client, 'query', (_, query) =>
-      typeof query === 'string' ? query : (query as pg.QueryConfig).text,
+    ...['all', 'get', 'run'].map((name) =>
+      watch(statement, name, ({ database, source }) =>
+        typeof database === 'object' && isWatched(database.name) ? source : undefined,
+      ),
     ),
+    watch(client, 'query', ({ database }, query) => {
+      if (typeof database !== 'string' || !isWatched(database)) return undefined
+      return typeof query === 'string' ? query : (query as pg.QueryConfig).text
+    }),
   ]
 
   function watch(
     prototype: Record<string, Method>,
     name: string,
-    textOf: (self: { source?: string }, query: unknown) => string | undefined,
+    textOf: (self: Watched, query: unknown) => string | undefined,
   ): () => void {
     const original = prototype[name] as Method
     prototype[name] = function (...parameters) {
-      const text = textOf(this, parameters[0]) ?? ''
-      if (!text.includes('pg_notify')) noted.push(text)
+      const text = textOf(this, parameters[0])
+      if (text !== undefined && !text.includes('pg_notify')) noted.push(text)
       return original.apply(this, parameters)
     }
     return () => {

@@ -105,7 +105,7 @@ describe('a customer token that opens rooms under made-up product names', () => 
     const isPostgres = database.dialect === 'postgres'
     await database.ask(isPostgres ? 'begin' : 'begin immediate')
     if (isPostgres) await database.ask('select id from organisations for update')
-    using statements = captureStatements()
+    using statements = captureStatements({ databaseUrl: store.url })
     // Requests of one customer take turns on a server; the calls of one batch happen at once.
     const attempts = apps.flatMap((one, server) =>
       ['greedy', 'other'].flatMap((userId, user) => {
@@ -299,7 +299,7 @@ describe('the products that an organisation lists', () => {
 
 test('a new room of a key or of the support team costs no statement more than before', async () => {
   const { app, org: of } = await createCustomer({})
-  using statements = captureStatements()
+  using statements = captureStatements(app)
   const ofBounds = async (credential: string, userId: string) => {
     statements.take()
     await as(app, credential).createRoom(roomOf(userId, 'counted'))

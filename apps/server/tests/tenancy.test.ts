@@ -390,7 +390,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
   }
 
   test.each(callNames)('%s', async (procedure) => {
-    using statements = captureStatements()
+    using statements = captureStatements(app)
     const none: Ids = { org: 'NEVER', room: nothing, message: nothing, key: nothing }
     const theirs: Ids = {
       org: foreign.id,
@@ -446,7 +446,7 @@ describe('a row that is not the caller’s is a row that is not there', () => {
   })
 
   test('statements are really noted', async () => {
-    using statements = captureStatements()
+    using statements = captureStatements(app)
     await as(app, org.keys.admin.secret).getRoomById({ roomId: org.room })
     expect(statements.take()).toEqual([
       expect.stringMatching(/from "api_keys"/),
