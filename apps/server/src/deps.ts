@@ -15,7 +15,7 @@ import { createRandomBytes } from './random.ts'
 
 /** Replaced in tests. */
 export type DepsOverrides = Partial<Pick<Deps, 'clock' | 'randomBytes' | 'checkOutputs'>> &
-  Pick<DatabaseOptions, 'busyTimeout'> & {
+  Pick<DatabaseOptions, 'busyTimeout' | 'connectTimeout'> & {
     /** Milliseconds. */
     readonly streamLifetime?: number
   }
@@ -28,12 +28,13 @@ const STREAM_LIFETIME_MS = 30 * 60_000
 
 /** Opens the database and creates what the operations need, for the server and the command line. */
 export function createDeps(config: Config, logger: Logger, overrides: DepsOverrides = {}): Deps {
-  const { busyTimeout } = overrides
+  const { busyTimeout, connectTimeout } = overrides
   const db = openDatabase({
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL_SIZE,
     statementTimeout: config.DATABASE_STATEMENT_TIMEOUT,
     ...(busyTimeout === undefined ? {} : { busyTimeout }),
+    ...(connectTimeout === undefined ? {} : { connectTimeout }),
   })
   const clock = overrides.clock ?? Date.now
   const deps = {

@@ -90,7 +90,7 @@ describe('a customer token that opens rooms under made-up product names', () => 
       DATABASE_URL: store.url,
       DATABASE_STATEMENT_TIMEOUT: '60000',
     }
-    const start = () => createTestApp(env, { busyTimeout: 60_000 })
+    const start = () => createTestApp(env, { busyTimeout: 60_000, connectTimeout: 60_000 })
     const apps = [await start(), await start()] as const
     onTestFinished(async () => {
       for (const one of apps) await one.close()

@@ -24,7 +24,9 @@ export async function createTestApp(
   const log: Record<string, unknown>[] = []
   const logger = pino({ level: 'trace' }, { write: (line) => log.push(JSON.parse(line)) })
   const config = readConfig({ PORT: '0', ...env, DATABASE_URL: databaseUrl })
-  const app = createApp(config, logger, { checkOutputs: true, ...overrides })
+  // On a busy machine a query may wait long for a connection. Tests of outages bring a database of their own.
+  const connectTimeout = store ? { connectTimeout: 60_000 } : {}
+  const app = createApp(config, logger, { checkOutputs: true, ...connectTimeout, ...overrides })
   let isClosed = false
   recordServerLog({
     server: 'the test server',

@@ -68,6 +68,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   const engine = openEngine(options.url, {
     poolSize: options.poolSize ?? 10,
     statementTimeout: options.statementTimeout ?? 5_000,
+    connectTimeout: options.connectTimeout ?? 2_000,
     mustExist: options.mustExist ?? false,
   })
   const read = new Session(engine.reader)

@@ -7,6 +7,8 @@ export interface EngineOptions {
   readonly poolSize: number
   /** PostgreSQL: timeout of a statement (ms). */
   readonly statementTimeout: number
+  /** PostgreSQL: timeout for opening a connection, and for a query to get one (ms). */
+  readonly connectTimeout: number
   /** SQLite: refuse to create a missing file. */
   readonly mustExist: boolean
 }

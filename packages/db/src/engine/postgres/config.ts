@@ -1,9 +1,6 @@
 import pg from 'pg'
 import { type ConnectionOptions, toClientConfig } from 'pg-connection-string'
 
-/** Timeout for opening a connection, and for a query to get one (ms). */
-export const CONNECT_TIMEOUT_MS = 2_000
-
 /** How long a connection is silent before we probe the server (ms). */
 const KEEP_ALIVE_DELAY_MS = 10_000
 
@@ -28,11 +25,11 @@ export function setAll(settings: Settings): string {
     .join('; ')
 }
 
-export function clientConfig(config: ConnectionOptions): pg.ClientConfig {
+export function clientConfig(config: ConnectionOptions, connectTimeout: number): pg.ClientConfig {
   return {
     application_name: 'dowell-chat',
     ...toClientConfig(config),
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: connectTimeout,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
   }

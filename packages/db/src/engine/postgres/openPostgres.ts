@@ -48,7 +48,7 @@ const BEGIN_SNAPSHOT = statement('start transaction isolation level repeatable r
 export function openPostgres(url: string, options: EngineOptions): Engine {
   const config = readUrl(url)
   const location = describeServer(config)
-  const { poolSize, statementTimeout } = options
+  const { poolSize, statementTimeout, connectTimeout } = options
   const writers = Math.min(MAX_WRITERS, Math.floor(poolSize / 2))
   const hasSpare = poolSize > 2
   const queryTimeout = statementTimeout + ANSWER_GRACE_MS
@@ -57,6 +57,7 @@ export function openPostgres(url: string, options: EngineOptions): Engine {
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
   }
   const writing = {
+    connectTimeout,
     settings: { ...shortStatements, lock_timeout: SHORT_LOCK_TIMEOUT_MS },
     query_timeout: queryTimeout,
     pipeline: true,
@@ -68,6 +69,7 @@ export function openPostgres(url: string, options: EngineOptions): Engine {
   }
   const pools = {
     reader: openPool(config, onClient, {
+      connectTimeout,
       settings: { ...shortStatements, default_transaction_read_only: 'on' },
       query_timeout: queryTimeout,
       max: poolSize - writers - Number(hasSpare),
@@ -76,6 +78,7 @@ export function openPostgres(url: string, options: EngineOptions): Engine {
     contended: hasSpare ? openPool(config, onClient, { ...writing, max: 1 }) : undefined,
     // Without a statement timeout.
     migrator: openPool(config, onClient, {
+      connectTimeout,
       settings: { idle_in_transaction_session_timeout: IDLE_IN_MIGRATION_MS },
       max: 1,
     }),
@@ -122,7 +125,7 @@ export function openPostgres(url: string, options: EngineOptions): Engine {
     isRetryable,
     listen: (onMessage) =>
       listen(
-        { ...clientConfig(config), query_timeout: queryTimeout },
+        { ...clientConfig(config, connectTimeout), query_timeout: queryTimeout },
         { statement_timeout: statementTimeout },
         onMessage,
         onClient,

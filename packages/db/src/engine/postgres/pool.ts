@@ -4,7 +4,7 @@ import type { ConnectionPool } from '../engine.ts'
 import { Mutex } from '../mutex.ts'
 import type { Connection } from '../session.ts'
 import { PooledClient } from './client.ts'
-import { CONNECT_TIMEOUT_MS, clientConfig, type Settings, setAll, types } from './config.ts'
+import { clientConfig, type Settings, setAll, types } from './config.ts'
 import { unavailable } from './errors.ts'
 
 export interface PostgresPool extends ConnectionPool {
@@ -15,14 +15,18 @@ export interface PostgresPool extends ConnectionPool {
 export function openPool(
   config: ConnectionOptions,
   onClient: (client: pg.Client) => void,
-  { settings, ...own }: pg.PoolConfig & { settings: Settings },
+  {
+    settings,
+    connectTimeout,
+    ...own
+  }: pg.PoolConfig & { settings: Settings; connectTimeout: number },
 ): PostgresPool {
   const pool = new pg.Pool({
-    ...clientConfig(config),
+    ...clientConfig(config, connectTimeout),
     types,
     async onConnect(client) {
       onClient(client as pg.Client)
-      const query = { text: setAll(settings), query_timeout: CONNECT_TIMEOUT_MS }
+      const query = { text: setAll(settings), query_timeout: connectTimeout }
       await client.query(query)
     },
     ...own,
