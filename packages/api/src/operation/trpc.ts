@@ -49,7 +49,7 @@ export function toTrpcError(error: unknown): TRPCError | undefined {
   return new TRPCError({ code: errorTable[code].trpc, message, cause: error })
 }
 
-/** Hands the input on unread: `execute` reads it, once the quota is consumed. */
+/** Passes the input on unread. `execute` reads it after the quota is consumed. */
 const procedure = t.procedure
   .use(({ getRawInput, next }) => next({ ctx: { readInput: getRawInput } }))
   .use(({ next }) => next({ getRawInput: async () => undefined }))
@@ -86,7 +86,7 @@ function toProcedure(operation: Operation) {
       .subscription(({ ctx }) => resolve(ctx, operation) as Promise<AsyncIterable<unknown>>)
   }
   const { method, path, tag, summary, description } = rest
-  // Our documents add errors and security themselves: trpc-to-openapi has one text a status for all operations.
+  // We add errors and security: trpc-to-openapi has one text per status for all operations.
   const openapi = {
     method,
     path,
