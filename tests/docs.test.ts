@@ -213,7 +213,9 @@ describe('the names and versions in the documents', () => {
 describe('the tables', () => {
   it('have every setting, as the server itself tells them', async () => {
     const table = tableOf(read('docs/operating.md'), '| name | default | meaning |')
-    expect(table).toEqual(describeSettings().map((one) => [one.name, one.default, one.description]))
+    expect(table, 'the table in docs/operating.md').toEqual(
+      describeSettings().map((one) => [one.name, one.default, one.description]),
+    )
     const { status, stdout } = await runTypeScript('apps/server/src/main.ts', '--help')
     expect(status).toBe(0)
     for (const [name, value, description] of table) {
@@ -222,7 +224,10 @@ describe('the tables', () => {
   })
 
   it('have every error', () => {
-    expect(tableOf(read('docs/rest.md'), '| code | status | meaning |')).toEqual(
+    expect(
+      tableOf(read('docs/rest.md'), '| code | status | meaning |'),
+      'the table of errors in docs/rest.md',
+    ).toEqual(
       Object.entries(errorTable).map(([code, { status, text }]) => [code, String(status), text]),
     )
   })
@@ -249,6 +254,7 @@ describe('the tables', () => {
           success.match(/\d{3}/g)?.sort(),
         ])
         .sort(),
+      'the table in docs/rest.md needs a row for every operation',
     ).toEqual(operations.sort())
   })
 })
