@@ -7,6 +7,7 @@ import {
   type TRPCMutationProcedure,
   type TRPCQueryProcedure,
   type TRPCSubscriptionProcedure,
+  type TrackedEnvelope,
 } from '@trpc/server'
 import type { OpenApiMeta } from 'trpc-to-openapi'
 import type { z } from 'zod'
@@ -103,13 +104,24 @@ function toProcedure(operation: Operation) {
     [kind](({ ctx }) => resolve(ctx, operation))
 }
 
+/** An event as tRPC's clients receive it. */
+type Received<Event> =
+  Event extends TrackedEnvelope<infer Data> ? { id: string; data: Data } : Event
+
+type ReceivedStream<Stream> =
+  Stream extends AsyncIterable<infer Event> ? AsyncIterable<Received<Event>> : never
+
 type ProcedureOf<Op> =
   Op extends Query<infer Input, infer Output>
     ? TRPCQueryProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
     : Op extends Mutation<infer Input, infer Output>
       ? TRPCMutationProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
       : Op extends Subscription<infer Input, infer Stream>
-        ? TRPCSubscriptionProcedure<{ input: z.input<Input>; output: Stream; meta: OpenApiMeta }>
+        ? TRPCSubscriptionProcedure<{
+            input: z.input<Input>
+            output: ReceivedStream<Stream>
+            meta: OpenApiMeta
+          }>
         : never
 
 type Procedures = {
