@@ -25,7 +25,7 @@ import { errorTable } from '../packages/api/src/operation/errors.ts'
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const documents = globSync(['*.md', 'docs/*.md'], { cwd: root })
+const documents = globSync(['*.md', 'docs/*.md', 'docs/decisions/*.md'], { cwd: root })
   .map((path) => path.replaceAll('\\', '/'))
   .sort()
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
@@ -180,7 +180,7 @@ describe('the paths in the documents', () => {
     ]
     for (const text of wrong) expect(missingIn('README.md', text), text).toHaveLength(1)
     const right =
-      '# A b\n`packages/db/src/index.ts` `index.ts` `.ci/run` [a](LICENSE) [b](#a-b) [c](docs/access.md#who-may-do-what)'
+      '# A b\n`packages/db/src/index.ts` `index.ts` `.ci/run` [a](LICENSE) [b](#a-b) [c](docs/access.md#access)'
     expect(missingIn('README.md', right)).toEqual([])
   })
 
@@ -212,8 +212,10 @@ describe('the names and versions in the documents', () => {
 
 describe('the tables', () => {
   it('have every setting, as the server itself tells them', async () => {
-    const table = tableOf(read('docs/operating.md'), '| name | standard | meaning |')
-    expect(table).toEqual(describeSettings().map((one) => [one.name, one.default, one.description]))
+    const table = tableOf(read('docs/operating.md'), '| name | default | meaning |')
+    expect(table, 'the table in docs/operating.md').toEqual(
+      describeSettings().map((one) => [one.name, one.default, one.description]),
+    )
     const { status, stdout } = await runTypeScript('apps/server/src/main.ts', '--help')
     expect(status).toBe(0)
     for (const [name, value, description] of table) {
@@ -222,7 +224,10 @@ describe('the tables', () => {
   })
 
   it('have every error', () => {
-    expect(tableOf(read('docs/rest.md'), '| code | status | meaning |')).toEqual(
+    expect(
+      tableOf(read('docs/rest.md'), '| code | status | meaning |'),
+      'the table of errors in docs/rest.md',
+    ).toEqual(
       Object.entries(errorTable).map(([code, { status, text }]) => [code, String(status), text]),
     )
   })
@@ -249,6 +254,7 @@ describe('the tables', () => {
           success.match(/\d{3}/g)?.sort(),
         ])
         .sort(),
+      'the table in docs/rest.md needs a row for every operation',
     ).toEqual(operations.sort())
   })
 })

@@ -257,4 +257,28 @@ describe('the sources', () => {
     )
     expect(readers).toEqual(['apps/server/src/cli.ts', 'apps/server/src/main.ts'])
   })
+
+  it('keep no state in modules but the listed caches', () => {
+    const state =
+      /^(?:export )?(?:let (\w+)|const (\w+).*= (?:new (?:Map|WeakMap|Set|WeakSet|LRUCache|AsyncLocalStorage)\b.*\((?:\)|\{).*|\[\]|\{\})$)/gm
+    const found = globSync('{packages,apps}/*/src/**/*.ts', { cwd: root }).flatMap((path) =>
+      [...readFileSync(join(root, path), 'utf8').matchAll(state)].map(
+        ([, variable, constant]) => `${path} ${variable ?? constant}`,
+      ),
+    )
+    expect(found.sort()).toEqual([
+      // The program itself.
+      'apps/server/src/main.ts config',
+      // Results of pure functions.
+      'packages/api/src/auth/jwt.ts verifiedCaches',
+      'packages/api/src/encoding/encodeOnce.ts encodings',
+      'packages/api/src/encoding/json.ts dayTextCache',
+      'packages/api/src/events/cursor.ts tagCache',
+      // Set for one call and what it awaits.
+      'packages/api/src/operation/requestId.ts storage',
+      // Names of statement texts.
+      'packages/db/src/engine/postgres/client.ts names',
+      'packages/db/src/engine/postgres/client.ts namesGiven',
+    ])
+  })
 })

@@ -78,22 +78,22 @@ const settings = {
   ),
   DATABASE_URL: setting(
     'sqlite:./data/dowell-chat.db',
-    'Where the data lives: sqlite: and the path of a file, or postgres://user:password@host:port/database.',
+    'The database: sqlite: and the path of a file, or postgres://user:password@host:port/database.',
     z.string().min(1, { error: 'must not be empty' }),
   ),
   DATABASE_POOL_SIZE: setting(
     '10',
-    'PostgreSQL: connections of this process, at most; up to 2 of them write, and from 3 on one more writes what lost a lock.',
+    'PostgreSQL: maximum connections of this process. Up to 2 of them write. With 3 or more, another one repeats writes that waited for a lock.',
     wholeNumber(2, 1_000),
   ),
   DATABASE_STATEMENT_TIMEOUT: setting(
     '5000',
-    'PostgreSQL: milliseconds that one statement may take.',
+    'PostgreSQL: timeout of one statement in milliseconds.',
     wholeNumber(100, 600_000),
   ),
   LOG_LEVEL: setting(
     'info',
-    `Least severe of the log lines to write: ${LOG_LEVELS.join(', ')}.`,
+    `Lowest level of the log lines that are written: ${LOG_LEVELS.join(', ')}.`,
     z.enum(LOG_LEVELS, { error: `must be one of ${LOG_LEVELS.join(', ')}` }),
   ),
   MESSAGE_MAX_CHARS: setting(
@@ -103,12 +103,12 @@ const settings = {
   ),
   AUTH: setting(
     'keys',
-    'keys: callers need an API key or a user token. Until the first key is made, callers on this machine need none, unless HOST, TRUST_PROXY, CORS_ORIGINS or NODE_ENV says that others reach the server. open: nobody needs one.',
+    'keys: callers need an API key or a user token. Until the first key is made, callers on this machine need none, unless HOST, TRUST_PROXY, CORS_ORIGINS or NODE_ENV makes the server public. open: nobody needs a credential.',
     z.enum(['keys', 'open'], { error: 'must be keys or open' }),
   ),
   TOKEN_SIGNING_KEYS: setting(
     '',
-    'Keys that sign user tokens, id:base64 and comma-separated, the first signs. Empty: kept in the database.',
+    'Keys for user tokens, as id:base64, comma-separated. The first signs, all verify. Empty: the keys are in the database.',
     list(
       isSigningKey,
       'must be id:secret, with 32 bytes or more in base64, comma-separated',
@@ -118,87 +118,87 @@ const settings = {
   ),
   TRUST_PROXY: setting(
     '',
-    'Proxies whose X-Forwarded-For counts: addresses, subnets or loopback, linklocal, uniquelocal, comma-separated.',
+    'Proxies whose X-Forwarded-For is trusted: addresses, subnets or loopback, linklocal, uniquelocal, comma-separated.',
     list(isAddressRange, `must be addresses, subnets or ${RANGES.join(', ')}, comma-separated`),
   ),
   CORS_ORIGINS: setting(
     '',
-    'Origins whose pages may call, comma-separated; * is every page. Empty: none; in open mode those of this machine, with AUTH=open all.',
+    'Origins whose pages may call, comma-separated. * allows every origin. Empty: none; in open mode those of this machine; with AUTH=open all.',
     list(isOrigin, 'must be origins such as https://app.example.com, comma-separated, or *'),
   ),
   NODE_ENV: setting(
     '',
-    'production: others reach the server, so there is no open mode. Any other text means nothing here.',
+    'production: the server is public, so there is no open mode. Other values have no effect.',
     z.string(),
   ),
   EVENT_RETENTION_DAYS: setting(
     '30',
-    'Days that the event log reaches back: how long a reader may be away and still miss nothing. Messages are kept for ever.',
+    'Days that events are kept. A reader that was away for less time misses nothing. Messages are kept.',
     wholeNumber(1, 36_500),
   ),
   STREAMS_MAX: setting(
     '10000',
-    'Event streams that may be open at once. 0: no limit.',
+    'Maximum open event streams. 0: no limit.',
     wholeNumber(0, 10_000_000),
   ),
   STREAMS_PER_ACTOR: setting(
     '100',
-    'Event streams that one key, or one user of the support team, may have open at once. 0: no limit.',
+    'Maximum open event streams of one key, or of one user of the support team. 0: no limit.',
     wholeNumber(0, 10_000_000),
   ),
   ROOMS_PER_CUSTOMER: setting(
     '50',
-    'Active rooms of one customer; with so many, a user token opens no other. 0: no limit.',
+    'Maximum active rooms of one customer. At the limit a user token cannot open another. 0: no limit.',
     wholeNumber(0, 10_000),
   ),
   ROOMS_PER_MINUTE: setting(
     '10',
-    'Rooms that one customer may open in a minute with a user token; deleted ones count. 0: no limit.',
+    'Maximum rooms that one customer opens in a minute with a user token. Deleted rooms count. 0: no limit.',
     wholeNumber(0, 10_000),
   ),
   ROOMS_PER_HOUR: setting(
     '60',
-    'Rooms that one customer may open in an hour with a user token; deleted ones count. 0: no limit.',
+    'Maximum rooms that one customer opens in an hour with a user token. Deleted rooms count. 0: no limit.',
     wholeNumber(0, 10_000),
   ),
   STREAMS_PER_CUSTOMER: setting(
     '20',
-    'Event streams that one customer may have open at once. 0: no limit.',
+    'Maximum open event streams of one customer. 0: no limit.',
     wholeNumber(0, 10_000_000),
   ),
   STREAMS_PER_ADDRESS: setting(
     '500',
-    'Event streams that customers and callers without a credential may have open at once from one address. 0: no limit.',
+    'Maximum open event streams from one address, of customers and callers without a credential. 0: no limit.',
     wholeNumber(0, 10_000_000),
   ),
   STREAMS_PER_ORGANISATION: setting(
     '5000',
-    'Event streams that may be open at once for one organisation. 0: no limit.',
+    'Maximum open event streams of one organisation. 0: no limit.',
     wholeNumber(0, 10_000_000),
   ),
   STREAMS_RESERVED: setting(
     '10',
-    'Percent of STREAMS_MAX and of STREAMS_PER_ORGANISATION that are for keys and the support team alone.',
+    'Percent of STREAMS_MAX and of STREAMS_PER_ORGANISATION that only keys and the support team can use.',
     wholeNumber(0, 90),
   ),
   RATE_LIMIT_ACTOR: setting(
     '60000',
-    'Points a minute for one key, user or open caller; a read costs 1, a write 2, a new key or token 20, and each 16 KiB beyond the first 32 KiB 1 more in an answer and 3 in a body. 0: no limit.',
+    'Points per minute of one key, user or open caller. A read costs 1, a write 2, a new key or token 20. Each 16 KiB after the first 32 KiB cost 1 more in a response and 3 more in a request body. 0: no limit.',
     wholeNumber(0, 100_000_000),
   ),
   RATE_LIMIT_CUSTOMER: setting(
     '3000',
-    'The same for one customer with a user token, and never more than RATE_LIMIT_ACTOR. 0: as RATE_LIMIT_ACTOR.',
+    'The same for one customer with a user token, at most RATE_LIMIT_ACTOR. 0: as RATE_LIMIT_ACTOR.',
     wholeNumber(0, 100_000_000),
   ),
   RATE_LIMIT_ADDRESS: setting(
     '120000',
-    'Points a minute for one address, whoever calls from it. 0: no limit.',
+    'Points per minute of one address, for all its callers together. 0: no limit.',
     wholeNumber(0, 100_000_000),
   ),
   RATE_LIMIT_FAILURES: setting(
     '60',
-    'Failed authentications a minute from one address before they are answered 429. 0: no limit.',
+    'Failed authentications per minute from one address. Further ones get 429. 0: no limit.',
     wholeNumber(0, 100_000_000),
   ),
 } as const

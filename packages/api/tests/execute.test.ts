@@ -1,3 +1,5 @@
+import { globSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { Access } from '../src/operation/access.ts'
@@ -5,7 +7,7 @@ import type { Context, Deps } from '../src/operation/context.ts'
 import { AppError } from '../src/operation/errors.ts'
 import { execute } from '../src/operation/execute.ts'
 import type { Executable, Operation } from '../src/operation/operation.ts'
-import { callNames, operationNamed } from '../src/operation/operations.ts'
+import { callNames, operationNamed, operationNames } from '../src/operation/operations.ts'
 import { toPublicError } from '../src/operation/publicError.ts'
 import { createCaller } from '../src/operation/trpc.ts'
 
@@ -127,4 +129,19 @@ test('every query and mutation has an output schema', () => {
     expect((operationNamed(name) as Operation).output, name).toBeDefined()
   }
   expect(callNames.length).toBeGreaterThan(15)
+})
+
+test('operation/operations.ts lists every operation of the sources', () => {
+  const source = fileURLToPath(new URL('../src/', import.meta.url))
+  const defined = globSync('*/*.ts', { cwd: source }).flatMap((path) =>
+    [
+      ...readFileSync(`${source}${path}`, 'utf8').matchAll(
+        /^export const (\w+) = (?:query|mutation|subscription)\(/gm,
+      ),
+    ].map(([, name]) => name as string),
+  )
+  expect(
+    operationNames.toSorted(),
+    'packages/api/src/operation/operations.ts needs a line for every operation',
+  ).toEqual(defined.sort())
 })

@@ -634,7 +634,10 @@ test('every query of packages/db/src/queries and eventLog has a case', async () 
     files.filter((file) => !file.endsWith('/epoch.ts')).map((file) => import(file)),
   )
   const exported = modules.flatMap((module) => Object.keys(module))
-  expect(Object.keys(cases).sort()).toEqual(exported.sort())
+  expect(
+    Object.keys(cases).sort(),
+    'packages/db/tests/plans.test.ts needs a case for every exported query',
+  ).toEqual(exported.sort())
 })
 
 const { dialect } = inject('testTarget')

@@ -27,6 +27,7 @@ test('tables.ts has the tables and columns of the migrated schema', async () => 
           columns.map(({ name, dataType }) => `${name} ${nameOf[dataType] ?? dataType}`).sort(),
         ]),
     ),
+    'packages/db/src/tables.ts and the migrations in packages/db/src/migrations differ',
   ).toEqual(Object.fromEntries(tables.map((name) => [name, columns(name).sort()])))
 })
 

@@ -14,17 +14,16 @@ export type Schemas = Record<string, Json>
 
 export const requestIdHeader = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } }
 
-/** Gives a request body a name of its own, for the generators of clients. */
+/** Names the schema of a request body: client generators use the name. */
 export function nameBody(operation: Operation, name: string, schemas: Schemas): void {
   const json = operation.requestBody?.content['application/json']
   if (!json) return
-  // v3 refuses unknown keys and v2 ignores them, but neither wants them.
   schemas[name] = json.schema as Json
   json.schema = { $ref: `#/components/schemas/${name}` }
   if (operation.requestBody) operation.requestBody.required = true
 }
 
-/** Says what the generator does not: where a parameter's description is, and what a call and its answer look like. */
+/** Adds descriptions of parameters, and examples of the request and the response. */
 export function explain(
   operation: Operation,
   example: { parameters: Json; body: Json; answer: unknown },
@@ -45,9 +44,9 @@ export function explain(
 }
 
 /**
- * Says of a read that its answer has an entity tag, and that who names it gets 304.
+ * Documents `ETag`, `If-None-Match` and 304 of a read.
  *
- * @param always false where not every answer has one
+ * @param always false if only some responses have an `ETag`
  */
 export function conditional(operation: Operation, always = true): void {
   const headers = { ...requestIdHeader, ETag: { $ref: '#/components/headers/ETag' } }
@@ -57,13 +56,13 @@ export function conditional(operation: Operation, always = true): void {
     {
       in: 'header',
       name: 'If-None-Match',
-      description: 'The `ETag` of an answer that you have: 304 when it still holds.',
+      description: 'The `ETag` of a stored response. 304 if nothing changed.',
       schema: { type: 'string' },
     },
   ]
   operation.responses = {
     200: { ...answer, headers: always ? headers : requestIdHeader },
-    304: { description: 'The answer that `If-None-Match` names still holds', headers },
+    304: { description: 'Not changed', headers },
     ...failures,
   }
 }

@@ -15,12 +15,12 @@ const API_VERSION = '3.0.0'
 
 const description = `Support chat: an end user of some product opens a **room** with an organisation, and both sides write **messages**.
 
-- **v3** names things by resource: \`/api/v3/rooms\`.
-- **v2** is the documented DowellChat API at its documented URLs. Where several operations share one URL, \`type\` chooses. Bodies may be JSON, urlencoded or multipart; a trailing slash makes no difference.
+- **v3** has a URL for each resource: \`/api/v3/rooms\`.
+- **v2** is the documented DowellChat API at its documented URLs. Where several operations share one URL, \`type\` selects one. Bodies may be JSON, urlencoded or multipart; a trailing slash makes no difference.
 
 Every error body has a \`code\` for programs, a \`message\` for people and a \`requestId\` for the log.`
 
-/** The OpenAPI document of both REST surfaces, generated from the procedures by trpc-to-openapi. */
+/** The OpenAPI document of REST v2 and v3. trpc-to-openapi generates it from the procedures. */
 export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
   const options = {
     title: 'Dowell Chat',
@@ -51,8 +51,8 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     ...v3,
     tags: [
       { name: 'rooms', description: 'Conversations of one user with one organisation.' },
-      { name: 'messages', description: 'What the two sides write in a room.' },
-      { name: 'events', description: 'What happens, as it happens.' },
+      { name: 'messages', description: 'Messages of both sides.' },
+      { name: 'events', description: 'Live events and the event log.' },
       {
         name: 'access',
         description: 'Settings of the organisation, API keys, user tokens and the audit log.',

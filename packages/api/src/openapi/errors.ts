@@ -1,18 +1,17 @@
 import { type ErrorCode, errorTable } from '../operation/errors.ts'
 import { type Json, type Operation, requestIdHeader, type Schemas } from './complete.ts'
 
-/** The headers that answers refer to. */
+/** Response headers, as components of the document. */
 export const headers = {
   RequestId: {
-    description: 'Names this request in the log and in an error body.',
+    description: 'Id of the request, also in the log and in error bodies.',
     schema: { type: 'string' },
   },
   ETag: {
-    description:
-      'Names these bytes: give it as `If-None-Match` to get them only when they changed.',
+    description: 'Send it as `If-None-Match`. You get 304 if nothing changed.',
     schema: { type: 'string' },
   },
-  Allow: { description: 'The methods that there are.', schema: { type: 'string' } },
+  Allow: { description: 'Allowed methods.', schema: { type: 'string' } },
   RetryAfter: {
     description: 'Seconds after which the same request may succeed.',
     schema: { type: 'integer' },
@@ -25,7 +24,7 @@ const headersOf: Partial<Record<ErrorCode, Json>> = {
   SERVICE_UNAVAILABLE: { 'Retry-After': { $ref: '#/components/headers/RetryAfter' } },
 }
 
-/** What any call can meet. */
+/** Errors of every operation. */
 const COMMON: readonly ErrorCode[] = [
   'BAD_REQUEST',
   'UNAUTHORIZED',
@@ -40,16 +39,16 @@ const WITH_BODY: readonly ErrorCode[] = [
   'UNSUPPORTED_MEDIA_TYPE',
 ]
 
-/** What an operation's errors look like in particular. */
+/** The parts of an operation's error responses that differ from the others. */
 interface OwnErrors {
   readonly errors?: readonly ErrorCode[] | undefined
-  /** What bad input there is, by field: for the example. */
+  /** An input error by field, for the example. */
   readonly wrong: Json
-  /** What `type` may say. */
+  /** The values of `type`. */
   readonly types?: readonly string[]
 }
 
-/** The failures that an operation documents, by status: its own, and those that any call like it can meet. */
+/** The error responses of an operation by status: common ones and its own. */
 export function errorResponses(
   operation: Operation,
   schema: 'Error' | 'ErrorV2',
@@ -90,7 +89,7 @@ export function errorResponses(
   return Object.fromEntries(entries)
 }
 
-/** A fault that this operation's input can have: a field that is missing, a bad parameter in the path, or a field at all. */
+/** An example of an input error: a missing field, an invalid path parameter, or else an unknown key. */
 export function wrongField({ parameters = [], requestBody }: Operation, schemas: Schemas): Json {
   const { $ref } = (requestBody?.content['application/json']?.schema ?? {}) as { $ref?: string }
   const body = schemas[$ref?.split('/').at(-1) ?? ''] as { required?: string[] } | undefined
@@ -111,13 +110,13 @@ const errorProperties = {
   code: {
     type: 'string',
     enum: Object.keys(errorTable),
-    description: 'What went wrong, for a program to test.',
+    description: 'Error code for programs.',
   },
-  message: { type: 'string', description: 'What went wrong, for a person to read.' },
+  message: { type: 'string', description: 'Error text for people.' },
   requestId: { type: 'string', description: 'The same as in the X-Request-Id header.' },
   errors: {
     type: 'object',
-    description: 'What is wrong with the input, by field.',
+    description: 'Errors of the input, by field.',
     additionalProperties: { type: 'array', items: { type: 'string' } },
   },
 }

@@ -34,7 +34,7 @@ export function generateFrom(
         path,
         tags: [tag],
         summary,
-        // Added by us: trpc-to-openapi has one text a status for all operations.
+        // We add them: trpc-to-openapi has one text per status for all operations.
         errorResponses: [],
         protect: false,
         ...(description === undefined ? {} : { description }),

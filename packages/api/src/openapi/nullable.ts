@@ -1,8 +1,8 @@
 import type { Json } from './complete.ts'
 
 /**
- * Says "or null" by the type alone, all through a document: generators of clients understand that, and make of a choice
- * between something and nothing a type of its own.
+ * Replaces `anyOf` with `null` by a type that includes `null`, in the whole document. Client generators understand that; for
+ * `anyOf` they generate an extra type.
  */
 export function withNullTypes<T>(value: T): T {
   if (Array.isArray(value)) return value.map(withNullTypes) as T
@@ -21,7 +21,7 @@ interface Document {
 }
 
 /**
- * The same for named schemas: one that may be null says so itself, since a reference has no type. So it must be nullable
+ * The same for named schemas. A reference has no type, so the named schema itself becomes nullable. It must be nullable
  * wherever it is used.
  *
  * @param isOld whether the document is OpenAPI 3.0, which allows no key beside a reference
@@ -39,7 +39,7 @@ export function withNullableComponents<T extends object>(document: T, isOld: boo
   return copy
 }
 
-/** @param names gets the names of the schemas that may be null */
+/** @param names receives the names of the schemas that become nullable */
 function withoutNullBesideReference<T>(value: T, names: Set<string>, isOld: boolean): T {
   if (Array.isArray(value)) {
     return value.map((each) => withoutNullBesideReference(each, names, isOld)) as T

@@ -5,11 +5,11 @@ import { errorResponses, wrongField } from './errors.ts'
 import type { Documented } from './generate.ts'
 
 const HOW =
-  'The answer does not end by itself: server-sent events, each with one line of JSON as its data. An event with an `id` can be resumed from: after a cut, ask again with the last `id` as `Last-Event-ID`, as an EventSource does.'
+  'A response without end: server-sent events, each with one line of JSON. After a lost connection, send the last `id` as `Last-Event-ID`, as EventSource does.'
 
 const subscriptions = streamNames.map((name) => ({ name, operation: operationNamed(name) }))
 
-/** The event streams, as calls: trpc-to-openapi knows no streams. */
+/** The event streams as queries, because trpc-to-openapi supports no streams. */
 export const documentedStreams: readonly Documented[] = subscriptions.map(
   ({ name, operation: { input, rest } }) => ({
     name,
@@ -28,14 +28,14 @@ const ownParameters: Json[] = [
   {
     in: 'header',
     name: 'Last-Event-ID',
-    description: 'The last `id` that was read. Counts before `after` and `lastEventId`.',
+    description: 'The last `id` that you received. Has priority over `after` and `lastEventId`.',
     schema: { type: 'string' },
   },
   {
     in: 'query',
     name: 'streamToken',
     description:
-      'In place of an Authorization header, which an EventSource does not send: see createStreamToken.',
+      'Instead of an Authorization header, which EventSource cannot send. See createStreamToken.',
     schema: { type: 'string' },
   },
 ]
@@ -51,7 +51,7 @@ export function streamPaths(paths: Paths, schemas: Schemas): Paths {
     operation.parameters = [...(operation.parameters ?? []), ...ownParameters]
     operation.responses = {
       200: {
-        description: 'Events as they happen: the schema is that of each data line',
+        description: 'Live events. The schema describes one data line.',
         headers: requestIdHeader,
         content: { 'text/event-stream': event as Json },
       },

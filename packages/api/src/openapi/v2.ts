@@ -15,8 +15,8 @@ import { errorResponses, wrongField } from './errors.ts'
 import type { Documented } from './generate.ts'
 
 /**
- * Each documented operation and method under a path of its own, `<url>/<type>`: several share a URL, which
- * trpc-to-openapi does not allow.
+ * Each documented operation and method at its own path, `<url>/<type>`. Several share a URL, and trpc-to-openapi allows one
+ * procedure per method and path.
  */
 export const documentedV2: readonly Documented[] = v2Operations.flatMap((operation) =>
   operation.methods.map((method) => ({
@@ -36,7 +36,7 @@ function innerPath(operation: V2Operation): `/${string}` {
   return `${operation.url}${operation.type === undefined ? '' : `/${operation.type}`}` as `/${string}`
 }
 
-/** The documented URLs: what shares a URL and a method becomes one operation, with `type` to choose. */
+/** Merges the operations that share a URL and a method into one, which `type` selects from. */
 export function v2Paths(inner: Paths, schemas: Schemas): Paths {
   const paths: Paths = {}
   for (const [url, operations] of Map.groupBy(v2Operations, ({ url }) => url)) {
@@ -103,7 +103,7 @@ function addType(schema: Json, type: string): void {
   schema.required = ['type', ...((schema.required as string[] | undefined) ?? [])]
 }
 
-/** Several operations that `type` chooses from, as the one operation that OpenAPI allows for a URL and a method. */
+/** Merges operations, because OpenAPI allows one per URL and method. */
 function mergeByType(
   method: V2Method,
   definitions: V2Operation[],
@@ -115,7 +115,7 @@ function mergeByType(
     operationId: `${method.toLowerCase()}RoomServiceV2`,
     tags: ['v2'],
     summary: definitions.map(({ summary }) => summary).join('; '),
-    description: `\`type\` chooses the operation:\n\n${definitions
+    description: `\`type\` selects the operation:\n\n${definitions
       .map(({ type, summary, description }) =>
         `- \`${type}\`: ${summary}. ${description ?? ''}`.trim(),
       )
@@ -129,11 +129,11 @@ function mergeByType(
     merged.parameters = [typeParameter(types), ...mergeParameters(operations, types)]
   }
   merged.responses = {
-    200: mergeAnswers(operations, types),
+    200: mergeResponses(operations, types),
     ...errorResponses(merged, 'ErrorV2', {
       errors: [
         'INVALID_REQUEST_TYPE',
-        // The type of an operation that is called with another method.
+        // For the `type` of an operation that does not allow the method.
         'METHOD_NOT_ALLOWED',
         ...new Set(definitions.flatMap(({ errors = [] }) => errors)),
       ],
@@ -144,7 +144,7 @@ function mergeByType(
   return merged
 }
 
-/** One body whose `type` tells which of the schemas it follows. */
+/** A body with `type` as the discriminator of its schemas. */
 function mergeBodies(
   operations: Operation[],
   types: string[],
@@ -172,27 +172,27 @@ function typeParameter(types: string[]): Json {
   return {
     name: 'type',
     in: 'query',
-    description: 'Chooses the operation.',
-    // With one operation for the method there is nothing to choose.
+    description: 'Selects the operation.',
+    // Not needed if only one operation has the method.
     required: types.length > 1,
     schema: { type: 'string', enum: types },
     example: types[0],
   }
 }
 
-function mergeAnswers(operations: Operation[], types: string[]): Operation['responses'][string] {
-  const answers = operations.map(
+function mergeResponses(operations: Operation[], types: string[]): Operation['responses'][string] {
+  const contents = operations.map(
     (operation) => operation.responses[200]?.content?.['application/json'],
   )
-  const [only, ...others] = answers.map((answer) => answer?.schema as Json)
+  const [only, ...others] = contents.map((content) => content?.schema as Json)
   return {
-    description: 'The answer of the operation that `type` chose',
+    description: 'The response of the operation that `type` selects',
     headers: requestIdHeader,
     content: {
       'application/json': {
-        // Not oneOf: a list without items is an answer of more than one of them.
+        // Not oneOf: an empty list matches more than one schema.
         schema: others.length === 0 ? (only as Json) : { anyOf: [only, ...others] },
-        examples: examplesByType(types, answers),
+        examples: examplesByType(types, contents),
       },
     },
   }
@@ -202,7 +202,7 @@ function examplesByType(types: string[], contents: (Json | undefined)[]): Json {
   return Object.fromEntries(types.map((type, index) => [type, { value: contents[index]?.example }]))
 }
 
-/** A parameter of one of the operations only is documented as such, and required of none. */
+/** Documents which types a parameter is for, unless it is for all. Such a parameter is not required. */
 function mergeParameters(operations: Operation[], types: string[]): Json[] {
   const merged = new Map<string, { parameter: Json; types: string[] }>()
   operations.forEach((operation, index) => {

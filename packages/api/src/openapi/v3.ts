@@ -37,11 +37,11 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
   return paths
 }
 
-/** 200, or 201 for what creates something; both where a repeated call finds what exists. */
+/** 200; 201 for an operation that creates something; both if a repeated call returns the existing object. */
 function successes(success: Json, rest: RestPlace<never>): Operation['responses'] {
-  if (!rest.created) return { 200: { ...success, description: 'The answer' } }
-  const made = { 201: { ...success, description: 'It was made' } }
-  if (rest.repeated === undefined) return made
-  const found = { ...withExample(success, rest.repeated), description: 'It was there already' }
-  return { 200: found, ...made }
+  if (!rest.created) return { 200: { ...success, description: 'Success' } }
+  const createdResponse = { 201: { ...success, description: 'Created' } }
+  if (rest.repeated === undefined) return createdResponse
+  const existing = { ...withExample(success, rest.repeated), description: 'Already existed' }
+  return { 200: existing, ...createdResponse }
 }

@@ -1,6 +1,6 @@
 /**
- * Every way in which a request can fail: its code, the HTTP status, the code that tRPC's own wire needs for that status,
- * and the text for the caller. `code` is what a program tests; texts may change.
+ * Every error of the API by its code: HTTP status, the code in tRPC's own format, and the default text. Clients test the
+ * code; texts may change.
  */
 export const errorTable = {
   BAD_REQUEST: { status: 400, trpc: 'BAD_REQUEST', text: 'The input is not valid' },
@@ -73,10 +73,10 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable
 
-/** What is wrong with the input, by the name of the field as the caller wrote it. */
+/** Errors of the input, by the field name that the caller sent. */
 export type FieldErrors = Record<string, string[]>
 
-/** A failure that its caller can understand. Everything else that is thrown becomes INTERNAL_SERVER_ERROR. */
+/** An error with a code for the caller. Every other thrown error becomes INTERNAL_SERVER_ERROR. */
 export class AppError extends Error {
   override readonly name = 'AppError'
   readonly code: ErrorCode
@@ -100,7 +100,7 @@ export class AppError extends Error {
   }
 }
 
-/** Bad input in one field. `text` completes a sentence that begins with the field's name. */
+/** An input error of one field. `text` completes a sentence that begins with the field's name. */
 export function badField(field: string, text: string): AppError {
   return new AppError('BAD_REQUEST', { errors: { [field]: [text] } })
 }

@@ -3,7 +3,7 @@ import { TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 import { AppError, type ErrorCode, errorTable, type FieldErrors } from './errors.ts'
 
-/** A failure as every surface tells it. The surfaces differ only in how they wrap it. */
+/** An error as every transport reports it. Transports differ only in the envelope. */
 export interface PublicError {
   readonly code: ErrorCode
   readonly status: number
@@ -13,17 +13,17 @@ export interface PublicError {
   readonly retryAfter?: number
 }
 
-/** Of the database, what may be over in a moment. */
-const PASSING = new Set<DatabaseError['reason']>(['busy', 'unavailable', 'overloaded', 'closed'])
+/** Database errors after which a retry may succeed. */
+const RETRYABLE = new Set<DatabaseError['reason']>(['busy', 'unavailable', 'overloaded', 'closed'])
 
-/** What an outsider may know of anything that was thrown. Never the text of an unexpected error. */
+/** Converts any thrown value to an error that is safe to send. The text of an unexpected error is never sent. */
 export function toPublicError(error: unknown): PublicError {
   if (error instanceof AppError) {
     const { code, message, errors, retryAfter } = error
     return { ...publicError(code, message, errors), ...(retryAfter ? { retryAfter } : {}) }
   }
   if (error instanceof DatabaseError) {
-    return PASSING.has(error.reason)
+    return RETRYABLE.has(error.reason)
       ? { ...publicError('SERVICE_UNAVAILABLE'), retryAfter: 1 }
       : publicError('INTERNAL_SERVER_ERROR')
   }
@@ -33,7 +33,7 @@ export function toPublicError(error: unknown): PublicError {
 
 function fromTrpc(error: TRPCError): PublicError {
   const { cause } = error
-  // Only failed input carries BAD_REQUEST; a failed output check is our fault and INTERNAL_SERVER_ERROR.
+  // A failed output check has another code, and becomes INTERNAL_SERVER_ERROR.
   if (error.code === 'BAD_REQUEST' && cause instanceof ZodError) {
     return publicError('BAD_REQUEST', undefined, fieldErrors(cause))
   }
@@ -61,21 +61,21 @@ function publicError(code: ErrorCode, message?: string, errors?: FieldErrors): P
   }
 }
 
-/** Names in an error are the caller's own; a hostile one is cut, and no more than this many are told. */
+/** Field names come from the caller, so an error has a limited number of them, each of limited length. */
 const MAX_FIELDS = 20
-const MAX_NAME = 100
+const MAX_NAME_CHARS = 100
 
-/** Keys that superjson refuses to write, so an error that has one could not be answered over tRPC. */
-export const UNWRITABLE: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
+/** Keys that superjson cannot serialise, so no value on tRPC may have them. */
+export const UNSAFE_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** zod's issues by field. What concerns no field in particular stands under `input`, a hostile name in quotes. */
+/** Groups zod's issues by field. Issues without a field are under `input`; an unsafe name is put in quotes. */
 export function fieldErrors(error: ZodError): FieldErrors {
   const found = new Map<string, string[]>()
   const add = (field: string, text: string) => {
-    const cut = field.slice(0, MAX_NAME).toWellFormed()
-    const name = UNWRITABLE.has(cut) ? `"${cut}"` : cut
+    const cut = field.slice(0, MAX_NAME_CHARS).toWellFormed()
+    const name = UNSAFE_KEYS.has(cut) ? `"${cut}"` : cut
     const texts = found.get(name)
-    // Many long names may be one when they are cut.
+    // Two long names may be equal once they are cut.
     if (texts?.includes(text)) return
     if (texts) texts.push(text)
     else if (found.size < MAX_FIELDS) found.set(name, [text])
@@ -85,7 +85,7 @@ export function fieldErrors(error: ZodError): FieldErrors {
     if (issue.code === 'unrecognized_keys') {
       for (const key of issue.keys) add(path ? `${path}.${key}` : key, 'is not a known key')
     } else if (path === '' && issue.code === 'invalid_type') {
-      // The whole input, over tRPC; the schemas word only their fields.
+      // The whole input, over tRPC: the schemas have texts for their fields only.
       add('input', 'must be an object')
     } else {
       add(path || 'input', issue.message)

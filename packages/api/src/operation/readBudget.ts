@@ -1,43 +1,43 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from './errors.ts'
 
-/** Bytes that the answers of the reads in one request may have together. The last one may go beyond it by one page. */
+/** Maximum bytes of all outputs of the reads in one request. The last one may exceed it by one page. */
 export const REQUEST_BYTES = 2 * 1024 * 1024
 
-/** After an answer of so many bytes others have their turn of the event loop. */
+/** After an output of this size the next read waits for the next turn of the event loop. */
 const LARGE_BYTES = 64 * 1024
 
-/** Runs the reads of one request one after another, until their answers are too large together. */
+/** Runs the reads of one request one after another, until the budget of bytes is spent. */
 export class ReadBudget {
   #left = REQUEST_BYTES
   #last: Promise<unknown> = Promise.resolve()
 
   /**
-   * Runs `read` when the reads before it are done.
+   * Runs `read` after the earlier reads.
    *
-   * @param bytesOf how large its answer is
-   * @throws AppError TOO_MANY_REQUESTS when the answers before it were too large together; it is not run then
+   * @param bytesOf returns the size of an output
+   * @throws AppError TOO_MANY_REQUESTS if the earlier outputs spent the budget; then `read` is not called
    */
-  run<Answer>(read: () => Promise<Answer>, bytesOf: (answer: Answer) => number): Promise<Answer> {
-    const answer = this.#last.then(() => this.#take(read, bytesOf))
-    this.#last = answer.catch(() => undefined)
-    return answer
+  run<Output>(read: () => Promise<Output>, bytesOf: (output: Output) => number): Promise<Output> {
+    const output = this.#last.then(() => this.#runNext(read, bytesOf))
+    this.#last = output.catch(() => undefined)
+    return output
   }
 
-  async #take<Answer>(
-    read: () => Promise<Answer>,
-    bytesOf: (answer: Answer) => number,
-  ): Promise<Answer> {
+  async #runNext<Output>(
+    read: () => Promise<Output>,
+    bytesOf: (output: Output) => number,
+  ): Promise<Output> {
     if (this.#left <= 0) {
       throw new AppError('TOO_MANY_REQUESTS', {
-        message: 'The answers of this batch are too large together; send this call by itself',
+        message: 'The responses of this batch are too large together; send this call alone',
         retryAfter: 1,
       })
     }
-    const answer = await read()
-    const bytes = bytesOf(answer)
+    const output = await read()
+    const bytes = bytesOf(output)
     this.#left -= bytes
-    if (bytes >= LARGE_BYTES) await turn()
-    return answer
+    if (bytes >= LARGE_BYTES) await nextTurn()
+    return output
   }
 }

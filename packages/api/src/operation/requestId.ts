@@ -3,8 +3,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 const storage = new AsyncLocalStorage<string>()
 
 /**
- * Runs `work` under a request's id. tRPC formats some errors before there is a context (a broken batch, a bad URL); this
- * is how those find the id.
+ * Runs `work` with a request's id. tRPC formats some errors, such as those of an invalid batch, before it has a context. Their
+ * bodies take the id from here.
  */
 export function withRequestId<T>(requestId: string, work: () => T): T {
   return storage.run(requestId, work)

@@ -7,6 +7,7 @@ import {
   type TRPCMutationProcedure,
   type TRPCQueryProcedure,
   type TRPCSubscriptionProcedure,
+  type TrackedEnvelope,
 } from '@trpc/server'
 import type { OpenApiMeta } from 'trpc-to-openapi'
 import type { z } from 'zod'
@@ -49,7 +50,7 @@ export function toTrpcError(error: unknown): TRPCError | undefined {
   return new TRPCError({ code: errorTable[code].trpc, message, cause: error })
 }
 
-/** Hands the input on unread: `execute` reads it, once the quota is consumed. */
+/** Passes the input on unread. `execute` reads it after the quota is consumed. */
 const procedure = t.procedure
   .use(({ getRawInput, next }) => next({ ctx: { readInput: getRawInput } }))
   .use(({ next }) => next({ getRawInput: async () => undefined }))
@@ -86,7 +87,7 @@ function toProcedure(operation: Operation) {
       .subscription(({ ctx }) => resolve(ctx, operation) as Promise<AsyncIterable<unknown>>)
   }
   const { method, path, tag, summary, description } = rest
-  // Our documents add errors and security themselves: trpc-to-openapi has one text a status for all operations.
+  // We add errors and security: trpc-to-openapi has one text per status for all operations.
   const openapi = {
     method,
     path,
@@ -103,13 +104,24 @@ function toProcedure(operation: Operation) {
     [kind](({ ctx }) => resolve(ctx, operation))
 }
 
+/** An event as tRPC's clients receive it. */
+type Received<Event> =
+  Event extends TrackedEnvelope<infer Data> ? { id: string; data: Data } : Event
+
+type ReceivedStream<Stream> =
+  Stream extends AsyncIterable<infer Event> ? AsyncIterable<Received<Event>> : never
+
 type ProcedureOf<Op> =
   Op extends Query<infer Input, infer Output>
     ? TRPCQueryProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
     : Op extends Mutation<infer Input, infer Output>
       ? TRPCMutationProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
       : Op extends Subscription<infer Input, infer Stream>
-        ? TRPCSubscriptionProcedure<{ input: z.input<Input>; output: Stream; meta: OpenApiMeta }>
+        ? TRPCSubscriptionProcedure<{
+            input: z.input<Input>
+            output: ReceivedStream<Stream>
+            meta: OpenApiMeta
+          }>
         : never
 
 type Procedures = {

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { z } from 'zod'
-import { UNWRITABLE } from '../operation/publicError.ts'
+import { UNSAFE_KEYS } from '../operation/publicError.ts'
 
 const MAX_BYTES = 4096
 const MAX_DEPTH = 20
@@ -45,8 +45,8 @@ function findErrorWithin(
   if (depth > MAX_DEPTH) return `must be nested at most ${MAX_DEPTH} deep`
   if (!Array.isArray(value)) {
     const keys = Object.keys(value)
-    if (keys.some((key) => UNWRITABLE.has(key))) {
-      return `must not have the keys ${[...UNWRITABLE].join(', ')}`
+    if (keys.some((key) => UNSAFE_KEYS.has(key))) {
+      return `must not have the keys ${[...UNSAFE_KEYS].join(', ')}`
     }
     left.bytes -= keys.join().length
   }
