@@ -38,10 +38,10 @@ const commands = {
   lint,
   typecheck: [typecheck],
   // What CI adds to the tests.
-  check: [...lint, typecheck, ['tsx', 'scripts/openapi.ts', 'check']],
+  check: [...lint, typecheck, ['tsx', 'scripts/generate.ts', 'check']],
   // Writes every generated file.
   build: [
-    ['tsx', 'scripts/openapi.ts', 'write'],
+    ['tsx', 'scripts/generate.ts', 'write'],
     ['vitest', 'run', '--project=sqlite', 'access.test.ts', '-t', 'docs/access.md', '--update'],
   ],
 }

@@ -197,7 +197,7 @@ describe('the names and versions in the documents', () => {
     const commands = all.matchAll(/(?:^|`)(?:[A-Z_]+=\S+ )*npm (?:run )?([a-z:]+)/gm)
     const named = [...commands].map(([, name]) => name as string)
     expect(named).toContain('start')
-    expect(named).toContain('openapi:write')
+    expect(named).toContain('generate')
     expect(named.filter((name) => !(name in scripts))).toEqual([])
 
     const managers = new Set(all.match(/pnpm@[\d.]*\d/g))

@@ -1,4 +1,4 @@
-import type { AppRouter } from '@dowell-chat/api'
+import type { AppRouter, CallName } from '@dowell-chat/api'
 import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import superjson from 'superjson'
 import { Credential, type CredentialOptions } from './credential.ts'
@@ -6,6 +6,7 @@ import { toDowellChatError } from './error.ts'
 import { detectBrowser } from './live/browser.ts'
 import { FeedManager } from './live/feedManager.ts'
 import { createFeeds, type Feeds } from './live/feeds.ts'
+import { operationKinds } from './operationKinds.ts'
 import type { CallOptions, Calls } from './types.ts'
 
 /** Options of {@link createDowellChat}. */
@@ -16,6 +17,9 @@ export interface DowellChatOptions extends CredentialOptions {
 
 /** A client for one server: its operations as methods, and feeds of live events. */
 export type DowellChat = Calls & Feeds
+
+// A method that is missing does not compile: `npm run build` writes the list.
+operationKinds satisfies Record<CallName, string>
 
 /** Calls per batch; the server accepts 50. */
 const MAX_BATCH_CALLS = 20
@@ -69,29 +73,12 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     }
   }
 
-  const calls: Calls = {
-    createRoom: call(client.createRoom.mutate),
-    getRoomById: call(client.getRoomById.query),
-    deleteRoom: call(client.deleteRoom.mutate),
-    updateRoom: call(client.updateRoom.mutate),
-    listRooms: call(client.listRooms.query),
-    createMessage: call(client.createMessage.mutate),
-    updateMessage: call(client.updateMessage.mutate),
-    deleteMessage: call(client.deleteMessage.mutate),
-    getMessages: call(client.getMessages.query),
-    getRoomSnapshot: call(client.getRoomSnapshot.query),
-    markRead: call(client.markRead.mutate),
-    listEvents: call(client.listEvents.query),
-    createStreamToken: call(client.createStreamToken.mutate),
-    setTyping: call(client.setTyping.mutate),
-    createUserToken: call(client.createUserToken.mutate),
-    createApiKey: call(client.createApiKey.mutate),
-    listApiKeys: call(client.listApiKeys.query),
-    revokeApiKey: call(client.revokeApiKey.mutate),
-    listAuditEvents: call(client.listAuditEvents.query),
-    getOrganisation: call(client.getOrganisation.query),
-    updateOrganisation: call(client.updateOrganisation.mutate),
-  }
+  const calls = Object.fromEntries(
+    Object.entries(operationKinds).map(([name, kind]) => [
+      name,
+      call((client as unknown as Record<string, Record<string, never>>)[name]?.[kind] as never),
+    ]),
+  ) as unknown as Calls
 
   return { ...calls, ...createFeeds(new FeedManager(url, credential, detectBrowser()), calls) }
 }

@@ -21,60 +21,14 @@ export {
   type LoggedEvent,
 } from './eventLog/read.ts'
 export { deleteEvents, eventLogsAfter, oldestEvents } from './eventLog/retention.ts'
-export {
-  anyApiKeyExists,
-  findApiKey,
-  insertApiKey,
-  listApiKeysPage,
-  recordApiKeyUse,
-  revokeApiKeyRow,
-} from './queries/apiKeys.ts'
-export {
-  insertAuditEvent,
-  listAuditEventsPage,
-} from './queries/auditEvents.ts'
-export {
-  appendMessage,
-  type ChooseRange,
-  editMessage,
-  findMessage,
-  findMessageByClientId,
-  insertMessage,
-  messagesInRange,
-  type NewMessage,
-  softDeleteMessage,
-} from './queries/messages.ts'
-export {
-  findOrganisationSettings,
-  lockOrganisation,
-  nextPosition,
-  saveOrganisationSettings,
-} from './queries/organisations.ts'
-export {
-  findReadMarker,
-  moveReadMarker,
-  newestReadMarkers,
-  unreadCounts,
-} from './queries/readMarkers.ts'
-export { listRoomsPage, type RoomFilter } from './queries/roomList.ts'
-export {
-  findActiveRoom,
-  findRoom,
-  findRoomForKeyShare,
-  findRoomForUpdate,
-  findRoomsAtBounds,
-  insertRoom,
-  type RoomBounds,
-  type RoomIdentity,
-  setRoomActive,
-  updateRoomDetails,
-} from './queries/rooms.ts'
-export {
-  deleteSigningKeys,
-  insertSigningKey,
-  listSigningKeys,
-  listSigningKeysForUpdate,
-} from './queries/signingKeys.ts'
+export * from './queries/apiKeys.ts'
+export * from './queries/auditEvents.ts'
+export * from './queries/messages.ts'
+export * from './queries/organisations.ts'
+export * from './queries/readMarkers.ts'
+export * from './queries/roomList.ts'
+export * from './queries/rooms.ts'
+export * from './queries/signingKeys.ts'
 export type { MessageOutline } from './query/messageText.ts'
 export { PREVIEW_CHARACTERS, previewOf } from './query/preview.ts'
 export {
