@@ -56,16 +56,18 @@ function read(path) {
 /** Identifies the last complete install. It is absent while one runs, so an interrupted install is repeated. */
 const stamp = join(root, 'node_modules', '.cache', 'install')
 
-/** A hash of everything that decides what an install produces, and of the lockfile that was installed. */
-function installState() {
-  const workspace = read('pnpm-workspace.yaml')
-  const [, list = ''] = /^packages:\n((?: +- .*\n)*)/m.exec(workspace) ?? []
-  const folders = [...list.matchAll(/- (\S+)/g)].flatMap(([, folder]) =>
+function workspaceFolders() {
+  const [, list = ''] = /^packages:\n((?: +- .*\n)*)/m.exec(read('pnpm-workspace.yaml')) ?? []
+  return [...list.matchAll(/- (\S+)/g)].flatMap(([, folder]) =>
     folder.endsWith('/*')
       ? readdirSync(join(root, folder.slice(0, -2))).map((name) => folder.replace('*', name))
       : [folder],
   )
-  const manifests = ['', ...folders]
+}
+
+/** A hash of everything that decides what an install produces, and of the lockfile that was installed. */
+function installState() {
+  const manifests = ['', ...workspaceFolders()]
     .map((folder) => join(folder, 'package.json'))
     .filter((path) => existsSync(join(root, path)))
   const files = ['pnpm-workspace.yaml', 'pnpm-lock.yaml', ...manifests.sort()]
@@ -81,7 +83,19 @@ function installState() {
 }
 
 function isInstalled() {
-  return existsSync(stamp) && readFileSync(stamp, 'utf8') === installState()
+  const isComplete = [
+    'node_modules/.modules.yaml',
+    'node_modules/node',
+    ...workspaceModules(),
+  ].every((path) => existsSync(join(root, path)))
+  return isComplete && existsSync(stamp) && readFileSync(stamp, 'utf8') === installState()
+}
+
+/** The node_modules of each workspace folder: somebody may have removed one. */
+function workspaceModules() {
+  return workspaceFolders()
+    .filter((folder) => existsSync(join(root, folder, 'package.json')))
+    .map((folder) => join(folder, 'node_modules'))
 }
 
 /** Installs the packages unless node_modules is up to date; then the registry is not asked. */

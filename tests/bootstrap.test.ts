@@ -21,6 +21,8 @@ const fs = require('node:fs')
 fs.mkdirSync('node_modules/.pnpm', { recursive: true })
 fs.mkdirSync('node_modules/node/bin', { recursive: true })
 fs.copyFileSync('pnpm-lock.yaml', 'node_modules/.pnpm/lock.yaml')
+fs.writeFileSync('node_modules/.modules.yaml', '')
+for (const app of fs.readdirSync('apps')) fs.mkdirSync('apps/' + app + '/node_modules', { recursive: true })
 fs.rmSync('node_modules/node/bin/node', { force: true })
 fs.symlinkSync(process.execPath, 'node_modules/node/bin/node')
 fetch(process.env.npm_config_registry + '/install').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))
@@ -104,8 +106,12 @@ async function createProject({ npx }: { npx: 'real' | 'stub' }) {
     return { status, stdout, stderr, installs: requests.filter((url) => url === '/install').length }
   }
 
+  const remove = (path: string) =>
+    rmSync(join(folder, 'project', path), { recursive: true, force: true })
+
   return {
     write,
+    remove,
     start,
     requests,
     /** A start that is killed while it installs. */
@@ -157,6 +163,16 @@ describe.concurrent('npm start', { timeout: 120_000 }, () => {
     await project.start()
     project.write('node_modules/.pnpm/lock.yaml', 'second')
     expect(await project.start()).toMatchObject(installed)
+  })
+
+  it('installs again when a part of node_modules was removed', async () => {
+    using project = await createProject({ npx: 'stub' })
+    await project.start()
+    for (const path of ['apps/server/node_modules', 'node_modules/.modules.yaml']) {
+      project.remove(path)
+      expect(await project.start()).toMatchObject(installed)
+    }
+    expect(await project.start()).toMatchObject(started)
   })
 
   it('repeats an install that failed, also when the lockfile is the former one again', async () => {

@@ -50,7 +50,7 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
       const read = multipart(req).catch((error) => {
         throw fromMultipart(error)
       })
-      await Promise.race([read, watched.tooLong])
+      await whileOpen(req, Promise.race([read, watched.tooLong]))
       if (!watched.isUtf8()) throw new AppError('PARSE_ERROR', { message: UTF8 })
       return lastOfEach((req as Parsed).body)
     }
@@ -96,9 +96,10 @@ function createTextReader(
     }
     const { 'content-encoding': encoding = 'identity' } = req.headers
     let bytes: Buffer
-    if (encoding.toLowerCase() === 'identity') bytes = await readBytes(req, meter, limit)
-    else {
-      await inflate(req)
+    if (encoding.toLowerCase() === 'identity') {
+      bytes = await whileOpen(req, readBytes(req, meter, limit))
+    } else {
+      await whileOpen(req, inflate(req))
       bytes = (req as Parsed).body
       meter.bytes = bytes.length
     }
@@ -110,7 +111,19 @@ function createTextReader(
   }
 }
 
-/** @throws AppError PAYLOAD_TOO_LARGE, or BAD_REQUEST when the client left before the end */
+/** Rejects with BAD_REQUEST when the request ends before its body does. Not every parser notices. */
+function whileOpen<Body>(req: IncomingMessage, read: Promise<Body>): Promise<Body> {
+  const cut = new Promise<never>((_, reject) => {
+    const rejectIfCut = () => {
+      if (!req.complete) reject(new AppError('BAD_REQUEST'))
+    }
+    if (req.destroyed) rejectIfCut()
+    else req.once('close', rejectIfCut)
+  })
+  return Promise.race([read, cut])
+}
+
+/** @throws AppError PAYLOAD_TOO_LARGE */
 function readBytes(req: IncomingMessage, meter: ByteMeter, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
@@ -126,9 +139,6 @@ function readBytes(req: IncomingMessage, meter: ByteMeter, limit: number): Promi
     req.on('end', () =>
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)),
     )
-    req.on('close', () => {
-      if (!req.complete) reject(new AppError('BAD_REQUEST'))
-    })
   })
 }
 

@@ -10,7 +10,7 @@ import type { Transport } from './transport.ts'
 
 const MAX_URL_CHARS = 8_192
 
-/** Answers a request that is being served with a failure, now. */
+/** Answers a request that is being served with an error, before it is served. */
 export type Fail = (error: unknown) => void
 
 /** Starts to serve a request. */
@@ -76,6 +76,8 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     void run()
     return (error) => {
       res.shouldKeepAlive = false
+      // Node ends no request that it could not parse to its end. What reads its body waits for that.
+      res.once('close', () => req.destroy())
       fail(error)
       // The rest of the request's body, for which an error reply waits, never comes.
       res.end()

@@ -62,7 +62,21 @@ export async function replyByAdapter(
       return failure
     },
   }
-  return readableReply(status, headers, Readable.fromWeb(body as ReadableStream), outcome)
+  const stream = Readable.fromWeb(body as ReadableStream)
+  await firstChunk(stream)
+  return readableReply(status, headers, stream, outcome)
+}
+
+/** The first call of a streamed batch has consumed quota by then, which the headers report. */
+async function firstChunk(stream: Readable): Promise<void> {
+  const events = ['readable', 'end', 'error', 'close']
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      for (const event of events) stream.off(event, done)
+      resolve()
+    }
+    for (const event of events) stream.on(event, done)
+  })
 }
 
 function toFetchRequest(
