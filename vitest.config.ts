@@ -54,6 +54,7 @@ const once = {
     'apps/server/tests/config.test.ts',
     'apps/server/tests/earlySignal.test.ts',
     'apps/server/tests/eventStreams.test.ts',
+    'apps/server/tests/fixtures.test.ts',
     'apps/server/tests/hygiene.test.ts',
     'apps/server/tests/openapi.test.ts',
     'apps/server/tests/sharedLimits.test.ts',

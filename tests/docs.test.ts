@@ -18,7 +18,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, type TestContext } from 'vitest'
 import { describeSettings } from '../apps/server/src/config.ts'
-import { createKeylessToken } from '../apps/server/tests/identities.ts'
+import { createKeylessToken } from '../apps/server/tests/credentials.ts'
 import { createTestApp, json, openRoom, type TestApp } from '../apps/server/tests/support.ts'
 import { errorTable } from '../packages/api/src/operation/errors.ts'
 

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { ask, type Connection, openDirectly, type Rows } from './database.ts'
 import {
   as,
   createOperator,
@@ -7,7 +6,8 @@ import {
   type Organisation,
   outcome,
   unlimited,
-} from './identities.ts'
+} from './credentials.ts'
+import { ask, type Connection, openDirectly, type Rows } from './database.ts'
 import { createTestApp, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'

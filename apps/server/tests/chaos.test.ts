@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { createBadProxy } from './badProxy.ts'
 import { type Line, listen, write } from './chaos.ts'
 import { ask } from './database.ts'
-import { type StreamWay, streamWays } from './eventReader.ts'
+import { type StreamVariant, streamVariants } from './eventReader.ts'
 import { allMessages, openRoomAt, seqOf } from './lifecycle.ts'
 import { createFolder, startServer } from './serverProcess.ts'
 import { json } from './support.ts'
@@ -47,7 +47,7 @@ test(
 
     const over = new AbortController()
     const readers = Array.from({ length: 20 }, (_, number) => {
-      const way = streamWays[number % streamWays.length] as StreamWay
+      const variant = streamVariants[number % streamVariants.length] as StreamVariant
       const room = number % ROOMS
       const all = { orgId: ORG, roomId: rooms[room], userId: `user ${room}` }
       const { orgId, roomId, userId } = all
@@ -55,10 +55,15 @@ test(
         onRoomEvents: { roomId },
         onInboxEvents: { orgId },
         onUserEvents: { orgId, userId },
-      }[way.name]
+      }[variant.name]
       const heard: Line[] = []
-      const done = listen(way, proxy.url, input, after, heard, over.signal)
-      return { way, room: way.name === 'onInboxEvents' ? undefined : rooms[room], heard, done }
+      const done = listen(variant, proxy.url, input, after, heard, over.signal)
+      return {
+        variant,
+        room: variant.name === 'onInboxEvents' ? undefined : rooms[room],
+        heard,
+        done,
+      }
     })
 
     let written = 0
@@ -99,9 +104,9 @@ test(
       while ((heard.at(-1)?.[0] ?? 0) < last) await sleep(20)
     }
     over.abort()
-    for (const { way, room, heard, done } of readers) {
+    for (const { variant, room, heard, done } of readers) {
       await done
-      expect(heard, way.title).toEqual(logOf(room))
+      expect(heard, variant.title).toEqual(logOf(room))
     }
     // It was really bad.
     expect(Object.values(proxy.harm).every((count) => count > 5)).toBe(true)

@@ -1,6 +1,6 @@
 import { decodeProtectedHeader } from 'jose'
 import { expect, test } from 'vitest'
-import { as, createOrganisation, outcome, unlimited } from './identities.ts'
+import { as, createOrganisation, outcome, unlimited } from './credentials.ts'
 import { cli } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import { unlimited } from './credentials.ts'
 import { ask } from './database.ts'
-import { unlimited } from './identities.ts'
 import { cli, type Ended } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { bearer, createKey } from './credentials.ts'
 import { type Answer, type SentHeaders, send } from './http.ts'
-import { bearer, createKey } from './identities.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 import { surfaces } from './surfaces.ts'
 

@@ -4,7 +4,7 @@ import { readConfig } from '../src/config.ts'
 import { networkOf } from '../src/http/caller/address.ts'
 import { createQuotas } from '../src/http/caller/quota.ts'
 import { QuotaHeaders } from '../src/http/core/quotaHeaders.ts'
-import { createKey as createKeyAs } from './identities.ts'
+import { createKey as createKeyAs } from './credentials.ts'
 import { type Answer, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
 

@@ -11,8 +11,8 @@ import {
   type Json,
   type OpenApi,
 } from './conformance.ts'
+import { bearer, createKey } from './credentials.ts'
 import { ask } from './database.ts'
-import { bearer, createKey } from './identities.ts'
 import { createTestApp, documentedRoom, json, openRoom, type TestApp } from './support.ts'
 
 let app: TestApp

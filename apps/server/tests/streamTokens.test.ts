@@ -2,7 +2,6 @@ import { createTestStore } from '@dowell-chat/db/testing'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
-import { EventReader, outcomeOfStream, streamWays, trpcPath } from './eventReader.ts'
 import {
   as,
   bearer,
@@ -11,7 +10,8 @@ import {
   signingKey,
   signingKeysOf,
   unlimited,
-} from './identities.ts'
+} from './credentials.ts'
+import { EventReader, outcomeOfStream, streamVariants, trpcPath } from './eventReader.ts'
 import { startServer } from './serverProcess.ts'
 import { createTestApp, type TestApp } from './support.ts'
 
@@ -63,14 +63,14 @@ describe('a stream token', () => {
 
   test('is taken as often as the URL is asked for, and not beside another credential', async () => {
     const { token } = await as(app, org.tokens.support).createStreamToken({})
-    for (const way of streamWays) {
+    for (const variant of streamVariants) {
       for (let number = 0; number < 2; number++) {
         const input = { orgId: ORG, roomId: org.room, userId: org.customer }
         const { orgId: _, ...room } = { orgId: ORG, roomId: org.room }
         const { roomId: __, ...user } = input
         const own = { onRoomEvents: room, onInboxEvents: { orgId: ORG }, onUserEvents: user }
-        await using reader = await way.open(app, own[way.name], {}, `&streamToken=${token}`)
-        expect(await outcomeOfStream(reader), way.title).toBe(200)
+        await using reader = await variant.open(app, own[variant.name], {}, `&streamToken=${token}`)
+        expect(await outcomeOfStream(reader), variant.title).toBe(200)
       }
     }
     await using both = await EventReader.open(app, inbox(token), bearer(org.tokens.support))

@@ -3,7 +3,6 @@ import { crc32 } from 'node:zlib'
 import { createLastUsedTracker, rotateSigningKeys } from '@dowell-chat/api'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ask, openDirectly } from './database.ts'
 import {
   as,
   bearer,
@@ -16,7 +15,8 @@ import {
   signingKey,
   signingKeysOf,
   unlimited,
-} from './identities.ts'
+} from './credentials.ts'
+import { ask, openDirectly } from './database.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
