@@ -345,7 +345,7 @@ async function call(
   return reply
 }
 
-test('a stranger is told so before a body is read', async () => {
+test('a caller without a credential gets 401 before the body is read', async () => {
   const strange = [
     ['application/json', '{'],
     ['text/plain', 'a'],
@@ -365,7 +365,7 @@ test('a stranger is told so before a body is read', async () => {
 })
 
 describe.each(callVariants)('$title', (variant) => {
-  test('lets in whom the table lets in, and nobody else', async () => {
+  test('allows and rejects each caller as its access table says', async () => {
     const outcomes = await Promise.all(
       callers.map(async (caller) => [
         caller.title,
@@ -379,7 +379,7 @@ describe.each(callVariants)('$title', (variant) => {
     )
   })
 
-  test('does without a credential what the table says, where AUTH=open', async () => {
+  test('allows a caller without a credential what the access table says, with AUTH=open', async () => {
     const caller: Caller = {
       title: 'open',
       headers: {},
@@ -402,7 +402,7 @@ describe.each(streamVariants)('$title', ({ name, open }) => {
     return status === 200 ? 'ok' : status
   }
 
-  test('lets in whom the table lets in, and nobody else', async () => {
+  test('allows and rejects each caller as its access table says', async () => {
     const outcomes = await Promise.all(
       callers.map(async (caller) => [caller.title, await outcome(app, caller, org)]),
     )
@@ -411,7 +411,7 @@ describe.each(streamVariants)('$title', ({ name, open }) => {
     )
   })
 
-  test('lets in those whom a stream token stands for, as themselves', async () => {
+  test('gives a stream token the access of the credential that created it', async () => {
     for (const caller of callers) {
       if (caller.place === 'nobody') continue
       const { authorization } = caller.headers as { authorization: string }
@@ -421,14 +421,14 @@ describe.each(streamVariants)('$title', ({ name, open }) => {
     }
   })
 
-  test('needs no credential of a server in open mode', async () => {
+  test('needs no credential in open mode', async () => {
     const anybody: Caller = { title: 'open', headers: {}, place: 'own', sender: anyone }
     expect(await outcome(openApp, anybody, openOrg)).toBe('ok')
   })
 })
 
 test.each(streamVariants)(
-  '$title brings a token what is for it, then and now, and nothing else',
+  '$title sends a token the stored and live events of its rooms only',
   async (variant) => {
     await using own = await createTestApp(unlimited)
     const of = await createOrganisation(own, NAME)
@@ -476,7 +476,7 @@ test.each(streamVariants)(
 
 const lists = callVariants.filter(({ procedure }) => fixtures[procedure].about === 'rooms')
 
-test.each(lists)('$title shows a token the rooms that it is for', async (variant) => {
+test.each(lists)('$title shows a token its own rooms only', async (variant) => {
   const { room, elsewhere, otherCustomersRoom, tokens } = org
   const shown = async (token: string) => {
     const { text } = await variant.call(app, { orgId: org.id }, bearer(token))
@@ -489,7 +489,7 @@ test.each(lists)('$title shows a token the rooms that it is for', async (variant
   expect(await shown(tokens.supportElsewhere)).toEqual([elsewhere])
 })
 
-test('a page elsewhere cannot delete a room with an image while the server is open', async () => {
+test('a foreign page cannot delete a room with an image in open mode', async () => {
   await using app = await createTestApp()
   const roomId = await openRoom(app)
   const [byGet] = callVariants.filter(({ title }) => title === 'v2 GET deleteRoom')
@@ -503,7 +503,7 @@ test('a page elsewhere cannot delete a room with an image while the server is op
   expect((await byGet?.call(app, { roomId }, { 'sec-fetch-site': 'none' }))?.status).toBe(200)
 })
 
-test('the walk misses no procedure and no surface', () => {
+test('the tests cover every operation on every surface', () => {
   expect([...callNames, ...streamNames].toSorted()).toEqual(
     Object.keys(appRouter._def.procedures).toSorted(),
   )
@@ -614,13 +614,13 @@ test('docs/access.md shows the access of every operation', async () => {
 })
 
 describe('does not compile', () => {
-  test('a procedure without a fixture', () => {
+  test('a table that misses the fixture of an operation', () => {
     const { createRoom: _, ...forgetful } = fixtures
     // @ts-expect-error createRoom is missing
     forgetful satisfies typeof fixtures
   })
 
-  test('a query without the organisation', () => {
+  test('a query that misses the organisation', () => {
     const next = { direction: 'before', boundary: 1, limit: 1 } as const
     // Never called: only whether it compiles is asked.
     const queries = ({ read }: Database) => [

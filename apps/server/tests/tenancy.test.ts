@@ -68,7 +68,7 @@ function membersOf(of: Organisation): Member[] {
   ]
 }
 
-describe('random operations of three organisations', () => {
+describe('random calls of three organisations', () => {
   const number = fc.nat({ max: 1000 })
   const operation = fc.record({
     actor: number,
@@ -104,7 +104,7 @@ describe('random operations of three organisations', () => {
 
   let tried = 0
 
-  test('never show or touch a row of another organisation', async () => {
+  test('random calls neither show nor change a row of another organisation', async () => {
     await using database = await openDirectly(app)
     const seen = { own: 0, refused: 0 }
     const rowsOf = <T>(table: string, columns: string, orgs: readonly Organisation[]) =>
@@ -330,7 +330,7 @@ describe('streams of rooms of others and of rooms that do not exist look the sam
   })
 })
 
-test('a caller does not use up the budget of one whose name reads the same', async () => {
+test('callers with similar names have separate quotas', async () => {
   await using app = await createTestApp({ ...unlimited, RATE_LIMIT_ACTOR: '100' })
   // Both were "user:a@b@c" once, and the two sides of one name are two people as well.
   const [first, second] = [await createOrganisation(app, 'b@c'), await createOrganisation(app, 'c')]
