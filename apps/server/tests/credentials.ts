@@ -105,6 +105,8 @@ export interface Organisation {
   /** The customer's too, with a message of each side: a token changes only what its own user wrote. */
   readonly talk: string
   readonly messages: { readonly customer: string; readonly support: string }
+  /** To be deleted, any number of times. */
+  readonly messagesToDelete: { readonly customer: string; readonly support: string }
   readonly otherCustomersRoom: string
   /** To be revoked, any number of times. */
   readonly keyToRevoke: string
@@ -142,6 +144,10 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     const input = { roomId: talk, messageData: 'hello', side, author }
     return (await operator.call.createMessage(input)).message.id
   }
+  const writeBoth = async () => ({
+    customer: await write(false, customer),
+    support: await write(true, supporter),
+  })
   const admin = as(app, keys.admin.secret)
   const makeToken = async (who: Omit<Inputs['createUserToken'], 'orgId'>) =>
     (await admin.createUserToken({ orgId: id, ...who })).token
@@ -155,7 +161,8 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     roomToDelete: await makeRoom(customer, 'TO DELETE'),
     elsewhere,
     talk,
-    messages: { customer: await write(false, customer), support: await write(true, supporter) },
+    messages: await writeBoth(),
+    messagesToDelete: await writeBoth(),
     otherCustomersRoom: await makeRoom(otherCustomer, 'WIFIQRCODE'),
     keyToRevoke: (await makeKey('read')).id,
     tokens: {

@@ -169,8 +169,12 @@ function asReader({ author, side }: Sender) {
 }
 
 /** The message of one side, by the organisation's own customer or supporter. */
-function messageOf({ talk, messages }: Organisation, side: boolean) {
-  return { roomId: talk, messageId: side ? messages.support : messages.customer }
+function messageOf(
+  { talk }: Organisation,
+  { customer, support }: Organisation['messages'],
+  { side }: Sender,
+) {
+  return { roomId: talk, messageId: side ? support : customer }
 }
 
 /** A message with this id is in the tests' rooms. */
@@ -258,7 +262,7 @@ export const fixtures: Fixtures = {
   },
   updateMessage: {
     about: 'room',
-    input: (of, { side }) => ({ ...messageOf(of, side), messageData: 'edited' }),
+    input: (of, sender) => ({ ...messageOf(of, of.messages, sender), messageData: 'edited' }),
     rowInputs: ({ room, message }) => [{ roomId: room, messageId: message, messageData: 'x' }],
     rowInputsInOwn: ({ message }, own) => [
       { roomId: own.elsewhere, messageId: message, messageData: 'x' },
@@ -271,7 +275,7 @@ export const fixtures: Fixtures = {
   },
   deleteMessage: {
     about: 'room',
-    input: (of, { side }) => messageOf(of, side),
+    input: (of, sender) => messageOf(of, of.messagesToDelete, sender),
     rowInputs: ({ room, message }) => [{ roomId: room, messageId: message }],
     rowInputsInOwn: ({ message }, own) => [{ roomId: own.elsewhere, messageId: message }],
     step: ({ roomId, messageId }) => ({ roomId, messageId }),

@@ -293,9 +293,9 @@ const cases: Record<string, Case[]> = {
     [
       '(restores, any)',
       async (db) => {
-        const where = { orgId: allOrganisations, roomId, now: 1 }
-        await rooms.setRoomActive(db, { ...where, isActive: false })
-        await rooms.setRoomActive(db, { ...where, isActive: true })
+        await rooms.setRoomActive(db, { orgId, roomId, isActive: false, now: 1 })
+        const everywhere = { orgId: allOrganisations, roomId, now: 1 } as const
+        await rooms.setRoomActive(db, { ...everywhere, isActive: true })
       },
       [[byId], [byId]],
     ],
