@@ -123,8 +123,8 @@ afterAll(async () => {
   await app?.[Symbol.asyncDispose]()
 })
 
-describe('after a busy run no piece of a key or a token is', () => {
-  test('(the run met everything, and a leak would be found)', () => {
+describe('pieces of keys and tokens after many requests', () => {
+  test('the requests got every status, and a leak would be found', () => {
     for (const status of [200, 400, 401, 403, 404, 500]) {
       expect(statuses.get(status), String(status)).toBeGreaterThan(20)
     }
@@ -133,23 +133,23 @@ describe('after a busy run no piece of a key or a token is', () => {
     expect(app.log.filter(({ err }) => err !== undefined).length).toBeGreaterThan(20)
   })
 
-  test('in a log line', () => {
+  test('no log line has a piece of a key or a token', () => {
     expect(secrets.leaksIn(JSON.stringify(app.log))).toEqual([])
     expect(JSON.stringify(app.log)).toContain('[credential]')
   })
 
-  test('in an answer or its headers, but for the one that shows it', () => {
+  test('no response has a piece of a key or a token, except the one that creates it', () => {
     expect(told.filter((text) => secrets.leaksIn(text).length > 0)).toEqual([])
   })
 
-  test('in a column of the database, the audit log included', async () => {
+  test('no column of the database has a piece of a key or a token', async () => {
     await using database = await openDirectly(app)
     const rows = await database.dump()
     expect(rows.audit_events?.length).toBeGreaterThan(20)
     expect(secrets.leaksIn(JSON.stringify(rows))).toEqual([])
   })
 
-  test('and of the keys that sign, in their own column only', async () => {
+  test('only their own column has the signing keys', async () => {
     await using database = await openDirectly(app)
     const { signing_keys: signingKeys = [], ...rest } = await database.dump()
     const signing = signingKeys.map(({ secret }) => String(secret))
