@@ -18,9 +18,10 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, type TestContext } from 'vitest'
 import { describeSettings } from '../apps/server/src/config.ts'
-import { createKeylessToken } from '../apps/server/tests/identities.ts'
+import { createKeylessToken } from '../apps/server/tests/credentials.ts'
 import { createTestApp, json, openRoom, type TestApp } from '../apps/server/tests/support.ts'
 import { errorTable } from '../packages/api/src/operation/errors.ts'
+import { killAtEnd } from '../packages/db/tests/watchdog.ts'
 
 // What the documents say is true: their requests are sent, their programs run, their tables and paths compared.
 
@@ -90,6 +91,7 @@ async function run(
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  killAtEnd(child)
   const ended = once(child, 'close')
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
   const [status] = await ended
@@ -268,6 +270,7 @@ describe('the start', () => {
       env: { ...process.env, HOST: '', PORT: '0', LOG_LEVEL: '', DATABASE_URL: `sqlite:${file}` },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    killAtEnd(child)
     const ended = once(child, 'exit')
     try {
       let printed = ''
@@ -464,6 +467,7 @@ describe.concurrent('a new server, as npm start makes it', () => {
         env: { ...env, DATABASE_URL },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
+      killAtEnd(child)
       const ended = once(child, 'close')
       try {
         let printed = ''
@@ -497,6 +501,7 @@ describe('the streams in docs/live.md', () => {
       command.replaceAll(SHOWN_URL, app.url),
     )
     const child = spawn('sh', ['-c', `exec ${listen}`], { env: { ...process.env, ...env } })
+    killAtEnd(child)
     let heard = ''
     try {
       for await (const part of child.stdout) {
@@ -703,6 +708,7 @@ describe.concurrent('the examples', () => {
   /** A program that runs until it is told to stop, and what it has printed. */
   function start(command: string, args: string[]) {
     const child = spawn(command, args, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] })
+    killAtEnd(child)
     const ended = once(child, 'close')
     let printed = ''
     for (const stream of [child.stdout, child.stderr]) {

@@ -27,30 +27,28 @@ import {
 } from '@dowell-chat/db'
 import { CompactEncrypt, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { EventReader, outcomeOfStream, streamWays, type Told } from './eventReader.ts'
-import type { SentHeaders } from './http.ts'
+import { type CallVariant, callVariants, type Reply } from './callVariants.ts'
 import {
   as,
   bearer,
   createOperator,
   createOrganisation,
-  fixtures,
   type Organisation,
   rights,
   signingKey,
   signingKeysOf,
-  streamFixtures,
   unlimited,
-  type Voice,
-} from './identities.ts'
+} from './credentials.ts'
+import { EventReader, outcomeOfStream, streamVariants, type Told } from './eventReader.ts'
+import { fixtures, type Sender } from './fixtures.ts'
+import type { SentHeaders } from './http.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
-import { type Reply, type Way, ways } from './ways.ts'
 
 /** Someone who calls, and what the table makes of them. */
 interface Caller {
   readonly title: string
   readonly headers: SentHeaders
-  readonly voice: Voice
+  readonly sender: Sender
   /**
    * `nobody`: has no valid credential. `own`: acts for the organisation, and for the rooms, that is asked for.
    * `foreign`: for another organisation. `elsewhere`: for other rooms of the same organisation.
@@ -66,7 +64,7 @@ function expected(procedure: OperationName, { place, role }: Caller): Expected {
   if (place === 'nobody' || role === undefined) return 401
   if (operationNamed(procedure).access[role] === 'none') return 403
   if (place === 'own') return 'ok'
-  const { about } = { ...fixtures, ...streamFixtures }[procedure]
+  const { about } = fixtures[procedure]
   if (about === 'caller') return 'ok'
   if (place === 'foreign') return 404
   switch (about) {
@@ -82,7 +80,7 @@ function expected(procedure: OperationName, { place, role }: Caller): Expected {
   }
 }
 
-const anyone: Voice = { side: true, author: 'anyone' }
+const anyone: Sender = { side: true, author: 'anyone' }
 const NAME = 'DOWELL12345'
 
 let app: TestApp
@@ -105,21 +103,21 @@ beforeAll(async () => {
       headers: bearer(org.tokens.otherCustomer),
       role: 'customerToken',
       place: 'elsewhere',
-      voice: { side: false, author: org.otherCustomer },
+      sender: { side: false, author: org.otherCustomer },
     },
     {
       title: 'customer token limited to another room',
       headers: bearer(org.tokens.customerElsewhere),
       role: 'customerToken',
       place: 'elsewhere',
-      voice: { side: false, author: org.customer },
+      sender: { side: false, author: org.customer },
     },
     {
       title: 'support token limited to another room',
       headers: bearer(org.tokens.supportElsewhere),
       role: 'supportToken',
       place: 'elsewhere',
-      voice: { side: true, author: org.supporter },
+      sender: { side: true, author: org.supporter },
     },
   ]
   openApp = await createTestApp({ ...unlimited, AUTH: 'open' })
@@ -140,7 +138,7 @@ function members(of: Organisation, place: Caller['place']): Caller[] {
         headers: bearer(of.keys[right].secret),
         role: `${right}Key`,
         place,
-        voice: anyone,
+        sender: anyone,
       }),
     ),
     {
@@ -148,14 +146,14 @@ function members(of: Organisation, place: Caller['place']): Caller[] {
       headers: bearer(of.tokens.support),
       role: 'supportToken',
       place,
-      voice: { side: true, author: of.supporter },
+      sender: { side: true, author: of.supporter },
     },
     {
       title: `${place} customer token`,
       headers: bearer(of.tokens.customer),
       role: 'customerToken',
       place,
-      voice: { side: false, author: of.customer },
+      sender: { side: false, author: of.customer },
     },
   ]
 }
@@ -287,7 +285,7 @@ async function strangers(of: Organisation, foreign: Organisation): Promise<Calle
     title,
     headers,
     place: 'nobody',
-    voice: anyone,
+    sender: anyone,
   }))
 }
 
@@ -312,37 +310,42 @@ function outcomeOf({ status }: Reply): number | 'ok' {
 const codes: Record<number, string> = { 401: 'UNAUTHORIZED', 403: 'FORBIDDEN', 404: 'NOT_FOUND' }
 
 /** Each surface words an answer in its own shape, failures too. */
-function expectShape(way: Way, reply: Reply): void {
+function expectShape(variant: CallVariant, reply: Reply): void {
   const failed = outcomeOf(reply) !== 'ok'
   const code = codes[reply.status]
   const told = failed ? { code, requestId: reply.headers['x-request-id'] } : {}
-  if (way.surface === 'v2') {
+  if (variant.surface === 'v2') {
     // A list of rooms is documented without the envelope.
-    const envelope = failed || way.procedure !== 'listRooms' ? { success: !failed } : {}
+    const envelope = failed || variant.procedure !== 'listRooms' ? { success: !failed } : {}
     expect(reply.body).toMatchObject({ ...envelope, ...told })
     if (failed) expect(reply.body).toHaveProperty('message', expect.any(String))
-  } else if (way.surface === 'v3') {
+  } else if (variant.surface === 'v3') {
     expect(reply.body).toMatchObject(told)
   } else if (failed) {
     expect(reply.body).toMatchObject({ error: { json: { data: told } } })
   } else {
     expect(reply.body).toHaveProperty('result.data.json')
   }
-  if (way.surface === 'tRPC batch') {
+  if (variant.surface === 'tRPC batch') {
     // Its siblings fail for their input once the caller is let in.
     expect(reply.httpStatus).toBe(reply.status === 401 ? 401 : 207)
   }
   if (reply.status === 401) expect(reply.headers['www-authenticate']).toMatch(/^Bearer /)
 }
 
-async function call(target: TestApp, way: Way, caller: Caller, of: Organisation): Promise<Reply> {
-  const input: Inputs[CallName] = fixtures[way.procedure].input(of, caller.voice)
-  const reply = await way.call(target, { ...input }, caller.headers)
-  expectShape(way, reply)
+async function call(
+  target: TestApp,
+  variant: CallVariant,
+  caller: Caller,
+  of: Organisation,
+): Promise<Reply> {
+  const input: Inputs[CallName] = fixtures[variant.procedure].input(of, caller.sender)
+  const reply = await variant.call(target, { ...input }, caller.headers)
+  expectShape(variant, reply)
   return reply
 }
 
-test('a stranger is told so before a body is read', async () => {
+test('a caller without a credential gets 401 before the body is read', async () => {
   const strange = [
     ['application/json', '{'],
     ['text/plain', 'a'],
@@ -361,40 +364,45 @@ test('a stranger is told so before a body is read', async () => {
   }
 })
 
-describe.each(ways)('$title', (way) => {
-  test('lets in whom the table lets in, and nobody else', async () => {
+describe.each(callVariants)('$title', (variant) => {
+  test('allows and rejects each caller as its access table says', async () => {
     const outcomes = await Promise.all(
-      callers.map(async (caller) => [caller.title, outcomeOf(await call(app, way, caller, org))]),
+      callers.map(async (caller) => [
+        caller.title,
+        outcomeOf(await call(app, variant, caller, org)),
+      ]),
     )
     expect(Object.fromEntries(outcomes)).toEqual(
-      Object.fromEntries(callers.map((caller) => [caller.title, expected(way.procedure, caller)])),
+      Object.fromEntries(
+        callers.map((caller) => [caller.title, expected(variant.procedure, caller)]),
+      ),
     )
   })
 
-  test('does without a credential what the table says, where AUTH=open', async () => {
+  test('allows a caller without a credential what the access table says, with AUTH=open', async () => {
     const caller: Caller = {
       title: 'open',
       headers: {},
       place: 'own',
       role: 'open',
-      voice: anyone,
+      sender: anyone,
     }
-    expect(outcomeOf(await call(openApp, way, caller, openOrg))).toBe(
-      expected(way.procedure, caller),
+    expect(outcomeOf(await call(openApp, variant, caller, openOrg))).toBe(
+      expected(variant.procedure, caller),
     )
   })
 })
 
-describe.each(streamWays)('$title', ({ name, open }) => {
+describe.each(streamVariants)('$title', ({ name, open }) => {
   const outcome = async (target: TestApp, caller: Caller, of: Organisation, query?: string) => {
-    const input = streamFixtures[name].input(of)
+    const input = fixtures[name].input(of, caller.sender)
     await using reader = await open(target, { ...input }, caller.headers, query)
     const status = await outcomeOfStream(reader)
     if (status === 401) expect(reader.response.headers['www-authenticate']).toMatch(/^Bearer /)
     return status === 200 ? 'ok' : status
   }
 
-  test('lets in whom the table lets in, and nobody else', async () => {
+  test('allows and rejects each caller as its access table says', async () => {
     const outcomes = await Promise.all(
       callers.map(async (caller) => [caller.title, await outcome(app, caller, org)]),
     )
@@ -403,7 +411,7 @@ describe.each(streamWays)('$title', ({ name, open }) => {
     )
   })
 
-  test('lets in those whom a stream token stands for, as themselves', async () => {
+  test('gives a stream token the access of the credential that created it', async () => {
     for (const caller of callers) {
       if (caller.place === 'nobody') continue
       const { authorization } = caller.headers as { authorization: string }
@@ -413,15 +421,15 @@ describe.each(streamWays)('$title', ({ name, open }) => {
     }
   })
 
-  test('needs no credential of a server in open mode', async () => {
-    const anybody: Caller = { title: 'open', headers: {}, place: 'own', voice: anyone }
+  test('needs no credential in open mode', async () => {
+    const anybody: Caller = { title: 'open', headers: {}, place: 'own', sender: anyone }
     expect(await outcome(openApp, anybody, openOrg)).toBe('ok')
   })
 })
 
-test.each(streamWays)(
-  '$title brings a token what is for it, then and now, and nothing else',
-  async (way) => {
+test.each(streamVariants)(
+  '$title sends a token the stored and live events of its rooms only',
+  async (variant) => {
     await using own = await createTestApp(unlimited)
     const of = await createOrganisation(own, NAME)
     const { room, elsewhere, otherCustomersRoom, tokens, keys } = of
@@ -432,7 +440,7 @@ test.each(streamWays)(
         await admin.createMessage({ roomId, messageData: 'to all', side: true, author: 'a' })
       }
     }
-    const input = { ...streamFixtures[way.name].input(of) }
+    const input = { ...fixtures[variant.name].input(of, anyone) }
     const { after } = await admin.listEvents({ orgId: NAME })
     await write()
     const readers = new Map<string, EventReader>()
@@ -442,10 +450,10 @@ test.each(streamWays)(
       return rooms.filter((id) => ids.includes(id))
     }
     for (const [title, token] of Object.entries(tokens)) {
-      const reader = await way.open(own, input, bearer(token))
+      const reader = await variant.open(own, input, bearer(token))
       if ((await outcomeOfStream(reader)) !== 200) continue
       readers.set(title, reader)
-      await using again = await way.open(own, { ...input, after }, bearer(token))
+      await using again = await variant.open(own, { ...input, after }, bearer(token))
       const events: Told[] = []
       for (let told = await again.next(); told.type !== 'ready'; told = await again.next()) {
         events.push(told)
@@ -460,34 +468,18 @@ test.each(streamWays)(
     await own.close()
     const heard: Record<string, string[]> = {}
     for (const [title, reader] of readers) heard[title] = roomsIn(await reader.rest())
-    const expectations = {
-      onRoomEvents: { customer: [room], support: [room] },
-      onInboxEvents: {
-        customer: [room, elsewhere],
-        otherCustomer: [otherCustomersRoom],
-        support: rooms,
-        customerElsewhere: [elsewhere],
-        supportElsewhere: [elsewhere],
-      },
-      onUserEvents: {
-        customer: [room, elsewhere],
-        otherCustomer: [],
-        support: [room, elsewhere],
-        customerElsewhere: [elsewhere],
-        supportElsewhere: [elsewhere],
-      },
-    }
-    expect(heard).toEqual(expectations[way.name])
-    expect(replayed).toEqual(expectations[way.name])
+    const expected = fixtures[variant.name].roomsByToken(of)
+    expect(heard).toEqual(expected)
+    expect(replayed).toEqual(expected)
   },
 )
 
-const lists = ways.filter(({ procedure }) => fixtures[procedure].about === 'rooms')
+const lists = callVariants.filter(({ procedure }) => fixtures[procedure].about === 'rooms')
 
-test.each(lists)('$title shows a token the rooms that it is for', async (way) => {
+test.each(lists)('$title shows a token its own rooms only', async (variant) => {
   const { room, elsewhere, otherCustomersRoom, tokens } = org
   const shown = async (token: string) => {
-    const { text } = await way.call(app, { orgId: org.id }, bearer(token))
+    const { text } = await variant.call(app, { orgId: org.id }, bearer(token))
     return [room, elsewhere, otherCustomersRoom].filter((id) => text.includes(id))
   }
   expect(await shown(tokens.support)).toEqual([room, elsewhere, otherCustomersRoom])
@@ -497,10 +489,10 @@ test.each(lists)('$title shows a token the rooms that it is for', async (way) =>
   expect(await shown(tokens.supportElsewhere)).toEqual([elsewhere])
 })
 
-test('a page elsewhere cannot delete a room with an image while the server is open', async () => {
+test('a foreign page cannot delete a room with an image in open mode', async () => {
   await using app = await createTestApp()
   const roomId = await openRoom(app)
-  const [byGet] = ways.filter(({ title }) => title === 'v2 GET deleteRoom')
+  const [byGet] = callVariants.filter(({ title }) => title === 'v2 GET deleteRoom')
   const isActive = async () => (await as(app).getRoomById({ roomId })).isActive
   const image = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }
   expect((await byGet?.call(app, { roomId }, image))?.status).toBe(403)
@@ -511,15 +503,19 @@ test('a page elsewhere cannot delete a room with an image while the server is op
   expect((await byGet?.call(app, { roomId }, { 'sec-fetch-site': 'none' }))?.status).toBe(200)
 })
 
-test('the walk misses no procedure and no surface', () => {
+test('the tests cover every operation on every surface', () => {
   expect([...callNames, ...streamNames].toSorted()).toEqual(
     Object.keys(appRouter._def.procedures).toSorted(),
   )
   for (const procedure of callNames) {
-    const surfaces = ways.filter((way) => way.procedure === procedure).map((way) => way.surface)
+    const surfaces = callVariants
+      .filter((variant) => variant.procedure === procedure)
+      .map((variant) => variant.surface)
     expect(surfaces).toEqual(expect.arrayContaining(['tRPC', 'tRPC batch', 'v3']))
   }
-  const documented = ways.filter(({ surface }) => surface === 'v2').map(({ title }) => title)
+  const documented = callVariants
+    .filter(({ surface }) => surface === 'v2')
+    .map(({ title }) => title)
   expect(documented).toEqual([
     'v2 POST createRoom',
     'v2 GET getRoomById',
@@ -618,13 +614,13 @@ test('docs/access.md shows the access of every operation', async () => {
 })
 
 describe('does not compile', () => {
-  test('a procedure without a fixture', () => {
+  test('a table that misses the fixture of an operation', () => {
     const { createRoom: _, ...forgetful } = fixtures
     // @ts-expect-error createRoom is missing
     forgetful satisfies typeof fixtures
   })
 
-  test('a query without the organisation', () => {
+  test('a query that misses the organisation', () => {
     const next = { direction: 'before', boundary: 1, limit: 1 } as const
     // Never called: only whether it compiles is asked.
     const queries = ({ read }: Database) => [

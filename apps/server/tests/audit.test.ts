@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { ask, type Connection, openDirectly, type Rows } from './database.ts'
 import {
   as,
   createOperator,
@@ -7,7 +6,8 @@ import {
   type Organisation,
   outcome,
   unlimited,
-} from './identities.ts'
+} from './credentials.ts'
+import { ask, type Connection, openDirectly, type Rows } from './database.ts'
 import { createTestApp, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -51,7 +51,7 @@ async function during(app: TestApp, act: () => Promise<unknown>): Promise<Rows> 
 }
 
 describe('each audited action writes one event', () => {
-  test('with who did it, to what', async () => {
+  test('an audited action writes one event with its actor and target', async () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     const { room, keyToRevoke, keys, tokens, supporter } = org
@@ -100,7 +100,7 @@ describe('each audited action writes one event', () => {
     ])
   })
 
-  test('of messages only what was not done by who wrote them, and never what they said', async () => {
+  test('a change of a message is audited without its text, unless its author made it', async () => {
     await using app = await createTestApp(unlimited)
     const { talk: roomId, messages, keys, tokens } = await createOrganisation(app, ORG)
     const change = async (credential: string, messageId: string) => {
@@ -119,7 +119,7 @@ describe('each audited action writes one event', () => {
     ])
   })
 
-  test('named cli at the command line, and open without a credential', async () => {
+  test('the actor is cli at the command line and open without a credential', async () => {
     await using app = await createTestApp({ ...unlimited, AUTH: 'open' })
     const identity = { orgId: ORG, userId: 'a', portfolioName: 'p', productName: 'q' }
     const { room } = await as(app).createRoom(identity)
@@ -138,7 +138,7 @@ describe('each audited action writes one event', () => {
     ])
   })
 
-  test('and what changes nothing, is refused or fails writes none', async () => {
+  test('a call that changes nothing, is rejected or fails writes no audit event', async () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     const foreign = await createOrganisation(app, 'FOREIGN')
@@ -185,7 +185,7 @@ describe('each audited action writes one event', () => {
     expect(await all()).toEqual(before)
   })
 
-  test('and what cannot be written down is not done', async () => {
+  test('an action fails when its audit event cannot be written', async () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     const admin = as(app, org.keys.admin.secret)
@@ -227,7 +227,7 @@ describe('each audited action writes one event', () => {
     expect(positions).toEqual(positions.map((_, index) => index + 1))
   })
 
-  test('many at once take positions without gaps', async () => {
+  test('concurrent audit events get positions without gaps', async () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     const admin = as(app, org.keys.admin.secret)
@@ -253,7 +253,7 @@ describe('the log', () => {
     return { org, foreign }
   }
 
-  test('is read a page at a time in both directions', async () => {
+  test('the audit log is read in pages in both directions', async () => {
     await using app = await createTestApp(unlimited)
     const { org } = await filled(app)
     const admin = as(app, org.keys.admin.secret)
@@ -298,7 +298,7 @@ describe('the log', () => {
     )
   })
 
-  test('is for admins of the organisation alone', async () => {
+  test('only admin keys of the organisation read the audit log', async () => {
     await using app = await createTestApp(unlimited)
     const { org, foreign } = await filled(app)
     const read = (credential: string, orgId = ORG) =>

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { toUtf8 } from '../src/http/core/utf8.ts'
 
-test('are those of UTF-8, whatever JSON says', () => {
+test('counts the bytes of UTF-8', () => {
   const text = fc.oneof(
     fc.string(),
     fc.string({ unit: 'binary' }),

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { createBadProxy } from './badProxy.ts'
 import { type Line, listen, write } from './chaos.ts'
 import { ask } from './database.ts'
-import { type StreamWay, streamWays } from './eventReader.ts'
+import { type StreamVariant, streamVariants } from './eventReader.ts'
 import { allMessages, openRoomAt, seqOf } from './lifecycle.ts'
 import { createFolder, startServer } from './serverProcess.ts'
 import { json } from './support.ts'
@@ -17,7 +17,7 @@ const ROOMS = 5
 const WRITERS = 20
 
 test(
-  '20 writers, 20 readers, bad connections and killed servers: nobody misses an event or hears one twice',
+  '20 readers get every event once despite bad connections and killed servers',
   async () => {
     await using folder = await createFolder()
     const database = folder.file('chat.db')
@@ -47,7 +47,7 @@ test(
 
     const over = new AbortController()
     const readers = Array.from({ length: 20 }, (_, number) => {
-      const way = streamWays[number % streamWays.length] as StreamWay
+      const variant = streamVariants[number % streamVariants.length] as StreamVariant
       const room = number % ROOMS
       const all = { orgId: ORG, roomId: rooms[room], userId: `user ${room}` }
       const { orgId, roomId, userId } = all
@@ -55,10 +55,15 @@ test(
         onRoomEvents: { roomId },
         onInboxEvents: { orgId },
         onUserEvents: { orgId, userId },
-      }[way.name]
+      }[variant.name]
       const heard: Line[] = []
-      const done = listen(way, proxy.url, input, after, heard, over.signal)
-      return { way, room: way.name === 'onInboxEvents' ? undefined : rooms[room], heard, done }
+      const done = listen(variant, proxy.url, input, after, heard, over.signal)
+      return {
+        variant,
+        room: variant.name === 'onInboxEvents' ? undefined : rooms[room],
+        heard,
+        done,
+      }
     })
 
     let written = 0
@@ -99,9 +104,9 @@ test(
       while ((heard.at(-1)?.[0] ?? 0) < last) await sleep(20)
     }
     over.abort()
-    for (const { way, room, heard, done } of readers) {
+    for (const { variant, room, heard, done } of readers) {
       await done
-      expect(heard, way.title).toEqual(logOf(room))
+      expect(heard, variant.title).toEqual(logOf(room))
     }
     // It was really bad.
     expect(Object.values(proxy.harm).every((count) => count > 5)).toBe(true)
@@ -111,7 +116,7 @@ test(
   SECONDS * 1000 + 180_000,
 )
 
-test('killed in the middle of many sends, again and again: what was answered is there, once', async () => {
+test('a server that is killed during sends keeps every confirmed message once', async () => {
   await using folder = await createFolder()
   const env = { DATABASE_URL: `sqlite:${folder.file('chat.db')}` }
   const answered = new Map<string, number>()

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { StreamWay, Told } from './eventReader.ts'
+import type { StreamVariant, Told } from './eventReader.ts'
 import { json } from './support.ts'
 
 /** An event, as much of it as tells it from every other. */
@@ -7,7 +7,7 @@ export type Line = readonly [position: number, type: string, text: string | null
 
 /** Hears everything after a cursor, coming again with its last id as often as it must. */
 export async function listen(
-  way: StreamWay,
+  variant: StreamVariant,
   url: string,
   input: Record<string, unknown>,
   after: string,
@@ -17,7 +17,7 @@ export async function listen(
   let lastEventId = after
   while (!over.aborted) {
     try {
-      await using reader = await way.open({ url }, input, { 'last-event-id': lastEventId })
+      await using reader = await variant.open({ url }, input, { 'last-event-id': lastEventId })
       const stop = () => reader.close()
       over.addEventListener('abort', stop)
       for (let told = await reader.next(); told; told = await reader.next()) {

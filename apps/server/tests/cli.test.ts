@@ -1,12 +1,12 @@
 import { decodeProtectedHeader } from 'jose'
 import { expect, test } from 'vitest'
-import { as, createOrganisation, outcome, unlimited } from './identities.ts'
+import { as, createOrganisation, outcome, unlimited } from './credentials.ts'
 import { cli } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
 
-test('keys are made, listed and revoked, and the first one closes open mode at once', async () => {
+test('the command line creates, lists and revokes keys; the first one ends open mode at once', async () => {
   await using app = await createTestApp(unlimited)
   const list = (credential?: string) => outcome(as(app, credential).listRooms({ orgId: ORG }))
   expect(await list()).toBe('ok')
@@ -32,7 +32,7 @@ test('keys are made, listed and revoked, and the first one closes open mode at o
   )
 })
 
-test('signing keys are rotated', async () => {
+test('the command line rotates signing keys', async () => {
   await using app = await createTestApp(unlimited)
   const org = await createOrganisation(app, ORG)
   const rotated = await cli(app, 'signing-keys', 'rotate')

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
+import { unlimited } from './credentials.ts'
 import { ask } from './database.ts'
-import { unlimited } from './identities.ts'
 import { cli, type Ended } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
 
-test('what was typed wrongly is told in one clear text', async () => {
+test('a wrong command gets one clear error message', async () => {
   await using app = await createTestApp(unlimited)
   const wrong: [args: string[], text: string, help: boolean][] = [
     [['keys', 'create', '--right', 'admin'], '--org is missing', true],
@@ -31,7 +31,7 @@ test('what was typed wrongly is told in one clear text', async () => {
   expect(await ask(app, 'select * from api_keys')).toEqual([])
 })
 
-test('and what the help says is a command', async () => {
+test('every command of the help runs', async () => {
   await using app = await createTestApp(unlimited)
   const asked = await cli(app, 'keys', 'create', '--help')
   expect(asked).toMatchObject({ code: 0, stderr: '' })

@@ -11,7 +11,7 @@ import {
 } from '@dowell-chat/client'
 import { createTestStore } from '@dowell-chat/db/testing'
 import { afterEach, describe, expect, expectTypeOf, test, vi } from 'vitest'
-import { createKey, createKeylessToken } from './identities.ts'
+import { createKey, createKeylessToken } from './credentials.ts'
 import { startServer } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 import { createTcpProxy } from './tcpProxy.ts'

@@ -31,7 +31,7 @@ const [, chat] = chats[0] ?? ['', { image: '' } as Service]
 const dockerfile = read('Dockerfile')
 const command = JSON.parse(/^CMD (.*)$/m.exec(dockerfile)?.[1] ?? '') as string[]
 
-test('each service waits for one that can say that it is ready', () => {
+test('each service waits for one that has a health check', () => {
   expect(chats).toHaveLength(2)
   for (const [name, { depends_on = {}, volumes = [] }] of Object.entries(services)) {
     for (const [other, { condition }] of Object.entries(depends_on)) {
@@ -46,7 +46,7 @@ test('each service waits for one that can say that it is ready', () => {
   }
 })
 
-test('the settings are settings, and both instances have the same', () => {
+test('both instances have the same valid settings', () => {
   const known = describeSettings().map(({ name }) => name)
   for (const [, { environment = {} }] of chats) {
     expect(known).toEqual(expect.arrayContaining(Object.keys(environment)))
@@ -61,7 +61,7 @@ test('the settings are settings, and both instances have the same', () => {
   }
 })
 
-test('the image is made of what the project says it needs, and runs what npm start runs', () => {
+test("the image has the project's versions and runs the command of npm start", () => {
   const { packageManager } = JSON.parse(read('package.json')) as { packageManager: string }
   const [withoutHash] = packageManager.split('+')
   expect(dockerfile).toContain(`npx --yes ${withoutHash} install --frozen-lockfile`)
@@ -86,14 +86,14 @@ test('the default database of the image is in a volume that its user may write',
   expect(lines.indexOf(owned)).toBeLessThan(lines.indexOf(`USER ${user}`))
 })
 
-test('the container says that others reach it, so that nobody is let in without a key', () => {
+test('the container is not in open mode', () => {
   expect(dockerfile).toMatch(/^ENV NODE_ENV=production$/m)
   expect(read('compose.yaml')).toMatch(
     /docker compose exec chat-1 node apps\/server\/src\/cli\.ts keys create --org/,
   )
 })
 
-test('that command, with those settings, starts a server that the health check finds ready', async () => {
+test('the command of the image starts a server that its health check finds ready', async () => {
   await using store = await createTestStore()
   const { environment, healthcheck } = chat
   const [program, ...args] = command
@@ -140,7 +140,7 @@ test('that command, with those settings, starts a server that the health check f
   }
 })
 
-test('the balancer knows both instances, listens where it is published, and holds no stream back', () => {
+test('the load balancer knows both instances, listens on its published port and does not buffer streams', () => {
   const nginx = read('deploy/nginx.conf').replace(/#.*/g, '')
   const servers = [...nginx.matchAll(/server ([\w.-]+:\d+)/g)].map(([, server]) => server)
   expect(servers).toEqual(chats.map(([name, { environment }]) => `${name}:${environment?.PORT}`))

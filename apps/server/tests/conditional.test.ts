@@ -1,21 +1,15 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { bearer, createKey } from './credentials.ts'
 import { type Answer, type SentHeaders, send } from './http.ts'
-import { bearer, createKey } from './identities.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 import { surfaces } from './surfaces.ts'
 
 const ORG = 'DOWELL12345'
 
-let app: TestApp
-let key: string
-beforeAll(async () => {
-  app = await createTestApp()
-})
-afterAll(() => app[Symbol.asyncDispose]())
-
-function get(path: string, headers: SentHeaders = {}, method = 'GET'): Promise<Answer> {
-  return send(app, { path, method, headers })
+function getFrom(app: TestApp, headers: SentHeaders = {}) {
+  return (path: string, more: SentHeaders = {}, method = 'GET'): Promise<Answer> =>
+    send(app, { path, method, headers: { ...headers, ...more } })
 }
 
 /** Every read of REST, of a room that has messages. */
@@ -42,12 +36,10 @@ async function reads(server: TestApp): Promise<string[]> {
   ]
 }
 
-test('every read has a tag, which spares its bytes while nothing changes', async () => {
+test('every read has an entity tag and answers 304 while nothing changes', async () => {
   await using own = await createTestApp()
   const paths = await reads(own)
-  const mine = bearer((await createKey(own)).secret)
-  const get = (path: string, headers: SentHeaders = {}, method = 'GET') =>
-    send(own, { path, method, headers: { ...mine, ...headers } })
+  const get = getFrom(own, bearer((await createKey(own)).secret))
   for (const path of paths) {
     const first = await get(path)
     expect(first.status, path).toBe(200)
@@ -74,7 +66,9 @@ test('every read has a tag, which spares its bytes while nothing changes', async
   }
 })
 
-test('what changes something, and what fails, is kept by nobody', async () => {
+test('writes and failures have no-store and no entity tag', async () => {
+  await using app = await createTestApp()
+  const get = getFrom(app)
   const room = await openRoom(app, 'kept')
   const answers = [
     await surfaces.v3.say(app, { room, text: 'x' }),
@@ -91,7 +85,7 @@ test('what changes something, and what fails, is kept by nobody', async () => {
   }
 })
 
-test('no 304 hides a change', async () => {
+test('a read after any change has the new body, and 304 only without a change', async () => {
   const act = fc.constantFrom(
     ...['say v2', 'say v3', 'say tRPC', 'edit', 'remove', 'describe', 'mark'],
     ...['open', 'delete', 'restore', 'read'],
@@ -142,26 +136,23 @@ test('no 304 hides a change', async () => {
   )
 })
 
-describe('a tag opens nothing', () => {
-  beforeAll(async () => {
-    key = (await createKey(app)).secret
+test('an entity tag gives no access: a caller without it gets 401 or 404', async () => {
+  await using app = await createTestApp()
+  await openRoom(app)
+  const get = getFrom(app)
+  const mine = bearer((await createKey(app)).secret)
+  const { body } = await get(`/api/v3/rooms?orgId=${ORG}`, mine)
+  const path = `/api/v3/rooms/${body?.items?.[0]?.id}/messages`
+  const { headers } = await get(path, mine)
+  const condition = { 'If-None-Match': headers.etag as string }
+  expect((await get(path, { ...mine, ...condition })).status).toBe(304)
+  expect((await get(path, condition)).status).toBe(401)
+  const other = await send(app, {
+    path: '/api/v3/user-tokens',
+    method: 'POST',
+    headers: { ...mine, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ orgId: ORG, userId: 'a stranger', side: false }),
   })
-
-  test('to who may not read, and what is cut off at once', async () => {
-    const mine = { Authorization: `Bearer ${key}` }
-    const { body } = await get(`/api/v3/rooms?orgId=${ORG}`, mine)
-    const path = `/api/v3/rooms/${body?.items?.[0]?.id}/messages`
-    const { headers } = await get(path, mine)
-    const condition = { 'If-None-Match': headers.etag as string }
-    expect((await get(path, { ...mine, ...condition })).status).toBe(304)
-    expect((await get(path, condition)).status).toBe(401)
-    const other = await send(app, {
-      path: '/api/v3/user-tokens',
-      method: 'POST',
-      headers: { ...mine, 'Content-Type': 'application/json' },
-      body: JSON.stringify({ orgId: ORG, userId: 'a stranger', side: false }),
-    })
-    const theirs = { Authorization: `Bearer ${other.body?.token}` }
-    expect((await get(path, { ...theirs, ...condition })).status).toBe(404)
-  })
+  const theirs = { Authorization: `Bearer ${other.body?.token}` }
+  expect((await get(path, { ...theirs, ...condition })).status).toBe(404)
 })

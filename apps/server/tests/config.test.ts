@@ -270,11 +270,11 @@ function messageOf(env: Record<string, string>): string {
   throw new Error(`${JSON.stringify(env)} was taken`)
 }
 
-test('without any setting everything has its default', () => {
+test('every setting has its default', () => {
   expect(readConfig({})).toEqual(defaults)
 })
 
-test('an empty setting is one that is not set, and what is no setting is passed over', () => {
+test('an empty setting counts as not set, and an unknown variable is ignored', () => {
   const empty = Object.fromEntries(Object.keys(defaults).map((name) => [name, '']))
   expect(readConfig(empty)).toEqual(defaults)
   const unset = Object.fromEntries(Object.keys(defaults).map((name) => [name, undefined]))
@@ -287,27 +287,24 @@ test('an empty setting is one that is not set, and what is no setting is passed 
 describe.each(Object.keys(cases) as Name[])('%s', (name) => {
   const { valid, invalid, says } = cases[name]
 
-  test.each(valid as readonly (readonly [string, unknown])[])('takes %j', (text, value) => {
+  test.each(valid as readonly (readonly [string, unknown])[])('accepts %j', (text, value) => {
     expect(readConfig({ [name]: text })).toEqual({ ...defaults, [name]: value })
   })
 
-  test.skipIf(invalid.length === 0).each(invalid)(
-    'does not take %j, and says what it would',
-    (text) => {
-      const message = messageOf({ [name]: text })
-      expect(message.startsWith(`${name} must `)).toBe(true)
-      expect(message).toMatch(says)
-    },
-  )
+  test.skipIf(invalid.length === 0).each(invalid)('rejects %j and says what is allowed', (text) => {
+    const message = messageOf({ [name]: text })
+    expect(message.startsWith(`${name} must `)).toBe(true)
+    expect(message).toMatch(says)
+  })
 })
 
-test('two signing keys of one name would be a riddle', () => {
+test('rejects two signing keys with the same id', () => {
   expect(messageOf({ TOKEN_SIGNING_KEYS: `a:${secret},b:${secret},a:${url}` })).toBe(
     'TOKEN_SIGNING_KEYS must not have one id twice',
   )
 })
 
-test('all that is wrong is told at once, each by its name', () => {
+test('one error message names every invalid setting', () => {
   const wrong = { PORT: 'a', AUTH: 'b', CORS_ORIGINS: 'c', TRUST_PROXY: 'd', LOG_LEVEL: 'e' }
   const sentences = messageOf({ ...wrong, HOST: 'localhost' }).split('; ')
   expect(sentences.map((sentence) => sentence.split(' ')[0]).sort()).toEqual(
@@ -318,7 +315,7 @@ test('all that is wrong is told at once, each by its name', () => {
   expect(messageOf(all).split('; ')).toHaveLength(Object.keys(defaults).length - 2)
 })
 
-test('no secret is repeated, however it is mistyped', () => {
+test('no error message repeats a secret', () => {
   const word = fc.stringMatching(/^[A-Za-z0-9+/]{12,60}$/)
   fc.assert(
     fc.property(
@@ -367,7 +364,7 @@ test('no secret is repeated, however it is mistyped', () => {
   }
 })
 
-test('what TRUST_PROXY takes express takes as well, which would say nothing that an operator understands', () => {
+test('express accepts every valid TRUST_PROXY', () => {
   const part = fc.oneof(
     fc.ipV4(),
     fc.ipV6(),
@@ -395,7 +392,7 @@ test('what TRUST_PROXY takes express takes as well, which would say nothing that
   )
 })
 
-test('every setting is described, with its default', () => {
+test('the help describes every setting with its default', () => {
   const described = describeSettings()
   expect(described.map(({ name }) => name)).toEqual(Object.keys(defaults))
   for (const { name, default: text, description } of described) {

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
+import { killAtEnd } from '../../../packages/db/tests/watchdog.ts'
 
 it.each(['SIGTERM', 'SIGINT'] as const)(
   'closes in order after a %s during the start',
@@ -19,6 +20,7 @@ it.each(['SIGTERM', 'SIGINT'] as const)(
       cwd: fileURLToPath(new URL('..', import.meta.url)),
       stdio: ['ignore', 'ignore', 'pipe'],
     })
+    killAtEnd(child)
     const ended = once(child, 'exit')
     const log = text(child.stderr)
     try {

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
-import { type StreamName, streamNames } from '@dowell-chat/api'
+import { operationNamed, type StreamName, streamNames } from '@dowell-chat/api'
 import type { SentHeaders } from './http.ts'
 
 /** One server-sent event as it stands in the stream. */
@@ -124,8 +124,8 @@ export function trpcPath(name: StreamName, input: unknown): string {
   return `/trpc/${name}?input=${encodeURIComponent(JSON.stringify({ json: input }))}`
 }
 
-/** One of the two wires over which a stream is heard. */
-export interface StreamWay {
+/** One surface over which a stream can be opened. */
+export interface StreamVariant {
   readonly name: StreamName
   readonly title: string
   /** @param query what else the URL has */
@@ -137,7 +137,7 @@ export interface StreamWay {
   ): Promise<EventReader>
 }
 
-export const streamWays: readonly StreamWay[] = streamNames.flatMap((name) => [
+export const streamVariants: readonly StreamVariant[] = streamNames.flatMap((name) => [
   {
     name,
     title: `v3 ${name}`,
@@ -152,12 +152,14 @@ export const streamWays: readonly StreamWay[] = streamNames.flatMap((name) => [
   },
 ])
 
-function restPath(name: StreamName, { roomId, userId, ...rest }: Record<string, unknown>): string {
-  const query = new URLSearchParams(rest as Record<string, string>)
-  if (name === 'onRoomEvents') return `/api/v3/rooms/${roomId}/events?${query}`
-  if (name === 'onUserEvents')
-    return `/api/v3/users/${encodeURIComponent(String(userId))}/events?${query}`
-  return `/api/v3/events?${query}`
+function restPath(name: StreamName, input: Record<string, unknown>): string {
+  const rest = { ...input }
+  const path = operationNamed(name).rest.path.replace(/\{(\w+)\}/g, (_, key: string) => {
+    const value = String(rest[key])
+    delete rest[key]
+    return encodeURIComponent(value)
+  })
+  return `${path}?${new URLSearchParams(rest as Record<string, string>)}`
 }
 
 /** What a stream says first: 200, or the status of the failure that is told in its place. */

@@ -1,6 +1,6 @@
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
-import { createKey } from './identities.ts'
+import { createKey } from './credentials.ts'
 import { FORM, form, messageOf, ROOMS, roomsOf, surfaces, V2_ROOM } from './openMode.ts'
 import { type Ended, startServer } from './serverProcess.ts'
 import { request } from './sockets.ts'

@@ -4,7 +4,7 @@ import { readConfig } from '../src/config.ts'
 import { networkOf } from '../src/http/caller/address.ts'
 import { createQuotas } from '../src/http/caller/quota.ts'
 import { QuotaHeaders } from '../src/http/core/quotaHeaders.ts'
-import { createKey as createKeyAs } from './identities.ts'
+import { createKey as createKeyAs } from './credentials.ts'
 import { type Answer, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
 
@@ -55,7 +55,7 @@ const nonsense = [
   { path: '/trpc/createRoom', type: 'text/plain', body: '{}', status: 415 },
 ]
 
-test.each(nonsense)('what cannot become a call is paid for: $path', async (sent) => {
+test.each(nonsense)('a request that is no valid call consumes quota: $path', async (sent) => {
   await using app = await createTestApp({ RATE_LIMIT_ACTOR: '3' })
   const { path, type, body, status } = sent
   const statuses = []
@@ -134,8 +134,8 @@ async function createToken(app: TestApp, key: string, userId: string, orgId = OR
   return answer.json.token as string
 }
 
-describe('a used-up budget', () => {
-  test('is told on every surface, and nothing is done', async () => {
+describe('an exhausted quota', () => {
+  test('an exhausted quota gets 429 on every surface and nothing changes', async () => {
     await using app = await createTestApp({ RATE_LIMIT_ACTOR: '3' })
     await openRoom(app)
     const last = await send(app, read)
@@ -174,7 +174,7 @@ describe('a used-up budget', () => {
     expect(rooms.json.items).toHaveLength(1)
   })
 
-  test('is whole again a minute after the first call', async () => {
+  test('the quota is full again a minute after the first call', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     await using app = await createTestApp({ RATE_LIMIT_ACTOR: '2' })
     const first = await send(app, read)
@@ -191,7 +191,7 @@ describe('a used-up budget', () => {
     vi.useRealTimers()
   })
 
-  test('is no reason to use up the neighbours’ as well', async () => {
+  test('rejected calls of an actor do not consume the quota of its address', async () => {
     await using app = await createTestApp({ RATE_LIMIT_ACTOR: '40', RATE_LIMIT_ADDRESS: '80' })
     const key = await createKey(app)
     const [noisy, quiet] = [await createToken(app, key, 'a'), await createToken(app, key, 'b')]
@@ -212,7 +212,7 @@ describe('a used-up budget', () => {
     expect((await send(roomy, read, { credential: still })).status).toBe(200)
   })
 
-  test('of an address is told as such', async () => {
+  test('the error names the quota of the address', async () => {
     await using app = await createTestApp({ RATE_LIMIT_ADDRESS: '1' })
     expect((await send(app, read)).status).toBe(200)
     const refused = await send(app, read)
@@ -222,7 +222,7 @@ describe('a used-up budget', () => {
   })
 })
 
-describe('what a call costs', () => {
+describe('the cost of a call', () => {
   /** What is left goes down by this much. */
   async function cost(app: TestApp, call: Call, credential?: string): Promise<number> {
     const options = credential === undefined ? {} : { credential }
@@ -233,7 +233,7 @@ describe('what a call costs', () => {
     return price
   }
 
-  test('the same on every surface: a read 1, a write 2, a token or key 20', async () => {
+  test('a read costs 1, a write 2 and a token or key 20 on every surface', async () => {
     await using app = await createTestApp()
     for (const call of Object.values(reads)) expect(await cost(app, call)).toBe(1)
     for (const call of Object.values(writes)) expect(await cost(app, call)).toBe(2)
@@ -254,7 +254,7 @@ describe('what a call costs', () => {
     expect(await cost(app, { path: '/healthz' }).catch(() => 'nothing')).toBe('nothing')
   })
 
-  test('as much when the input is refused, or the right is too small', async () => {
+  test('a rejected call costs as much as a successful one', async () => {
     await using app = await createTestApp()
     for (const call of [
       { path: '/api/v3/rooms' },
@@ -275,7 +275,7 @@ describe('what a call costs', () => {
     expect((await send(app, mints.v3, { credential: token })).status).toBe(403)
   })
 
-  test('each call in a batch counts', async () => {
+  test('each call of a batch consumes quota', async () => {
     await using app = await createTestApp()
     expect(await cost(app, batch(20))).toBe(20)
     expect(await cost(app, batch(50))).toBe(50)
@@ -284,7 +284,7 @@ describe('what a call costs', () => {
     expect(await cost(app, { path, method: 'POST', body })).toBe(6)
   })
 
-  test('a batch of 51 is refused before it costs anything', async () => {
+  test('a batch of 51 calls is rejected without consuming quota', async () => {
     await using app = await createTestApp()
     const before = left(await send(app, read))
     const answer = await send(app, batch(51))
@@ -295,7 +295,7 @@ describe('what a call costs', () => {
     expect(left(await send(app, read))).toBe(before - 1)
   })
 
-  test('of a batch that is too dear the first calls are answered', async () => {
+  test('a batch that exceeds the quota gets its first calls answered', async () => {
     await using app = await createTestApp({ RATE_LIMIT_ACTOR: '5' })
     const answer = await send(app, batch(8))
     expect(answer.status).toBe(207)
@@ -313,7 +313,7 @@ describe('what a call costs', () => {
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
   })
 
-  test('a streamed batch costs as much', async () => {
+  test('a streamed batch costs as much as any batch', async () => {
     await using app = await createTestApp({ RATE_LIMIT_ACTOR: '30' })
     const streamed = { headers: { 'trpc-accept': 'application/jsonl' } }
     const answer = await send(app, batch(20), streamed)
@@ -328,8 +328,8 @@ describe('what a call costs', () => {
   })
 })
 
-describe('whose budget it is', () => {
-  test('each key’s and each user’s own, whatever they are called', async () => {
+describe('the owner of a quota', () => {
+  test('each key and each user has a quota of its own, whatever its name', async () => {
     await using app = await createTestApp({ RATE_LIMIT_CUSTOMER: '0' })
     const key = await createKey(app)
     const second = await createKey(app)
@@ -346,7 +346,7 @@ describe('whose budget it is', () => {
     expect(await ask(await createToken(app, key, 'a'))).toBe(full - 2)
   })
 
-  test('organisations do not share one by the names of their users', async () => {
+  test('users with similar names in two organisations have separate quotas', async () => {
     await using app = await createTestApp({ AUTH: 'open' })
     const [one, two] = [await createKey(app, 'B'), await createKey(app, 'A@B')]
     const token = await createToken(app, one, 'x@A', 'B')
@@ -363,7 +363,7 @@ describe('whose budget it is', () => {
     expect(await ask(other, 'A@B')).toBe(2_999)
   })
 
-  test('an address’s, for all who call from it', async () => {
+  test('all callers from one address share its quota', async () => {
     await using app = await createTestApp()
     const key = await createKey(app)
     const token = await createToken(app, key, 'a')
@@ -374,7 +374,7 @@ describe('whose budget it is', () => {
     expect(left(await from('127.0.0.4', token), 'address')).toBe(119_999)
   })
 
-  test('behind a trusted proxy the address that it names, and from anybody else the caller’s', async () => {
+  test('only a trusted proxy names the address whose quota counts', async () => {
     const ask = async (app: TestApp, forwarded: string) =>
       left(await send(app, read, { headers: { 'X-Forwarded-For': forwarded } }), 'address')
     await using app = await createTestApp({ AUTH: 'open', TRUST_PROXY: 'loopback' })
@@ -398,7 +398,7 @@ describe('whose budget it is', () => {
     expect(await ask(plain, '203.0.113.2')).toBe(119_998)
   })
 
-  test('any IPv6 address shares it with its first 64 bits, and with no others', () => {
+  test('IPv6 addresses share a quota by their first 64 bits', () => {
     const bits = (size: number) => fc.bigInt({ min: 0n, max: (1n << BigInt(size)) - 1n })
     const written = (value: bigint, style: number) => {
       const groups = (value.toString(16).padStart(32, '0').match(/.{4}/g) ?? []).map((group) =>
@@ -448,7 +448,7 @@ describe('whose budget it is', () => {
 })
 
 describe('failed authentications', () => {
-  test('are limited harder, on every surface, by address', async () => {
+  test('failed authentications have a smaller quota for each address on every surface', async () => {
     await using app = await createTestApp({ RATE_LIMIT_FAILURES: '4' })
     const key = await createKey(app)
     const wrong = `${key.slice(0, -1)}${key.endsWith('0') ? '1' : '0'}`
@@ -474,7 +474,7 @@ describe('failed authentications', () => {
     expect((await send(app, read, { credential: key })).json.items).toEqual([])
   })
 
-  test('cost nothing else, and what succeeds is no failure', async () => {
+  test('a failed authentication consumes no other quota, and a success consumes none of the failures', async () => {
     await using app = await createTestApp({ RATE_LIMIT_FAILURES: '1' })
     const key = await createKey(app)
     for (let i = 0; i < 5; i += 1) {
@@ -488,7 +488,7 @@ describe('failed authentications', () => {
   })
 })
 
-test('0 switches each of them off', async () => {
+test('0 turns each quota off', async () => {
   await using app = await createTestApp({ RATE_LIMIT_ACTOR: '0', RATE_LIMIT_FAILURES: '1' })
   expect(Object.keys(budgets(await send(app, read)))).toEqual(['address'])
   await using other = await createTestApp({ RATE_LIMIT_ADDRESS: '0' })
@@ -508,14 +508,14 @@ test('0 switches each of them off', async () => {
   expect(budgets(await send(none, read, { credential: key }))).toEqual({})
 })
 
-describe('the memory of it', () => {
+describe('memory', () => {
   afterEach(() => {
     vi.useRealTimers()
   })
 
   const callerOf = (key: string, address: string) => ({ key, address, isCustomer: false })
 
-  test('is given back when the minute is over', async () => {
+  test('the memory of a quota is freed after its minute', async () => {
     vi.useFakeTimers()
     const quotas = createQuotas(readConfig({}))
     for (let i = 0; i < 1000; i += 1) {
@@ -529,7 +529,7 @@ describe('the memory of it', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('keeps no process alive', async () => {
+  test('the quotas keep no process alive', async () => {
     const timeouts = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout')
     const before = timeouts().length
     const quotas = createQuotas(readConfig({}))

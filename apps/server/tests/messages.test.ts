@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { as, createOrganisation, type Organisation, unlimited } from './credentials.ts'
 import { ask } from './database.ts'
-import { as, createOrganisation, type Organisation, unlimited } from './identities.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 
 const GREETING = 'How may I help you'

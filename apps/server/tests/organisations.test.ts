@@ -1,9 +1,16 @@
 import { createTestStore } from '@dowell-chat/db/testing'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { callVariantsOf } from './callVariants.ts'
+import {
+  as,
+  bearer,
+  createOperator,
+  createOrganisation,
+  outcome,
+  unlimited,
+} from './credentials.ts'
 import { ask } from './database.ts'
-import { as, bearer, createOperator, createOrganisation, outcome, unlimited } from './identities.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
-import { waysOf } from './ways.ts'
 
 const ORG = 'DOWELL12345'
 
@@ -175,12 +182,12 @@ describe('the input of updateOrganisation', () => {
     ['settings', { products: null }],
   ]
 
-  test.each(waysOf('updateOrganisation'))('is checked over $title', async (way) => {
+  test.each(callVariantsOf('updateOrganisation'))('is checked over $title', async (variant) => {
     const { org, orgId, admin, audit } = await createOwn()
     for (const [field, value] of bad) {
       const [name = ''] = field.split('.')
       const input = { orgId, [name]: value }
-      const { status, body } = await way.call(app, input, bearer(org.keys.admin.secret))
+      const { status, body } = await variant.call(app, input, bearer(org.keys.admin.secret))
       const told = JSON.stringify([field, value, body])
       expect(status, told).toBe(400)
       const { error, errors } = body as {

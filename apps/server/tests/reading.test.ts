@@ -2,11 +2,11 @@ import type { Inputs } from '@dowell-chat/api'
 import type { DowellChat } from '@dowell-chat/client'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { callVariantsOf } from './callVariants.ts'
+import { as, bearer, createOrganisation, type Organisation, unlimited } from './credentials.ts'
 import { ask } from './database.ts'
 import { send } from './http.ts'
-import { as, bearer, createOrganisation, type Organisation, unlimited } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { waysOf } from './ways.ts'
 
 let app: TestApp
 let org: Organisation
@@ -63,9 +63,9 @@ async function moves(): Promise<[userId: string, side: boolean, seq: number][]> 
   })
 }
 
-describe.each(waysOf('markRead'))('$title', (way) => {
+describe.each(callVariantsOf('markRead'))('$title', (variant) => {
   const mark = async (input: Omit<Inputs['markRead'], 'roomId'>, token = org.tokens.customer) => {
-    const { status, text } = await way.call(app, { roomId, ...input }, bearer(token))
+    const { status, text } = await variant.call(app, { roomId, ...input }, bearer(token))
     // Each surface has the answer in a place of its own.
     const [, seq] = /"seq":(\d+)/.exec(text) ?? []
     const [, unread] = /"unread":(\d+)/.exec(text) ?? []
@@ -320,9 +320,9 @@ test('nobody types in a deleted room', async () => {
   })
 })
 
-test.each(waysOf('setTyping'))('$title says when typing lapses', async (way) => {
+test.each(callVariantsOf('setTyping'))('$title says when typing lapses', async (variant) => {
   const token = bearer(org.tokens.customer)
-  const { status, text } = await way.call(app, { roomId, isTyping: true }, token)
+  const { status, text } = await variant.call(app, { roomId, isTyping: true }, token)
   expect(status).toBe(200)
   expect(text).toMatch(/"expiresAt":"[0-9T:.-]+Z"/)
 })

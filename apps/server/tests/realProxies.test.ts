@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, type TestContext, test } from 'vitest'
+import { killAtEnd } from '../../../packages/db/tests/watchdog.ts'
 import type { Config } from '../src/config.ts'
+import { createKey, unlimited } from './credentials.ts'
 import { ask } from './database.ts'
-import { createKey, unlimited } from './identities.ts'
 import { FORM, form, manageKeys, ROOMS, surfaces, V2_ROOM } from './openMode.ts'
 import { createFolder, startServer } from './serverProcess.ts'
 import { freePort, isListening, request } from './sockets.ts'
@@ -87,6 +88,7 @@ async function startProxy(proxy: Proxy, upstream: string) {
   const child = spawn(proxy.program, proxy.configure(folder, port, upstream), {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
+  killAtEnd(child)
   let said = ''
   child.stderr.on('data', (part) => {
     said += part

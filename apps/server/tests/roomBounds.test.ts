@@ -1,9 +1,9 @@
 import { createTestStore } from '@dowell-chat/db/testing'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { callVariantsOf, type Reply } from './callVariants.ts'
+import { as, bearer, createOrganisation, type Organisation, outcome } from './credentials.ts'
 import { ask, captureStatements, openDirectly, type Rows } from './database.ts'
-import { as, bearer, createOrganisation, type Organisation, outcome } from './identities.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { type Reply, waysOf } from './ways.ts'
 
 const ORG = 'DOWELL12345'
 
@@ -48,27 +48,30 @@ function errorIn({ body }: Reply): Record<string, unknown> {
 }
 
 describe('a customer token that opens rooms under made-up product names', () => {
-  test.each(waysOf('createRoom'))('is stopped at the bound over $title', async (way) => {
-    const userId = `attacker over ${way.title}`
-    const token = await tokenOf(app, userId)
-    const open = (product: string) => way.call(app, roomOf(userId, product), bearer(token))
-    const replies: Reply[] = []
-    for (let i = 0; i < 14; i++) replies.push(await open(`made-up ${i}`))
-    const refused = replies.filter(({ status }) => status === 429)
-    expect(await roomsOf(app, userId)).toHaveLength(10)
-    expect(refused).toHaveLength(4)
-    for (const reply of refused) {
-      const seconds = Number(reply.headers['retry-after'])
-      expect(seconds).toBeGreaterThan(0)
-      expect(seconds).toBeLessThanOrEqual(60)
-      expect(errorIn(reply)).toMatchObject({
-        code: 'TOO_MANY_REQUESTS',
-        message: 'A customer may open 10 rooms per minute',
-      })
-    }
-    // A room that is there is found as often as anybody likes.
-    for (let i = 0; i < 12; i++) expect((await open('made-up 3')).status).toBe(200)
-  })
+  test.each(callVariantsOf('createRoom'))(
+    'is stopped at the bound over $title',
+    async (variant) => {
+      const userId = `attacker over ${variant.title}`
+      const token = await tokenOf(app, userId)
+      const open = (product: string) => variant.call(app, roomOf(userId, product), bearer(token))
+      const replies: Reply[] = []
+      for (let i = 0; i < 14; i++) replies.push(await open(`made-up ${i}`))
+      const refused = replies.filter(({ status }) => status === 429)
+      expect(await roomsOf(app, userId)).toHaveLength(10)
+      expect(refused).toHaveLength(4)
+      for (const reply of refused) {
+        const seconds = Number(reply.headers['retry-after'])
+        expect(seconds).toBeGreaterThan(0)
+        expect(seconds).toBeLessThanOrEqual(60)
+        expect(errorIn(reply)).toMatchObject({
+          code: 'TOO_MANY_REQUESTS',
+          message: 'A customer may open 10 rooms per minute',
+        })
+      }
+      // A room that is there is found as often as anybody likes.
+      for (let i = 0; i < 12; i++) expect((await open('made-up 3')).status).toBe(200)
+    },
+  )
 
   test('is no burden for other customers, the support team and the keys of the organisation', async () => {
     const token = await tokenOf(app, 'greedy')
@@ -244,21 +247,21 @@ describe('the products that an organisation lists', () => {
     await admin.updateOrganisation({ orgId: ORG, products: ['WIFIQRCODE', 'LOGIN'] })
     const token = await tokenOf(app, 'customer', of)
     const team = [of.keys.admin.secret, of.keys.support.secret, of.tokens.support]
-    for (const way of waysOf('createRoom')) {
+    for (const variant of callVariantsOf('createRoom')) {
       const open = (product: string, credential: string) =>
-        way.call(app, roomOf('customer', product), bearer(credential))
+        variant.call(app, roomOf('customer', product), bearer(credential))
       const refused = await open('made-up', token)
-      expect(refused.status, way.title).toBe(403)
-      const field = way.surface === 'v2' ? 'product_name' : 'productName'
-      expect(errorIn(refused), way.title).toMatchObject({
+      expect(refused.status, variant.title).toBe(403)
+      const field = variant.surface === 'v2' ? 'product_name' : 'productName'
+      expect(errorIn(refused), variant.title).toMatchObject({
         code: 'FORBIDDEN',
         message: 'The organisation lists the products for which customers may open rooms',
         errors: { [field]: ['must be one of the products that the organisation lists'] },
       })
-      expect((await open('LOGIN', token)).status, way.title).toBeLessThan(300)
+      expect((await open('LOGIN', token)).status, variant.title).toBeLessThan(300)
       for (const [index, credential] of team.entries()) {
-        const opened = await open(`by ${index} over ${way.title}`, credential)
-        expect(opened.status, way.title).toBeLessThan(300)
+        const opened = await open(`by ${index} over ${variant.title}`, credential)
+        expect(opened.status, variant.title).toBeLessThan(300)
       }
     }
   })

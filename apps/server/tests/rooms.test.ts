@@ -1,9 +1,9 @@
 import type { Inputs } from '@dowell-chat/client'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { as, createOrganisation, type Organisation, unlimited } from './credentials.ts'
 import { ask } from './database.ts'
 import { sendJson } from './http.ts'
-import { as, createOrganisation, type Organisation, unlimited } from './identities.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 import { trpc } from './surfaces.ts'
 

@@ -1,17 +1,11 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { callVariants, callVariantsOf, type Reply } from './callVariants.ts'
+import { bearer, createOrganisation, type Organisation, rights, unlimited } from './credentials.ts'
 import { openDirectly } from './database.ts'
+import { fixtures } from './fixtures.ts'
 import type { SentHeaders } from './http.ts'
-import {
-  bearer,
-  createOrganisation,
-  fixtures,
-  type Organisation,
-  rights,
-  unlimited,
-} from './identities.ts'
 import { PIECE, Secrets } from './leaks.ts'
 import { createTestApp, type TestApp } from './support.ts'
-import { type Reply, ways, waysOf } from './ways.ts'
 
 let app: TestApp
 let org: Organisation
@@ -26,7 +20,7 @@ function note({ status, headers, text }: Reply, showsSecret = false): void {
   if (!showsSecret || status >= 400) told.push(text)
 }
 
-/** Each way is tried with every credential; where a call takes longer, with every fourth, by turns. */
+/** Each variant is tried with every credential; where a call takes longer, with every fourth, by turns. */
 const share = inject('testTarget').dialect === 'postgres' ? 4 : 1
 
 /** What shows a credential, once, in its answer. */
@@ -35,9 +29,9 @@ function shows(name: string): boolean {
 }
 
 async function noteFailures(headers: SentHeaders): Promise<void> {
-  for (const way of ways) {
-    const input = fixtures[way.procedure].input(org, { side: true, author: org.supporter })
-    note(await way.call(app, { ...input }, headers), shows(way.procedure))
+  for (const variant of callVariants) {
+    const input = fixtures[variant.procedure].input(org, { side: true, author: org.supporter })
+    note(await variant.call(app, { ...input }, headers), shows(variant.procedure))
   }
 }
 
@@ -49,17 +43,21 @@ beforeAll(async () => {
   const valid = [...rights.map((right) => org.keys[right].secret), ...Object.values(org.tokens)]
 
   // New ones over every surface that makes them.
-  for (const way of [
-    ...waysOf('createApiKey'),
-    ...waysOf('createUserToken'),
-    ...waysOf('createStreamToken'),
+  for (const variant of [
+    ...callVariantsOf('createApiKey'),
+    ...callVariantsOf('createUserToken'),
+    ...callVariantsOf('createStreamToken'),
   ]) {
-    const { input } = fixtures[way.procedure]
-    const voice = { side: true, author: 'a' }
-    const reply = await way.call(app, input(org, voice) as never, bearer(org.keys.admin.secret))
+    const { input } = fixtures[variant.procedure]
+    const sender = { side: true, author: 'a' }
+    const reply = await variant.call(
+      app,
+      input(org, sender) as never,
+      bearer(org.keys.admin.secret),
+    )
     note(reply, true)
     const [made = ''] = /dck_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]+/.exec(reply.text) ?? []
-    valid.push(secrets.keep(way.title, made))
+    valid.push(secrets.keep(variant.title, made))
   }
   const invalid = valid.map((credential, index) => {
     const end = credential.length - 30
@@ -70,14 +68,14 @@ beforeAll(async () => {
     )
   })
 
-  for (const [turn, way] of ways.entries()) {
-    const input = fixtures[way.procedure].input(org, { side: true, author: org.supporter })
+  for (const [turn, variant] of callVariants.entries()) {
+    const input = fixtures[variant.procedure].input(org, { side: true, author: org.supporter })
     for (const credential of [...valid, ...invalid].filter((_, at) => (at + turn) % share === 0)) {
       const headers = bearer(credential)
-      if (!shows(way.procedure)) note(await way.call(app, { ...input }, headers))
+      if (!shows(variant.procedure)) note(await variant.call(app, { ...input }, headers))
       // What is refused for its input, and what is asked of somebody else.
-      note(await way.call(app, { ...input, roomId: 'x', orgId: '', keyId: 'x' }, headers))
-      note(await way.call(app, { ...input, roomId: 'f'.repeat(24), orgId: 'x' }, headers))
+      note(await variant.call(app, { ...input, roomId: 'x', orgId: '', keyId: 'x' }, headers))
+      note(await variant.call(app, { ...input, roomId: 'f'.repeat(24), orgId: 'x' }, headers))
     }
   }
 
@@ -125,8 +123,8 @@ afterAll(async () => {
   await app?.[Symbol.asyncDispose]()
 })
 
-describe('after a busy run no piece of a key or a token is', () => {
-  test('(the run met everything, and a leak would be found)', () => {
+describe('pieces of keys and tokens after many requests', () => {
+  test('the requests got every status, and a leak would be found', () => {
     for (const status of [200, 400, 401, 403, 404, 500]) {
       expect(statuses.get(status), String(status)).toBeGreaterThan(20)
     }
@@ -135,23 +133,23 @@ describe('after a busy run no piece of a key or a token is', () => {
     expect(app.log.filter(({ err }) => err !== undefined).length).toBeGreaterThan(20)
   })
 
-  test('in a log line', () => {
+  test('no log line has a piece of a key or a token', () => {
     expect(secrets.leaksIn(JSON.stringify(app.log))).toEqual([])
     expect(JSON.stringify(app.log)).toContain('[credential]')
   })
 
-  test('in an answer or its headers, but for the one that shows it', () => {
+  test('no response has a piece of a key or a token, except the one that creates it', () => {
     expect(told.filter((text) => secrets.leaksIn(text).length > 0)).toEqual([])
   })
 
-  test('in a column of the database, the audit log included', async () => {
+  test('no column of the database has a piece of a key or a token', async () => {
     await using database = await openDirectly(app)
     const rows = await database.dump()
     expect(rows.audit_events?.length).toBeGreaterThan(20)
     expect(secrets.leaksIn(JSON.stringify(rows))).toEqual([])
   })
 
-  test('and of the keys that sign, in their own column only', async () => {
+  test('only their own column has the signing keys', async () => {
     await using database = await openDirectly(app)
     const { signing_keys: signingKeys = [], ...rest } = await database.dump()
     const signing = signingKeys.map(({ secret }) => String(secret))

@@ -1,28 +1,33 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { type EventReader, outcomeOfStream, type StreamWay, streamWays } from './eventReader.ts'
-import { as, bearer, createOrganisation, unlimited } from './identities.ts'
+import { as, bearer, createOrganisation, unlimited } from './credentials.ts'
+import {
+  type EventReader,
+  outcomeOfStream,
+  type StreamVariant,
+  streamVariants,
+} from './eventReader.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
-const ways = streamWays.filter(({ name }) => name === 'onInboxEvents')
-const [rest, trpc] = ways as [StreamWay, StreamWay]
+const variants = streamVariants.filter(({ name }) => name === 'onInboxEvents')
+const [rest, trpc] = variants as [StreamVariant, StreamVariant]
 
 /** Opens inboxes on one wire, and closes them at the end. */
 class Crowd implements AsyncDisposable {
   readonly #app: TestApp
-  readonly #way: StreamWay
+  readonly #variant: StreamVariant
   readonly readers: EventReader[] = []
 
-  constructor(app: TestApp, way: StreamWay) {
+  constructor(app: TestApp, variant: StreamVariant) {
     this.#app = app
-    this.#way = way
+    this.#variant = variant
   }
 
   /** @returns 200, or the status of the refusal */
   async open(token: string, address = '192.0.2.1', orgId = ORG): Promise<number> {
     const headers = { ...bearer(token), 'X-Forwarded-For': address }
-    const reader = await this.#way.open(this.#app, { orgId }, headers)
+    const reader = await this.#variant.open(this.#app, { orgId }, headers)
     this.readers.push(reader)
     return outcomeOfStream(reader)
   }
@@ -32,14 +37,14 @@ class Crowd implements AsyncDisposable {
   }
 }
 
-async function createCrowd(way: StreamWay, env: Record<string, string>) {
+async function createCrowd(variant: StreamVariant, env: Record<string, string>) {
   const app = await createTestApp({ ...unlimited, TRUST_PROXY: 'loopback', ...env })
   const { keys, tokens } = await createOrganisation(app, ORG)
   const admin = as(app, keys.admin.secret)
   const tokenOf = async (userId: string) =>
     (await admin.createUserToken({ orgId: ORG, userId, side: false })).token
   const customers = await Promise.all(['ann', 'bob', 'eve'].map(tokenOf))
-  const crowd = new Crowd(app, way)
+  const crowd = new Crowd(app, variant)
   return {
     app,
     crowd,
@@ -57,10 +62,10 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await sleep(20)
 }
 
-test.for(ways.map((way) => [way.title, way] as const))(
+test.for(variants.map((variant) => [variant.title, variant] as const))(
   'three customers of one address cannot keep the support desk out, over %s',
-  async ([, way]) => {
-    await using all = await createCrowd(way, { STREAMS_MAX: '25', STREAMS_RESERVED: '20' })
+  async ([, variant]) => {
+    await using all = await createCrowd(variant, { STREAMS_MAX: '25', STREAMS_RESERVED: '20' })
     const { crowd, keys, tokens, customers } = all
     const outcomes: number[] = []
     for (let i = 0; i < 10; i++) {
@@ -80,10 +85,10 @@ test.for(ways.map((way) => [way.title, way] as const))(
   },
 )
 
-test.for(ways.map((way) => [way.title, way] as const))(
+test.for(variants.map((variant) => [variant.title, variant] as const))(
   'one customer, one address and one organisation have so many, over %s',
-  async ([, way]) => {
-    await using all = await createCrowd(way, {
+  async ([, variant]) => {
+    await using all = await createCrowd(variant, {
       STREAMS_PER_CUSTOMER: '2',
       STREAMS_PER_ADDRESS: '3',
       STREAMS_PER_ORGANISATION: '6',
@@ -94,7 +99,7 @@ test.for(ways.map((way) => [way.title, way] as const))(
     const { token: streamToken } = await as(app, ann).createStreamToken({})
     expect(await crowd.open(ann)).toBe(200)
     // A stream token counts for whoever asked for it.
-    const byToken = await way.open(app, { orgId: ORG }, {}, `&streamToken=${streamToken}`)
+    const byToken = await variant.open(app, { orgId: ORG }, {}, `&streamToken=${streamToken}`)
     crowd.readers.push(byToken)
     expect(await outcomeOfStream(byToken)).toBe(200)
     expect(await crowd.open(ann)).toBe(429)

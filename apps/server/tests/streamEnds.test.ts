@@ -2,8 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { EventReader, type Told, trpcPath } from './eventReader.ts'
-import { parseRaw, raw } from './http.ts'
 import {
   as,
   bearer,
@@ -11,7 +9,9 @@ import {
   createOperator,
   createOrganisation,
   unlimited,
-} from './identities.ts'
+} from './credentials.ts'
+import { EventReader, type Told, trpcPath } from './eventReader.ts'
+import { parseRaw, raw } from './http.ts'
 import { createTestApp, json, openRoom, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'

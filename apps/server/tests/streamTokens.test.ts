@@ -2,7 +2,6 @@ import { createTestStore } from '@dowell-chat/db/testing'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
-import { EventReader, outcomeOfStream, streamWays, trpcPath } from './eventReader.ts'
 import {
   as,
   bearer,
@@ -11,7 +10,8 @@ import {
   signingKey,
   signingKeysOf,
   unlimited,
-} from './identities.ts'
+} from './credentials.ts'
+import { EventReader, outcomeOfStream, streamVariants, trpcPath } from './eventReader.ts'
 import { startServer } from './serverProcess.ts'
 import { createTestApp, type TestApp } from './support.ts'
 
@@ -29,7 +29,7 @@ describe('a stream token', () => {
   const inbox = (token: string) => `/api/v3/events?orgId=${ORG}&streamToken=${token}`
   const statusOf = async (token: string) => (await app.fetch(inbox(token))).status
 
-  test('lives ten minutes, and no longer than the token that it stands for', async () => {
+  test('a stream token expires after ten minutes, or with the token that created it', async () => {
     const admin = as(app, org.keys.admin.secret)
     const short = await admin.createUserToken({
       orgId: ORG,
@@ -45,7 +45,7 @@ describe('a stream token', () => {
     expect(bounded.expiresAt).toEqual(short.expiresAt)
   })
 
-  test('is no credential, and a credential is no stream token', async () => {
+  test('a stream token is no credential, and a credential is no stream token', async () => {
     const { token } = await as(app, org.keys.admin.secret).createStreamToken({})
     for (const path of ['/api/v3/rooms', '/api/v3/events', '/api/v2/room-list/']) {
       const query = `?orgId=${ORG}&org_id=${ORG}`
@@ -61,23 +61,23 @@ describe('a stream token', () => {
     }
   })
 
-  test('is taken as often as the URL is asked for, and not beside another credential', async () => {
+  test('accepts a stream token repeatedly, but not next to another credential', async () => {
     const { token } = await as(app, org.tokens.support).createStreamToken({})
-    for (const way of streamWays) {
+    for (const variant of streamVariants) {
       for (let number = 0; number < 2; number++) {
         const input = { orgId: ORG, roomId: org.room, userId: org.customer }
         const { orgId: _, ...room } = { orgId: ORG, roomId: org.room }
         const { roomId: __, ...user } = input
         const own = { onRoomEvents: room, onInboxEvents: { orgId: ORG }, onUserEvents: user }
-        await using reader = await way.open(app, own[way.name], {}, `&streamToken=${token}`)
-        expect(await outcomeOfStream(reader), way.title).toBe(200)
+        await using reader = await variant.open(app, own[variant.name], {}, `&streamToken=${token}`)
+        expect(await outcomeOfStream(reader), variant.title).toBe(200)
       }
     }
     await using both = await EventReader.open(app, inbox(token), bearer(org.tokens.support))
     expect(both.status).toBe(401)
   })
 
-  test('that was bent is none', async () => {
+  test('rejects a tampered stream token', async () => {
     const { token } = await as(app, org.tokens.customer).createStreamToken({})
     const { exp, iss, aud, actor } = decodeJwt(token) as {
       exp: number
@@ -108,7 +108,7 @@ describe('a stream token', () => {
       expect([index, await statusOf(each)]).toEqual([index, 401])
   })
 
-  test('stands in no line of the log', async () => {
+  test('no log line has a stream token', async () => {
     const { token } = await as(app, org.tokens.customer).createStreamToken({})
     for (const path of [
       inbox(token),
@@ -123,7 +123,7 @@ describe('a stream token', () => {
 })
 
 describe.runIf(hasBrowser || requiresBrowser)('EventSource of a real browser', () => {
-  test('listens with a stream token, and goes on when the server was killed and is back', async () => {
+  test('an EventSource listens with a stream token and resumes after a restart of the server', async () => {
     await using store = await createTestStore()
     const env = { DATABASE_URL: store.url, LOG_LEVEL: 'info' }
     const first = await startServer(env)

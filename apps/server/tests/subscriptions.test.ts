@@ -5,8 +5,8 @@ import { createTRPCClient, httpSubscriptionLink, type TRPCClientError } from '@t
 import { EventSource } from 'eventsource'
 import superjson from 'superjson'
 import { describe, expect, test } from 'vitest'
+import { bearer, createOperator } from './credentials.ts'
 import { EventReader, type Told, trpcPath } from './eventReader.ts'
-import { bearer, createOperator } from './identities.ts'
 import { createTestApp, json, openRoom, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'

@@ -3,7 +3,6 @@ import { crc32 } from 'node:zlib'
 import { createLastUsedTracker, rotateSigningKeys } from '@dowell-chat/api'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ask, openDirectly } from './database.ts'
 import {
   as,
   bearer,
@@ -16,7 +15,8 @@ import {
   signingKey,
   signingKeysOf,
   unlimited,
-} from './identities.ts'
+} from './credentials.ts'
+import { ask, openDirectly } from './database.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -43,7 +43,7 @@ describe('createUserToken', () => {
     await app?.[Symbol.asyncDispose]()
   })
 
-  test('lives for an hour and carries who it is for, where and by which key', async () => {
+  test('a user token lasts an hour and has its user, organisation and key', async () => {
     const { token, expiresAt } = await as(app, org.keys.support.secret).createUserToken({
       orgId: ORG,
       userId: 'ABCD12345',
@@ -83,7 +83,7 @@ describe('createUserToken', () => {
     expect(await outcome(minting)).toBe(result)
   })
 
-  test('the longest that can be made is taken', async () => {
+  test('accepts the longest possible user token', async () => {
     // Four bytes a character, and as many rooms as may be.
     const userId = '😀'.repeat(200)
     await using operator = createOperator(app)
@@ -96,7 +96,7 @@ describe('createUserToken', () => {
     expect((await as(app, token).listRooms({ orgId })).items).toEqual([])
   })
 
-  test('ends exactly when it says', async () => {
+  test('a user token expires exactly at expiresAt', async () => {
     const { now } = app.time
     const { token, expiresAt } = await as(app, org.keys.admin.secret).createUserToken({
       orgId: ORG,
@@ -115,7 +115,7 @@ describe('createUserToken', () => {
     }
   })
 
-  test('of a customer reads and opens their own rooms, and writes as themselves only', async () => {
+  test('a customer token reads and opens its own rooms and writes only as its own user', async () => {
     const { tokens, customer, room, otherCustomersRoom, elsewhere } = org
     const me = as(app, tokens.customer)
     const identity = { orgId: ORG, userId: customer, portfolioName: 'umair' }
@@ -157,7 +157,7 @@ describe('createUserToken', () => {
     expect(items.map(({ author }) => author)).toEqual([customer])
   })
 
-  test("of a customer sees nothing of another organisation's user of the same name", async () => {
+  test('a customer token sees no rooms of a user with the same name in another organisation', async () => {
     const other = await createOrganisation(app, 'NAMESAKE')
     const identity = { portfolioName: 'p', productName: 'q', userId: org.customer, orgId: other.id }
     const { room } = await as(app, other.keys.admin.secret).createRoom(identity)
@@ -166,7 +166,7 @@ describe('createUserToken', () => {
     expect(await outcome(me.createRoom(identity))).toBe('NOT_FOUND')
   })
 
-  test('of support acts on all rooms of the organisation, as support and as itself', async () => {
+  test('a support token changes all rooms of its organisation, as its own user', async () => {
     const { tokens, supporter, otherCustomersRoom, customer } = org
     const me = as(app, tokens.support)
     const say = { roomId: otherCustomersRoom, messageData: 'hello' }
@@ -212,7 +212,7 @@ describe('createUserToken', () => {
     },
   )
 
-  test('limited to rooms of somebody else opens none of them', async () => {
+  test('a token that is limited to rooms of another user finds none of them', async () => {
     const other = await createOrganisation(app, 'WITH ROOMS')
     const rooms = [other.room, org.otherCustomersRoom, 'f'.repeat(24)]
     const { token } = await as(app, org.keys.support.secret).createUserToken({
@@ -227,7 +227,7 @@ describe('createUserToken', () => {
     expect((await as(app, token).listRooms({ orgId: ORG })).items).toEqual([])
   })
 
-  test('dies with the key that asked for it, and with no other', async () => {
+  test('a user token ends with the key that created it', async () => {
     await using operator = createOperator(app)
     const make = () => operator.call.createApiKey({ orgId: ORG, right: 'support' })
     const [mortal, survivor] = [await make(), await make()]
@@ -240,7 +240,7 @@ describe('createUserToken', () => {
     expect([await read(dying), await read(living)]).toEqual(['UNAUTHORIZED', 'ok'])
   })
 
-  test('a database that does not answer is not told as an invalid token', async () => {
+  test('a failing database is not reported as an invalid token', async () => {
     await using app = await createTestApp(unlimited)
     const { room, tokens } = await createOrganisation(app, ORG)
     await ask(app, 'alter table signing_keys rename to away')
@@ -252,7 +252,7 @@ describe('createUserToken', () => {
 })
 
 describe('open mode', () => {
-  test('takes tokens that were made without a key, and they end with it', async () => {
+  test('open mode accepts tokens that were created without a key, until it ends', async () => {
     await using app = await createTestApp(unlimited)
     const identity = { orgId: ORG, userId: 'a', portfolioName: 'p', productName: 'q' }
     const { room } = await as(app).createRoom(identity)
@@ -264,7 +264,7 @@ describe('open mode', () => {
     expect(await outcome(as(app).getRoomById({ roomId: room.id }))).toBe('UNAUTHORIZED')
   })
 
-  test('with AUTH=open goes on whatever keys there are, and holds a token to what it is for', async () => {
+  test('AUTH=open stays on with keys, and a token keeps its own access', async () => {
     await using app = await createTestApp({ ...unlimited, AUTH: 'open' })
     const org = await createOrganisation(app, ORG)
     const me = as(app, await createKeylessToken(app, { userId: org.customer }))
@@ -296,7 +296,7 @@ describe('signing keys', () => {
     return (await ask(app, 'select id from signing_keys order by id')).map(({ id }) => id)
   }
 
-  test('are rotated while tokens live on, and are gone a day later', async () => {
+  test('a rotated signing key verifies tokens for one more day', async () => {
     await using app = await withClock()
     const org = await createOrganisation(app, ORG)
     const first = await mintAt(app, org, DAY)
@@ -317,7 +317,7 @@ describe('signing keys', () => {
     expect(await stored(app)).toEqual([second, third, fourth].toSorted())
   })
 
-  test('verify nothing a day after they were replaced, whether or not anyone rotates again', async () => {
+  test('a replaced signing key verifies nothing after a day, without another rotation', async () => {
     await using app = await withClock()
     const org = await createOrganisation(app, ORG)
     const { kid } = await mintAt(app, org, DAY)
@@ -351,7 +351,7 @@ describe('signing keys', () => {
     }
   })
 
-  test('are made when somebody signs, and not for a token that nobody signed', async () => {
+  test('the first signature creates a signing key, and an unsigned token does not', async () => {
     await using app = await createTestApp(unlimited)
     const header = Buffer.from(JSON.stringify({ alg: 'HS256', kid: 'x' })).toString('base64url')
     const response = await app.fetch('/api/v3/rooms?orgId=a', {
@@ -368,7 +368,7 @@ describe('signing keys', () => {
     expect(await stored(app)).toHaveLength(1)
   })
 
-  test('are made and rotated by one process at a time', async () => {
+  test('one process at a time creates and rotates signing keys', async () => {
     await using app = await withClock()
     await using processes = new AsyncDisposableStack()
     const operators = Array.from({ length: 4 }, () => processes.use(createOperator(app)))
@@ -382,7 +382,7 @@ describe('signing keys', () => {
     expect(rows).toHaveLength(5)
   })
 
-  test('and tokens outlive a restart', async () => {
+  test('tokens stay valid after a restart', async () => {
     await using before = await createTestApp(unlimited)
     const org = await createOrganisation(before, ORG)
     const { databaseUrl: DATABASE_URL } = before
@@ -392,7 +392,7 @@ describe('signing keys', () => {
     expect(await outcome(reading)).toBe('ok')
   })
 
-  test('of the environment: the first signs, all verify, and none is in the database', async () => {
+  test('of TOKEN_SIGNING_KEYS the first signs, all verify, and none is stored', async () => {
     const second = { id: 'second', secret: Buffer.alloc(40, 9) }
     await using old = await createTestApp({
       ...unlimited,
@@ -426,7 +426,7 @@ describe('signing keys', () => {
 })
 
 describe('API keys', () => {
-  test('have a prefix, 32 random bytes and a checksum, and are stored as a hash', async () => {
+  test('an API key has a prefix, 32 random bytes and a checksum, and is stored as a hash', async () => {
     const randomBytes = (length: number) => Buffer.alloc(length, 0xab)
     await using app = await createTestApp(unlimited, { randomBytes })
     const admin = as(app, (await createKey(app, { orgId: ORG })).secret)
@@ -443,7 +443,7 @@ describe('API keys', () => {
     ])
   })
 
-  test('are shown once, listed by name and in pages, and revoked for good', async () => {
+  test('an API key is shown once, listed in pages and revoked for good', async () => {
     await using app = await createTestApp(unlimited)
     const { secret } = await createKey(app, { name: 'first' })
     const admin = as(app, secret)
@@ -476,7 +476,7 @@ describe('API keys', () => {
     expect((await admin.listApiKeys({ orgId: ORG })).items[1]).toEqual(revoked)
   })
 
-  test('the last admin key can be revoked, and no door opens', async () => {
+  test('revoking the last admin key does not restore open mode', async () => {
     await using app = await createTestApp(unlimited)
     const { apiKey, secret } = await createKey(app)
     const revoked = await as(app, secret).revokeApiKey({ keyId: apiKey.id })
@@ -492,7 +492,7 @@ describe('API keys', () => {
     expect(await Promise.all(attempts(again))).toEqual(['UNAUTHORIZED', 'UNAUTHORIZED'])
   })
 
-  test('their last use is written down now and then, and not by the reading itself', async () => {
+  test('the last use of a key is stored periodically and not by the read itself', async () => {
     await using app = await withClock()
     const org = await createOrganisation(app, ORG)
     await using database = await openDirectly(app)
@@ -517,7 +517,7 @@ describe('API keys', () => {
     expect((await lastUse()).get(org.keys.support.id)).toBeNull()
   })
 
-  test('a use that could not be written down is written down later', async () => {
+  test('a use that could not be stored is stored later', async () => {
     await using app = await createTestApp(unlimited)
     const org = await createOrganisation(app, ORG)
     await using operator = createOperator(app)
@@ -532,7 +532,7 @@ describe('API keys', () => {
   })
 })
 
-test('createUserToken takes no credential in its body', async () => {
+test('createUserToken rejects a credential in its body', async () => {
   await using app = await createTestApp(unlimited)
   const org = await createOrganisation(app, ORG)
   const body = { orgId: ORG, userId: 'a', side: true, key: org.keys.admin.id }

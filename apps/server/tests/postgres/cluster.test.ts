@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../../../packages/db/tests/postgresServer.ts'
 import { createBalancer } from '../balancer.ts'
 import { type Line, listen, write } from '../chaos.ts'
-import { EventReader, type StreamWay, streamWays } from '../eventReader.ts'
+import { EventReader, type StreamVariant, streamVariants } from '../eventReader.ts'
 import { type ServerProcess, startServer } from '../serverProcess.ts'
 import { type Answer, request } from '../sockets.ts'
 
@@ -159,16 +159,21 @@ test(
 
     const over = new AbortController()
     const readers = Array.from({ length: 12 }, (_, number) => {
-      const way = streamWays[number % streamWays.length] as StreamWay
+      const variant = streamVariants[number % streamVariants.length] as StreamVariant
       const room = number % ROOMS
       const input = {
         onRoomEvents: { roomId: rooms[room] },
         onInboxEvents: { orgId: ORG },
         onUserEvents: { orgId: ORG, userId: `user ${room}` },
-      }[way.name]
+      }[variant.name]
       const heard: Line[] = []
-      const done = listen(way, balancer.url, input, json.after, heard, over.signal)
-      return { way, room: way.name === 'onInboxEvents' ? undefined : rooms[room], heard, done }
+      const done = listen(variant, balancer.url, input, json.after, heard, over.signal)
+      return {
+        variant,
+        room: variant.name === 'onInboxEvents' ? undefined : rooms[room],
+        heard,
+        done,
+      }
     })
 
     let written = 0
@@ -205,9 +210,9 @@ test(
       while ((heard.at(-1)?.[0] ?? 0) < last) await sleep(20)
     }
     over.abort()
-    for (const { way, room, heard, done } of readers) {
+    for (const { variant, room, heard, done } of readers) {
       await done
-      expect(heard, way.title).toEqual(logOf(room))
+      expect(heard, variant.title).toEqual(logOf(room))
     }
     // They hear of each other again.
     await typeAcross(rooms[0] as string)

@@ -1,6 +1,6 @@
 import { createTestStore } from '@dowell-chat/db/testing'
 import { expect, test } from 'vitest'
-import { createOperator } from '../identities.ts'
+import { createOperator } from '../credentials.ts'
 import { createTestApp, json, openRoom, type TestApp } from '../support.ts'
 
 /** Two servers on one database. */

@@ -1,15 +1,15 @@
 import { type CallName, callNames, operationNamed } from '@dowell-chat/api'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Answer, send } from '../http.ts'
 import {
   bearer,
   createOrganisation,
-  fixtures,
   type Organisation,
   signingKey,
   signingKeysOf,
   unlimited,
-} from '../identities.ts'
+} from '../credentials.ts'
+import { fixtures } from '../fixtures.ts'
+import { type Answer, send } from '../http.ts'
 import { type ServerProcess, startServerFrom } from '../serverProcess.ts'
 import { createTestApp, type TestApp } from '../support.ts'
 
@@ -101,10 +101,10 @@ function errorOf({ status, body }: Comparable) {
   return { status, code: body.code, message: body.message }
 }
 
-const voice = { side: true, author: 'anyone' }
+const sender = { side: true, author: 'anyone' }
 
 describe.each(callNames)('%s', (name) => {
-  const input = (of: Organisation): Record<string, unknown> => fixtures[name].input(of, voice)
+  const input = (of: Organisation): Record<string, unknown> => fixtures[name].input(of, sender)
 
   test('answers the same body as the adapter', async () => {
     const { edge, library } = await callBoth(name, (of) => ({ input: input(of) }))

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { as, createOrganisation, rights, unlimited } from '../identities.ts'
+import { as, createOrganisation, rights, unlimited } from '../credentials.ts'
 import { Secrets } from '../leaks.ts'
 import { createTestApp } from '../support.ts'
 

@@ -83,3 +83,16 @@ export function capital(text: string): string {
 export function sortKeys<T>(record: Record<string, T>): Record<string, T> {
   return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
+
+const METHODS = ['post', 'get', 'put', 'patch', 'delete']
+
+/** Sorts the paths by name, and the operations of each by method: no order depends on the list of operations. */
+export function sortPaths(paths: Paths): Paths {
+  const sorted = Object.entries(sortKeys(paths)).map(([path, operations]) => [
+    path,
+    Object.fromEntries(
+      Object.entries(operations).sort(([a], [b]) => METHODS.indexOf(a) - METHODS.indexOf(b)),
+    ),
+  ])
+  return Object.fromEntries(sorted)
+}

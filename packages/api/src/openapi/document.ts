@@ -1,6 +1,6 @@
 import { generateOpenApiDocument, type OpenAPIObject } from 'trpc-to-openapi'
 import { appRouter } from '../operation/trpc.ts'
-import { type Paths, type Schemas, sortKeys } from './complete.ts'
+import { type Paths, type Schemas, sortKeys, sortPaths } from './complete.ts'
 import { errorSchemas, headers } from './errors.ts'
 import { generateFrom } from './generate.ts'
 import { withNullableComponents, withNullTypes } from './nullable.ts'
@@ -62,7 +62,7 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
     // In open mode a caller on the server's own machine needs none.
     security: [{ bearer: [] }, {}],
     paths: {
-      ...sortKeys({
+      ...sortPaths({
         ...v3Paths(v3.paths as Paths, schemas),
         ...streamPaths(streams.paths, schemas),
       }),

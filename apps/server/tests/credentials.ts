@@ -1,4 +1,4 @@
-import { type CallName, createCaller, type Inputs, type StreamName } from '@dowell-chat/api'
+import { createCaller, type Inputs } from '@dowell-chat/api'
 import { createDowellChat, type DowellChat } from '@dowell-chat/client'
 import pino from 'pino'
 import { readConfig } from '../src/config.ts'
@@ -105,6 +105,8 @@ export interface Organisation {
   /** The customer's too, with a message of each side: a token changes only what its own user wrote. */
   readonly talk: string
   readonly messages: { readonly customer: string; readonly support: string }
+  /** To be deleted, any number of times. */
+  readonly messagesToDelete: { readonly customer: string; readonly support: string }
   readonly otherCustomersRoom: string
   /** To be revoked, any number of times. */
   readonly keyToRevoke: string
@@ -142,6 +144,10 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     const input = { roomId: talk, messageData: 'hello', side, author }
     return (await operator.call.createMessage(input)).message.id
   }
+  const writeBoth = async () => ({
+    customer: await write(false, customer),
+    support: await write(true, supporter),
+  })
   const admin = as(app, keys.admin.secret)
   const makeToken = async (who: Omit<Inputs['createUserToken'], 'orgId'>) =>
     (await admin.createUserToken({ orgId: id, ...who })).token
@@ -155,7 +161,8 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
     roomToDelete: await makeRoom(customer, 'TO DELETE'),
     elsewhere,
     talk,
-    messages: { customer: await write(false, customer), support: await write(true, supporter) },
+    messages: await writeBoth(),
+    messagesToDelete: await writeBoth(),
     otherCustomersRoom: await makeRoom(otherCustomer, 'WIFIQRCODE'),
     keyToRevoke: (await makeKey('read')).id,
     tokens: {
@@ -166,109 +173,4 @@ export async function createOrganisation(app: TestApp, id: string): Promise<Orga
       supportElsewhere: await makeToken({ userId: supporter, side: true, rooms: [elsewhere] }),
     },
   }
-}
-
-/** As whom a caller writes and reads: a token only as itself. */
-export interface Voice {
-  readonly side: boolean
-  readonly author: string
-}
-
-/** What a procedure's input names, and so what it can be refused for. */
-export type About =
-  /** One room. */
-  | 'room'
-  /** All rooms of an organisation that the caller may see. */
-  | 'rooms'
-  /** A room that may not be there yet, of a user. */
-  | 'room of a user'
-  /** The organisation itself, or one of its keys. */
-  | 'organisation'
-  /** Nobody but the caller. */
-  | 'caller'
-
-interface Fixture<Name extends CallName> {
-  readonly about: About
-  /** A call that concerns this organisation, and that its admin may repeat. */
-  input(of: Organisation, voice: Voice): Inputs[Name]
-}
-
-/** The message of one side; of the organisation's own customer and supporter, so not of every token. */
-function messageOf({ talk, messages }: Organisation, side: boolean) {
-  return { roomId: talk, messageId: side ? messages.support : messages.customer }
-}
-
-/** How to call each procedure. A new one without a fixture does not compile. */
-export const fixtures: { readonly [Name in CallName]: Fixture<Name> } = {
-  createRoom: {
-    about: 'room of a user',
-    input: ({ id, customer }) => ({
-      userId: customer,
-      orgId: id,
-      portfolioName: 'umair',
-      productName: 'NEW',
-    }),
-  },
-  getRoomById: { about: 'room', input: ({ room }) => ({ roomId: room }) },
-  deleteRoom: { about: 'room', input: ({ roomToDelete }) => ({ roomId: roomToDelete }) },
-  updateRoom: {
-    about: 'room',
-    input: ({ room }) => ({ roomId: room, status: 'pending', labels: ['new'] }),
-  },
-  listRooms: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
-  createMessage: {
-    about: 'room',
-    input: ({ room }, voice) => ({ roomId: room, messageData: 'hello', ...voice }),
-  },
-  updateMessage: {
-    about: 'room',
-    input: (of, { side }) => ({ ...messageOf(of, side), messageData: 'edited' }),
-  },
-  deleteMessage: { about: 'room', input: (of, { side }) => messageOf(of, side) },
-  getMessages: { about: 'room', input: ({ room }) => ({ roomId: room }) },
-  getRoomSnapshot: {
-    about: 'room',
-    input: ({ room }, { author, side }) => ({ roomId: room, readerId: author, readerSide: side }),
-  },
-  markRead: {
-    about: 'room',
-    input: ({ room }, { author, side }) => ({
-      roomId: room,
-      seq: 1,
-      readerId: author,
-      readerSide: side,
-    }),
-  },
-  setTyping: {
-    about: 'room',
-    input: ({ room }, { author, side }) => ({ roomId: room, isTyping: true, userId: author, side }),
-  },
-  createUserToken: {
-    about: 'organisation',
-    input: ({ id, customer }) => ({ orgId: id, userId: customer, side: false }),
-  },
-  createStreamToken: { about: 'caller', input: () => ({}) },
-  createApiKey: { about: 'organisation', input: ({ id }) => ({ orgId: id, right: 'read' }) },
-  listApiKeys: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
-  revokeApiKey: { about: 'organisation', input: ({ keyToRevoke }) => ({ keyId: keyToRevoke }) },
-  listEvents: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
-  listAuditEvents: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
-  getOrganisation: { about: 'organisation', input: ({ id }) => ({ orgId: id }) },
-  // What a customer's token opens, among others.
-  updateOrganisation: {
-    about: 'organisation',
-    input: ({ id }) => ({ orgId: id, products: ['NEW', 'WIFIQRCODE'] }),
-  },
-}
-
-/** The same for the streams. */
-export const streamFixtures: {
-  readonly [Name in StreamName]: {
-    readonly about: About
-    input(of: Organisation): Inputs[Name]
-  }
-} = {
-  onRoomEvents: { about: 'room', input: ({ room }) => ({ roomId: room }) },
-  onInboxEvents: { about: 'rooms', input: ({ id }) => ({ orgId: id }) },
-  onUserEvents: { about: 'rooms', input: ({ id, customer }) => ({ orgId: id, userId: customer }) },
 }

@@ -13,7 +13,7 @@ import { securityHeaders } from '../src/http/core/headers.ts'
 import { createHttpServer, defaultTimeouts } from '../src/http/core/server.ts'
 import { staticRoutes } from '../src/http/pages/staticRoutes.ts'
 import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
-import { createKey } from './identities.ts'
+import { createKey } from './credentials.ts'
 import { type Answer, answersIn, closeOf, converse, request } from './sockets.ts'
 import { createTestApp, documentedRoom, openRoom, type TestApp } from './support.ts'
 

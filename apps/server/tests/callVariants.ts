@@ -23,24 +23,24 @@ export interface Reply {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 
-/** One of the ways in which a procedure can be called. */
-export interface Way {
+/** One surface over which an operation can be called. */
+export interface CallVariant {
   readonly procedure: CallName
   readonly title: string
   readonly surface: 'tRPC' | 'tRPC batch' | 'v2' | 'v3'
   call(app: TestApp, input: Record<string, unknown>, headers?: SentHeaders): Promise<Reply>
 }
 
-/** Every procedure on every surface that has it, read from the tables themselves. */
-export const ways: readonly Way[] = callNames.flatMap((procedure) => [
-  trpcWay(procedure),
-  batchWay(procedure),
-  ...v2Ways(procedure),
-  ...v3Ways(procedure),
+/** Every operation on every surface that has it, from the lists of operations. */
+export const callVariants: readonly CallVariant[] = callNames.flatMap((procedure) => [
+  trpcVariant(procedure),
+  batchVariant(procedure),
+  ...v2Variants(procedure),
+  ...v3Variants(procedure),
 ])
 
-export function waysOf<Name extends CallName>(name: Name) {
-  return ways.filter(({ procedure }) => procedure === name) as readonly (Way & {
+export function callVariantsOf<Name extends CallName>(name: Name) {
+  return callVariants.filter(({ procedure }) => procedure === name) as readonly (CallVariant & {
     call(app: TestApp, input: Inputs[Name], headers?: SentHeaders): Promise<Reply>
   })[]
 }
@@ -69,7 +69,7 @@ function typeOf(procedure: CallName): 'query' | 'mutation' {
   return operationNamed(procedure).kind as 'query' | 'mutation'
 }
 
-function trpcWay(procedure: CallName): Way {
+function trpcVariant(procedure: CallName): CallVariant {
   const query = typeOf(procedure) === 'query'
   return {
     procedure,
@@ -86,7 +86,7 @@ function trpcWay(procedure: CallName): Way {
 }
 
 /** The call in the middle of two that can only fail, so that each result must have a status of its own. */
-function batchWay(procedure: CallName): Way {
+function batchVariant(procedure: CallName): CallVariant {
   const query = typeOf(procedure) === 'query'
   const sibling = query ? 'getRoomById' : 'deleteRoom'
   return {
@@ -111,7 +111,7 @@ function inputQuery(value: unknown): string {
   return `input=${encodeURIComponent(JSON.stringify(value))}`
 }
 
-function v2Ways(procedure: CallName): Way[] {
+function v2Variants(procedure: CallName): CallVariant[] {
   return v2Operations
     .filter(({ name }) => name === procedure)
     .flatMap(({ url, type, methods }) => methods.map((method) => ({ url, type, method })))
@@ -133,7 +133,7 @@ function v2Ways(procedure: CallName): Way[] {
     })
 }
 
-function v3Ways(procedure: CallName): Way[] {
+function v3Variants(procedure: CallName): CallVariant[] {
   const { method, path } = operationNamed(procedure).rest
   return [
     {
