@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import { expect, test } from 'vitest'
-import { as, bearer, createOrganisation, unlimited } from './identities.ts'
+import { as, bearer, createOrganisation, unlimited } from './credentials.ts'
 import { createTestApp } from './support.ts'
 
 // A customer's requests take turns: eight are served at once. One whose body never ends must give its turn back.
