@@ -145,7 +145,7 @@ function columnsOf({ id, orgId, userId, productName }: RoomRef) {
   return { id, org_id: orgId, user_id: userId, product_name: productName }
 }
 
-const roomRow: Omit<RoomRow, 'id' | 'org_id' | 'user_id' | 'product_name' | 'position'> = {
+const roomRow = {
   event_id: 'FB10100000001693018738#5535526',
   portfolio_name: 'umair',
   room_room_id: '13-ann',
@@ -166,7 +166,7 @@ const roomRow: Omit<RoomRow, 'id' | 'org_id' | 'user_id' | 'product_name' | 'pos
   last_message_side: 0,
   last_message_author: 'ann',
   last_message_at: 1,
-}
+} satisfies Partial<RoomRow>
 
 const messageRow = {
   seq: 1,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import type { ApiKeyRow, AuditEventRow, MessageRow, RoomRow } from '../src/index.ts'
+import { columnsOf } from '../src/tables.ts'
 
 /** A folder that is removed with its contents: `await using folder = …`. */
 export async function createFolder(): Promise<AsyncDisposable & { path: string }> {
@@ -44,8 +45,14 @@ export function idOf(number: number): string {
   return number.toString(16).padStart(24, '0')
 }
 
+/** Every column of a room that may be null is null. */
+const emptyRoom = Object.fromEntries(columnsOf('rooms').map((column) => [column, null])) as {
+  [Column in keyof RoomRow as null extends RoomRow[Column] ? Column : never]: null
+}
+
 export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
   return {
+    ...emptyRoom,
     id: idOf(1),
     org_id: 'DOWELL12345',
     position: 1,
@@ -56,21 +63,13 @@ export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
     room_room_id: '13-ABCD12345',
     is_active: 1,
     last_seq: 0,
-    last_message: null,
     created_at: 1_693_018_738_000,
     updated_at: 1_693_018_738_000,
     version: 0,
     support_count: 0,
-    subject: null,
     status: 'open',
-    assignee: null,
     labels: '[]',
     custom: '{}',
-    last_message_seq: null,
-    last_message_type: null,
-    last_message_side: null,
-    last_message_author: null,
-    last_message_at: null,
     ...row,
   }
 }
