@@ -516,15 +516,15 @@ test('the tests cover every operation on every surface', () => {
   const documented = callVariants
     .filter(({ surface }) => surface === 'v2')
     .map(({ title }) => title)
-  expect(documented).toEqual([
-    'v2 POST createRoom',
-    'v2 GET getRoomById',
-    'v2 GET deleteRoom',
-    'v2 POST deleteRoom',
+  expect(documented.toSorted()).toEqual([
     'v2 DELETE deleteRoom',
+    'v2 GET deleteRoom',
+    'v2 GET getMessages',
+    'v2 GET getRoomById',
     'v2 GET listRooms',
     'v2 POST createMessage',
-    'v2 GET getMessages',
+    'v2 POST createRoom',
+    'v2 POST deleteRoom',
   ])
 })
 
