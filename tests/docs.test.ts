@@ -524,7 +524,9 @@ describe('the streams in docs/live.md', () => {
         )
         .split('\n')
     const shown = linesOf(textsOf('text')[0] ?? '')
-    const begin = linesOf(heard.replaceAll(env.ROOM ?? '', shownRoom))
+    const begin = linesOf(
+      heard.replaceAll(env.ROOM ?? '', shownRoom).replaceAll('data: {"type":"heartbeat"}\n\n', ''),
+    )
       .slice(0, shown.length)
       .map((line, n) => {
         const [start = '', rest] = (shown[n] ?? '').split(' …')
@@ -706,7 +708,7 @@ describe.concurrent('the examples', () => {
   })
 
   /** A program that runs until it is told to stop, and what it has printed. */
-  function start(command: string, args: string[]) {
+  function start({ expect }: TestContext, command: string, args: string[]) {
     const child = spawn(command, args, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] })
     killAtEnd(child)
     const ended = once(child, 'close')
@@ -727,10 +729,10 @@ describe.concurrent('the examples', () => {
     }
   }
 
-  it('live.ts is a chat between two terminals', async () => {
+  it('live.ts is a chat between two terminals', async (context) => {
     await using app = await createTestApp()
     const terminal = (who: string) =>
-      start(process.execPath, [...TSX, 'examples/live.ts', who, app.url])
+      start(context, process.execPath, [...TSX, 'examples/live.ts', who, app.url])
     await using customer = terminal('customer')
     await customer.prints('(live)')
     await using support = terminal('support')
@@ -752,7 +754,7 @@ describe.concurrent('the examples', () => {
   it('live.py follows the events, and goes on where it was when it is cut', async (context) => {
     needs(context, 'python3')
     await using app = await createTestApp({}, { streamLifetime: 1_000 })
-    await using reader = start('python3', ['examples/live.py', app.url])
+    await using reader = start(context, 'python3', ['examples/live.py', app.url])
     await reader.prints('(live)')
     const roomId = await openRoom(app)
     await reader.prints('(room.created: ABCD12345)')

@@ -102,9 +102,12 @@ interface Watched {
 
 type Method = (this: Watched, ...parameters: unknown[]) => unknown
 
+/** Notifications, and the settings of a new connection: they depend on the time, not on the call. */
+const UNRELATED = /pg_notify|^set tcp_user_timeout/
+
 /**
  * Records the statements that this process runs on one database, where the driver runs them. The server under test runs in
- * this process. Notifications between servers are left out.
+ * this process.
  */
 export function captureStatements({ databaseUrl }: { readonly databaseUrl: string }): Disposable & {
   /** The statements since the last call. */
@@ -136,7 +139,7 @@ export function captureStatements({ databaseUrl }: { readonly databaseUrl: strin
     const original = prototype[name] as Method
     prototype[name] = function (...parameters) {
       const text = textOf(this, parameters[0])
-      if (text !== undefined && !text.includes('pg_notify')) noted.push(text)
+      if (text !== undefined && !UNRELATED.test(text)) noted.push(text)
       return original.apply(this, parameters)
     }
     return () => {
