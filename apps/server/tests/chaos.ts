@@ -33,14 +33,17 @@ export async function listen(
   }
 }
 
-/** Writes a message until it is answered, exactly once. */
+/** While the server restarts, attempts fail within milliseconds and the timeout doubles with each. */
+const MAX_TIMEOUT_MS = 15_000
+
+/** Repeats a write until it gets its response. The message is stored once. */
 export async function write(url: string, roomId: string, text: string): Promise<void> {
   const clientMessageId = `chaos-0123456789-${text}`
   const body = { messageData: text, side: true, author: 'writer', clientMessageId }
-  for (let patience = 2_000; ; patience *= 2) {
+  for (let timeout = 2_000; ; timeout = Math.min(2 * timeout, MAX_TIMEOUT_MS)) {
     try {
       // The proxy leaves some requests without an answer. On a slow machine others take longer.
-      const signal = AbortSignal.timeout(patience)
+      const signal = AbortSignal.timeout(timeout)
       const answer = await fetch(`${url}/api/v3/rooms/${roomId}/messages`, {
         ...json(body),
         signal,

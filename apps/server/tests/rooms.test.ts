@@ -284,7 +284,14 @@ describe('listRooms', () => {
   })
 
   test('gives no page around a room that it does not list', async () => {
-    const { room, elsewhere, tokens } = org
+    const { room, elsewhere, otherCustomersRoom, tokens } = org
+    for (const roomId of [room, otherCustomersRoom]) {
+      await as(app, org.keys.admin.secret).updateRoom({
+        roomId,
+        status: 'pending',
+        labels: ['vip'],
+      })
+    }
     const around = (around: string, filter: object, by = tokens.support) =>
       as(app, by).listRooms({ orgId: org.id, around, ...filter })
     expect((await around(room, { label: 'vip' })).items).toMatchObject([{ id: room }, {}])
