@@ -135,10 +135,13 @@ test('a server that is killed during sends keeps every confirmed message once', 
     await Promise.all(unanswered.map(attempt))
     unanswered = []
     const before = answered.size
-    const sends = Array.from({ length: 300 }, async (_, index) => {
-      const clientId = `round-${round}-message-${index}`
-      await attempt(clientId).catch(() => unanswered.push(clientId))
-      if (answered.size >= before + 60 + 20 * round) await server.kill('SIGKILL')
+    const sends = Array.from({ length: 100 }, async (_, sender) => {
+      // Until the kill, so that it always interrupts sends.
+      for (let count = 0; unanswered.length === 0; count++) {
+        const clientId = `round-${round}-sender-${sender}-${count}`
+        await attempt(clientId).catch(() => unanswered.push(clientId))
+        if (answered.size >= before + 60 + 20 * round) await server.kill('SIGKILL')
+      }
     })
     await Promise.all(sends)
     expect(unanswered.length).toBeGreaterThan(0)
