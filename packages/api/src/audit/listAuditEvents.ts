@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { name } from '../encoding/fields.ts'
 import { listPage } from '../encoding/listPage.ts'
 import { DEFAULT_LIMIT, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { admins, assertOrganisation } from '../operation/access.ts'
 import { badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
 import { AuditEvent, toAuditEvent } from './schema.ts'
@@ -23,14 +23,7 @@ const output = pageOf(AuditEvent).meta({ id: 'AuditEventPage', additionalPropert
  * @throws AppError FORBIDDEN, NOT_FOUND; BAD_REQUEST for an invalid cursor
  */
 export const listAuditEvents = query({
-  access: {
-    open: 'none',
-    adminKey: 'organisation',
-    supportKey: 'none',
-    readKey: 'none',
-    supportToken: 'none',
-    customerToken: 'none',
-  },
+  access: admins,
   cost: 'read',
   input,
   output,

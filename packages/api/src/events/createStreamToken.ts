@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { signStreamToken } from '../auth/streamToken.ts'
 import { time } from '../encoding/fields.ts'
+import { readers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 
 /** Long enough to open a stream and to reopen it after a lost connection. */
@@ -19,14 +20,7 @@ const output = z
 
 /** Creates a token that opens streams as the caller, for a browser's EventSource, which sends no headers. */
 export const createStreamToken = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'write',
   input,
   output,

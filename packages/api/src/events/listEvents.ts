@@ -7,7 +7,7 @@ import {
 import { z } from 'zod'
 import { fittingRange, jsonBytes, PAGE_BYTES } from '../encoding/pageBytes.ts'
 import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { assertOrganisation, readers } from '../operation/access.ts'
 import { AppError, badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
 import { getRoomOrThrow } from '../rooms/policy.ts'
@@ -70,14 +70,7 @@ function decodePosition(orgId: string, text: string, log: EventLogBounds): numbe
  *   an invalid cursor; CURSOR_TOO_OLD; SERVICE_UNAVAILABLE when the log went back during the call
  */
 export const listEvents = query({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   output,

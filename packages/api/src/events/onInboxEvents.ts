@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { assertOrganisation } from '../operation/access.ts'
+import { assertOrganisation, readers } from '../operation/access.ts'
 import { subscription } from '../operation/operation.ts'
 import { listing } from '../rooms/schema.ts'
 import { openStream, presenceInput, roomIdsInput, startInput } from './openStream.ts'
@@ -19,14 +19,7 @@ const input = z.strictObject({
  *   streams are open
  */
 export const onInboxEvents = subscription({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   errors: ['NOT_FOUND'],

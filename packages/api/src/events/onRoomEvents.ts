@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { readers } from '../operation/access.ts'
 import { subscription } from '../operation/operation.ts'
 import { getRoomOrThrow } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
@@ -13,14 +14,7 @@ const input = z.strictObject({ roomId, ...presenceInput, ...startInput })
  * @throws AppError FORBIDDEN; NOT_FOUND; TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when too many streams are open
  */
 export const onRoomEvents = subscription({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   errors: ['NOT_FOUND'],

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { assertOrganisation } from '../operation/access.ts'
+import { assertOrganisation, readers } from '../operation/access.ts'
 import { subscription } from '../operation/operation.ts'
 import { listing, roomIdentity } from '../rooms/schema.ts'
 import { openStream, startInput } from './openStream.ts'
@@ -14,14 +14,7 @@ const input = z.strictObject({ ...listing, userId: roomIdentity.userId, ...start
  *   streams are open
  */
 export const onUserEvents = subscription({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   errors: ['NOT_FOUND'],

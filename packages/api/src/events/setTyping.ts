@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { requireParticipant } from '../auth/participant.ts'
 import { boolean, name, time } from '../encoding/fields.ts'
+import { writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { getRoomOrThrow } from '../rooms/policy.ts'
@@ -33,14 +34,7 @@ const output = z
  * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names no user; NOT_FOUND; ROOM_CLOSED
  */
 export const setTyping = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: writers,
   cost: 'write',
   input,
   output,

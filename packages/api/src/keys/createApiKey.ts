@@ -4,7 +4,7 @@ import { appendAuditEvent } from '../audit/append.ts'
 import { formatApiKey, hashSecret } from '../auth/apiKeySecret.ts'
 import { name } from '../encoding/fields.ts'
 import { newId } from '../identifiers.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { admins, assertOrganisation } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { ApiKey, exampleApiKey, orgId, right, toApiKey } from './schema.ts'
 
@@ -25,14 +25,7 @@ const output = z
 
 /** Creates an API key. The secret is returned and not stored. @throws AppError FORBIDDEN, NOT_FOUND */
 export const createApiKey = mutation({
-  access: {
-    open: 'none',
-    adminKey: 'organisation',
-    supportKey: 'none',
-    readKey: 'none',
-    supportToken: 'none',
-    customerToken: 'none',
-  },
+  access: admins,
   cost: 'issue',
   input,
   output,

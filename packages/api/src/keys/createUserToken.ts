@@ -3,7 +3,7 @@ import { appendAuditEvent } from '../audit/append.ts'
 import { MAX_TOKEN_SECONDS } from '../auth/signingKeys.ts'
 import { signUserToken } from '../auth/userToken.ts'
 import { boolean, id, name, time } from '../encoding/fields.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { assertOrganisation, tokenIssuers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { orgId } from './schema.ts'
 
@@ -44,14 +44,7 @@ const output = z
  * @throws AppError FORBIDDEN, NOT_FOUND
  */
 export const createUserToken = mutation({
-  access: {
-    open: 'none',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'none',
-    customerToken: 'none',
-  },
+  access: tokenIssuers,
   cost: 'issue',
   input,
   output,

@@ -2,7 +2,7 @@ import { findApiKey, listApiKeysPage } from '@dowell-chat/db'
 import { z } from 'zod'
 import { listPage } from '../encoding/listPage.ts'
 import { DEFAULT_LIMIT, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { admins, assertOrganisation } from '../operation/access.ts'
 import { badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
 import { ApiKey, exampleApiKey, orgId, toApiKey } from './schema.ts'
@@ -13,14 +13,7 @@ const output = pageOf(ApiKey).meta({ id: 'ApiKeyPage', additionalProperties: tru
 
 /** Lists an organisation's API keys, oldest first, revoked ones too. @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST */
 export const listApiKeys = query({
-  access: {
-    open: 'none',
-    adminKey: 'organisation',
-    supportKey: 'none',
-    readKey: 'none',
-    supportToken: 'none',
-    customerToken: 'none',
-  },
+  access: admins,
   cost: 'read',
   input,
   output,

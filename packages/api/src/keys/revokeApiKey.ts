@@ -2,6 +2,7 @@ import { findApiKey, revokeApiKeyRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
 import { id } from '../encoding/fields.ts'
+import { admins } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { ApiKey, exampleApiKey, toApiKey } from './schema.ts'
@@ -16,14 +17,7 @@ const input = z.strictObject({
  * @throws AppError FORBIDDEN; NOT_FOUND, also for another organisation's key
  */
 export const revokeApiKey = mutation({
-  access: {
-    open: 'none',
-    adminKey: 'organisation',
-    supportKey: 'none',
-    readKey: 'none',
-    supportToken: 'none',
-    customerToken: 'none',
-  },
+  access: admins,
   cost: 'write',
   input,
   output: ApiKey,

@@ -10,6 +10,7 @@ import {
 import { z } from 'zod'
 import type { Actor } from '../auth/actor.ts'
 import { newId } from '../identifiers.ts'
+import { writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from '../rooms/policy.ts'
@@ -70,14 +71,7 @@ async function findEarlierMessage(
  * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND, ROOM_CLOSED, IDEMPOTENCY_CONFLICT
  */
 export const createMessage = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: writers,
   cost: 'write',
   input,
   output,

@@ -1,5 +1,6 @@
 import { softDeleteMessage } from '@dowell-chat/db'
 import { z } from 'zod'
+import { writers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomId } from '../rooms/schema.ts'
 import { findEditableMessage } from './policy.ts'
@@ -14,14 +15,7 @@ const input = z.strictObject({ roomId, messageId })
  * @throws AppError FORBIDDEN, NOT_FOUND
  */
 export const deleteMessage = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: writers,
   cost: 'write',
   input,
   output: Message,

@@ -1,6 +1,7 @@
 import type { RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
 import { DEFAULT_LIMIT, type Page, pageInput, toPageRef } from '../encoding/paging.ts'
+import { readers } from '../operation/access.ts'
 import type { Call } from '../operation/context.ts'
 import { query } from '../operation/operation.ts'
 import { getRoomOrThrow, versionOf } from '../rooms/policy.ts'
@@ -40,14 +41,7 @@ export async function readMessagePage(
  * @throws AppError FORBIDDEN; NOT_FOUND; BAD_REQUEST for an invalid cursor
  */
 export const getMessages = query({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   output: MessagePage,

@@ -12,6 +12,7 @@ import { resolveParticipant } from '../auth/participant.ts'
 import { reader, unreadOfReader } from '../encoding/fields.ts'
 import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
 import { exampleEvent, logPosition, toLogPosition } from '../events/schema.ts'
+import { readers } from '../operation/access.ts'
 import { query } from '../operation/operation.ts'
 import { exampleReadMarker, ReadMarker, toReadMarker } from '../reading/schema.ts'
 import { roomNotFound, versionOf } from '../rooms/policy.ts'
@@ -51,14 +52,7 @@ async function readMarkers(db: Database['read'], room: RoomRow): Promise<ReadMar
  *   one of readerId and readerSide
  */
 export const getRoomSnapshot = query({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   output,

@@ -1,5 +1,6 @@
 import { editMessage } from '@dowell-chat/db'
 import { z } from 'zod'
+import { writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomId } from '../rooms/schema.ts'
@@ -15,14 +16,7 @@ const input = z.strictObject({ roomId, messageId, messageData: messageInput.mess
  * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND, MESSAGE_DELETED, ROOM_CLOSED
  */
 export const updateMessage = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: writers,
   cost: 'write',
   input,
   output: Message,

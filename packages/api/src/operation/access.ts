@@ -25,8 +25,39 @@ export const roles = [
 ] as const
 export type Role = (typeof roles)[number]
 
-/** An operation names a level for each role. */
+/** An operation names a level for each role: one of the rules below, or one of its own. */
 export type Access = Readonly<Record<Role, AccessLevel>>
+
+/** All roles; customers in their own rooms. */
+export const readers: Access = {
+  open: 'any',
+  adminKey: 'organisation',
+  supportKey: 'organisation',
+  readKey: 'organisation',
+  supportToken: 'organisation',
+  customerToken: 'own',
+}
+
+/** All roles but the read key; customers in their own rooms. */
+export const writers: Access = { ...readers, readKey: 'none' }
+
+/** Writers without customers. */
+export const supportTeam: Access = { ...writers, customerToken: 'none' }
+
+const noRole: Access = {
+  open: 'none',
+  adminKey: 'none',
+  supportKey: 'none',
+  readKey: 'none',
+  supportToken: 'none',
+  customerToken: 'none',
+}
+
+/** Only admin keys, in open mode too. */
+export const admins: Access = { ...noRole, adminKey: 'organisation' }
+
+/** Only admin and support keys, in open mode too. */
+export const tokenIssuers: Access = { ...admins, supportKey: 'organisation' }
 
 function roleOf(actor: Actor): Role {
   switch (actor.kind) {

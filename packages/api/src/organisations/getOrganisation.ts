@@ -1,6 +1,6 @@
 import { findOrganisationSettings } from '@dowell-chat/db'
 import { z } from 'zod'
-import { assertOrganisation } from '../operation/access.ts'
+import { admins, assertOrganisation } from '../operation/access.ts'
 import { query } from '../operation/operation.ts'
 import { exampleOrganisation, Organisation, orgId, readSettings, toOrganisation } from './schema.ts'
 
@@ -8,14 +8,7 @@ const input = z.strictObject({ orgId })
 
 /** Returns an organisation's settings, with defaults for those never set. @throws AppError FORBIDDEN, NOT_FOUND */
 export const getOrganisation = query({
-  access: {
-    open: 'none',
-    adminKey: 'organisation',
-    supportKey: 'none',
-    readKey: 'none',
-    supportToken: 'none',
-    customerToken: 'none',
-  },
+  access: admins,
   cost: 'read',
   input,
   output: Organisation,

@@ -6,7 +6,7 @@ import {
 } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { admins, assertOrganisation } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import {
   exampleOrganisation,
@@ -25,14 +25,7 @@ const input = z.strictObject({ orgId, ...Settings.partial().shape })
  * @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST
  */
 export const updateOrganisation = mutation({
-  access: {
-    open: 'none',
-    adminKey: 'organisation',
-    supportKey: 'none',
-    readKey: 'none',
-    supportToken: 'none',
-    customerToken: 'none',
-  },
+  access: admins,
   cost: 'write',
   input,
   output: Organisation,

@@ -8,6 +8,7 @@ import {
 import { z } from 'zod'
 import { requireParticipant } from '../auth/participant.ts'
 import { reader, unread } from '../encoding/fields.ts'
+import { writers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
@@ -38,14 +39,7 @@ const output = z
  * @throws AppError FORBIDDEN; BAD_REQUEST when a caller without a user token names no reader; NOT_FOUND
  */
 export const markRead = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: writers,
   cost: 'write',
   input,
   output,

@@ -1,7 +1,7 @@
 import { appendEvent, findActiveRoom, insertRoom, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
 import { newEventId, newId, roomRoomId } from '../identifiers.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { assertOrganisation, writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { assertMayOpenRoom } from './policy.ts'
@@ -23,14 +23,7 @@ const output = z
  * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS for a customer at a room limit
  */
 export const createRoom = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: writers,
   cost: 'write',
   input,
   output,

@@ -2,6 +2,7 @@ import { appendEvent, findRoomForUpdate, setRoomActive } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
 import { boolean } from '../encoding/fields.ts'
+import { supportTeam } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from './policy.ts'
@@ -22,14 +23,7 @@ const input = z.strictObject({
  * @throws AppError FORBIDDEN; NOT_FOUND; ROOM_ALREADY_ACTIVE when restoring would make a second active room
  */
 export const deleteRoom = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'none',
-  },
+  access: supportTeam,
   cost: 'write',
   input,
   output: Room,

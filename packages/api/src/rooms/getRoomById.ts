@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { readers } from '../operation/access.ts'
 import { query } from '../operation/operation.ts'
 import { getRoomOrThrow, versionOf } from './policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
@@ -7,14 +8,7 @@ const input = z.strictObject({ roomId })
 
 /** Returns a room; a deleted one too. @throws AppError FORBIDDEN; NOT_FOUND */
 export const getRoomById = query({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   output: Room,

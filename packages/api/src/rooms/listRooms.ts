@@ -4,7 +4,7 @@ import { type Participant, resolveParticipant } from '../auth/participant.ts'
 import { reader } from '../encoding/fields.ts'
 import { listPage } from '../encoding/listPage.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
-import { assertOrganisation } from '../operation/access.ts'
+import { assertOrganisation, readers } from '../operation/access.ts'
 import type { Deps } from '../operation/context.ts'
 import { badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
@@ -43,14 +43,7 @@ async function withUnread(
  *   readerId and readerSide
  */
 export const listRooms = query({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'organisation',
-    supportToken: 'organisation',
-    customerToken: 'own',
-  },
+  access: readers,
   cost: 'read',
   input,
   output,

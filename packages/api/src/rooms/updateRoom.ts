@@ -1,5 +1,6 @@
 import { appendEvent, findRoomForUpdate, updateRoomDetails } from '@dowell-chat/db'
 import { z } from 'zod'
+import { supportTeam } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from './policy.ts'
 import { exampleRoom, Room, roomDetails, roomId, toRoom } from './schema.ts'
@@ -12,14 +13,7 @@ const input = z.strictObject({ roomId, ...z.object(roomDetails).partial().shape 
  * @throws AppError FORBIDDEN, BAD_REQUEST, NOT_FOUND
  */
 export const updateRoom = mutation({
-  access: {
-    open: 'any',
-    adminKey: 'organisation',
-    supportKey: 'organisation',
-    readKey: 'none',
-    supportToken: 'organisation',
-    customerToken: 'none',
-  },
+  access: supportTeam,
   cost: 'write',
   input,
   output: Room,
