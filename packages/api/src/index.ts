@@ -27,8 +27,7 @@ export type { Executable, Mutation, Operation, Query, Subscription } from './ope
 export {
   type CallName,
   callNames,
-  findCall,
-  findSubscription,
+  findOperation,
   type OperationName,
   operationNamed,
   operationNames,

@@ -22,7 +22,7 @@ import { deleteRoom } from '../rooms/deleteRoom.ts'
 import { getRoomById } from '../rooms/getRoomById.ts'
 import { listRooms } from '../rooms/listRooms.ts'
 import { updateRoom } from '../rooms/updateRoom.ts'
-import type { Mutation, Operation, Query, Subscription } from './operation.ts'
+import type { Operation } from './operation.ts'
 
 /**
  * Every operation by its name. The tRPC router, the routes of REST v3, the OpenAPI documents, docs/access.md and the
@@ -82,16 +82,7 @@ function isStreamName(name: OperationName): name is StreamName {
   return operations[name].kind === 'subscription'
 }
 
-/** @returns undefined for a name of no operation that answers once */
-export function findCall(name: string): Query | Mutation | undefined {
-  if (!Object.hasOwn(operations, name)) return undefined
-  const operation = operationNamed(name as OperationName)
-  return operation.kind === 'subscription' ? undefined : operation
-}
-
-/** @returns undefined for a name of no operation that opens a stream */
-export function findSubscription(name: string): Subscription | undefined {
-  if (!Object.hasOwn(operations, name)) return undefined
-  const operation = operationNamed(name as OperationName)
-  return operation.kind === 'subscription' ? operation : undefined
+/** @returns undefined for a name that is not in the list */
+export function findOperation(name: string): Operation | undefined {
+  return Object.hasOwn(operations, name) ? operationNamed(name as OperationName) : undefined
 }

@@ -17,7 +17,7 @@ import type { Context } from './context.ts'
 import { AppError, errorTable } from './errors.ts'
 import { execute } from './execute.ts'
 import type { Mutation, Operation, Query, Subscription } from './operation.ts'
-import { operations } from './operations.ts'
+import { operationNamed, operationNames, type operations } from './operations.ts'
 import { toPublicError } from './publicError.ts'
 import { currentRequestId } from './requestId.ts'
 
@@ -131,10 +131,7 @@ type Procedures = {
 /** The operations as tRPC procedures, under the same names. trpc-to-openapi's handler can serve it. */
 export const appRouter = t.router(
   Object.fromEntries(
-    Object.entries(operations).map(([name, operation]) => [
-      name,
-      toProcedure(operation as unknown as Operation),
-    ]),
+    operationNames.map((name) => [name, toProcedure(operationNamed(name))]),
   ) as unknown as Procedures,
 )
 

@@ -4,7 +4,7 @@ import {
   type EventStream,
   encodeOnce,
   execute,
-  findSubscription,
+  findOperation,
   type StreamEvent,
   toPublicError,
 } from '@dowell-chat/api'
@@ -66,12 +66,10 @@ function isOver(event: StreamEvent): boolean {
 /** The subscriptions on tRPC's own wire. */
 export function subscriptions({ createContext, streams }: SubscriptionOptions): Subscribe {
   return async (request, path, query) => {
-    const name = nameIn(path)
+    const operation = findOperation(nameIn(path))
+    if (operation?.kind !== 'subscription') return undefined
     // tRPC's adapter refuses another method, or a batch.
-    const operation = findSubscription(name)
-    if (!operation || request.method !== 'GET' || query.get('batch') === '1') {
-      return undefined
-    }
+    if (request.method !== 'GET' || query.get('batch') === '1') return undefined
     try {
       const { streamToken, ...fields } = fieldsOf(request.query)
       const context = await createContext(request, { token: streamToken })

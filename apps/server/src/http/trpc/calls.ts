@@ -5,7 +5,7 @@ import {
   type Context,
   encodeOnce,
   execute,
-  findCall,
+  findOperation,
   type Mutation,
   type PublicError,
   type Query,
@@ -67,7 +67,7 @@ export function callsOf(
   const names = isBatch ? path.split(',') : [path]
   if (names.length > MAX_BATCH_SIZE) return undefined
   const operations = names.flatMap((name) => {
-    const operation = findCall(name)
+    const operation = findOperation(name)
     return operation?.kind === kind ? [{ name, operation }] : []
   })
   return operations.length === names.length ? { operations, isBatch } : undefined
