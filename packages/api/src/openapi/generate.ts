@@ -5,6 +5,7 @@ import {
   type OpenApiMeta,
 } from 'trpc-to-openapi'
 import type { z } from 'zod'
+import { openApiMeta } from '../operation/trpc.ts'
 import type { Paths, Schemas } from './complete.ts'
 
 /** What trpc-to-openapi needs to document one URL. */
@@ -27,21 +28,10 @@ export function generateFrom(
   documented: readonly Documented[],
   options: GenerateOpenApiDocumentOptions,
 ): { readonly paths: Paths; readonly schemas: Schemas } {
-  const procedures = documented.map(
-    ({ name, kind, method, path, tag, summary, description, input, output }) => {
-      const openapi = {
-        method,
-        path,
-        tags: [tag],
-        summary,
-        // We add them: trpc-to-openapi has one text per status for all operations.
-        errorResponses: [],
-        protect: false,
-        ...(description === undefined ? {} : { description }),
-      }
-      return [name, t.procedure.meta({ openapi }).input(input).output(output)[kind](neverCalled)]
-    },
-  )
+  const procedures = documented.map(({ name, kind, input, output, ...place }) => [
+    name,
+    t.procedure.meta(openApiMeta(place)).input(input).output(output)[kind](neverCalled),
+  ])
   const document = generateOpenApiDocument(t.router(Object.fromEntries(procedures)), options)
   return { paths: document.paths as Paths, schemas: document.components?.schemas as Schemas }
 }

@@ -31,7 +31,7 @@ export interface Limits {
   readonly roomsPerHour: number
 }
 
-/** What one call takes of a caller's quota: see {@link pointsOf}. */
+/** The price of a call: `pointsOf` has the points. `issue` is for calls that create a credential. */
 export type Cost = 'read' | 'write' | 'issue'
 
 /**

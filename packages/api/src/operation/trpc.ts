@@ -57,7 +57,7 @@ const procedure = t.procedure
 
 type ProcedureContext = Context & { readonly readInput: () => Promise<unknown> }
 
-/** A schema for tRPC's types and for trpc-to-openapi. It lets every value pass, because `execute` validates. */
+/** An input's schema, for tRPC's types and for trpc-to-openapi. It accepts every value, because `execute` validates. */
 function unchecked<Schema extends z.ZodType>(schema: Schema): Schema {
   const pass = (value: unknown) => value
   return Object.create(schema, {
@@ -79,6 +79,28 @@ async function resolve(ctx: ProcedureContext, operation: Operation): Promise<unk
   }
 }
 
+/** What trpc-to-openapi documents and serves. We add errors and security: it has one text per status for all operations. */
+export function openApiMeta(place: {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly path: `/${string}`
+  readonly tag: string
+  readonly summary: string
+  readonly description?: string | undefined
+}): OpenApiMeta {
+  const { method, path, tag, summary, description } = place
+  return {
+    openapi: {
+      method,
+      path,
+      tags: [tag],
+      summary,
+      ...(description === undefined ? {} : { description }),
+      errorResponses: [],
+      protect: false,
+    },
+  }
+}
+
 function toProcedure(operation: Operation) {
   const { kind, input, output, rest } = operation
   if (kind === 'subscription') {
@@ -86,19 +108,8 @@ function toProcedure(operation: Operation) {
       .input(unchecked(input))
       .subscription(({ ctx }) => resolve(ctx, operation) as Promise<AsyncIterable<unknown>>)
   }
-  const { method, path, tag, summary, description } = rest
-  // We add errors and security: trpc-to-openapi has one text per status for all operations.
-  const openapi = {
-    method,
-    path,
-    tags: [tag],
-    summary,
-    description,
-    errorResponses: [],
-    protect: false,
-  }
   return procedure
-    .meta({ openapi })
+    .meta(openApiMeta(rest))
     .input(unchecked(input))
     .output(output)
     [kind](({ ctx }) => resolve(ctx, operation))

@@ -43,7 +43,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     let headers = defaultHeaders(req)
     if (isClosing()) res.shouldKeepAlive = false
 
-    function fail(error: unknown): void {
+    function replyWithError(error: unknown): void {
       if (res.headersSent) return
       outcome = writeReply(res, request, headers, toErrorReply(request, error, errorFormat))
     }
@@ -67,7 +67,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
           if ('done' in reply) await reply.done
         }
       } catch (error) {
-        fail(error)
+        replyWithError(error)
       } finally {
         markServed()
       }
@@ -78,7 +78,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       res.shouldKeepAlive = false
       // Node ends no request that it could not parse to its end. What reads its body waits for that.
       res.once('close', () => req.destroy())
-      fail(error)
+      replyWithError(error)
       // The rest of the request's body, for which an error reply waits, never comes.
       res.end()
     }

@@ -36,7 +36,7 @@ interface KnownTag {
 const MAX_TAGS = 50_000
 const MAX_KEY_CHARS = 300
 
-export function queryKey(operation: string, fields: Fields): string {
+export function readKey(operation: string, fields: Fields): string {
   return `${operation} ${JSON.stringify(fields)}`
 }
 

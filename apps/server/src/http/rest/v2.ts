@@ -3,7 +3,7 @@ import type { CreateContext } from '../caller/identity.ts'
 import { createBodyReader } from '../core/body.ts'
 import { MethodNotAllowedError, notFound } from '../core/errors.ts'
 import type { Transport } from '../core/transport.ts'
-import { createConditionalGet, queryKey } from './conditionalGet.ts'
+import { createConditionalGet, readKey } from './conditionalGet.ts'
 import { v2ErrorFormat } from './errorFormat.ts'
 import { methodOf, pathAndQuery } from './input.ts'
 import { writeOutput } from './write.ts'
@@ -40,7 +40,7 @@ export function restV2({ createContext, bodyLimit }: RestOptions): Transport {
       const call = (atVersion?: AtVersion) =>
         execute({ ...context, atVersion }, operation, () => coerce(fields))
       if (!isRead) return writeOutput(context, 200, await call())
-      const key = queryKey(name, fields)
+      const key = readKey(name, fields)
       return conditionalGet(request, { key, run: call, charge: context.charge })
     },
   }

@@ -3,7 +3,7 @@ import { createBodyReader } from '../core/body.ts'
 import { MethodNotAllowedError, notFound, plainErrorFormat } from '../core/errors.ts'
 import type { Transport } from '../core/transport.ts'
 import type { ServeStream } from '../streams/sse.ts'
-import { createConditionalGet, queryKey } from './conditionalGet.ts'
+import { createConditionalGet, readKey } from './conditionalGet.ts'
 import { decodeParameters, fieldsFrom, methodOf, pathAndQuery } from './input.ts'
 import type { RestOptions } from './v2.ts'
 import { writeOutput } from './write.ts'
@@ -46,7 +46,7 @@ export function restV3({
         const output = await call()
         return writeOutput(context, operation.rest.created?.(output) ? 201 : 200, output)
       }
-      const key = queryKey(name, fields)
+      const key = readKey(name, fields)
       return conditionalGet(request, { key, run: call, charge: context.charge })
     },
   }
