@@ -10,6 +10,7 @@ import type { Executable, Operation } from '../src/operation/operation.ts'
 import { callNames, operationNamed, operationNames } from '../src/operation/operations.ts'
 import { toPublicError } from '../src/operation/publicError.ts'
 import { createCaller } from '../src/operation/trpc.ts'
+import { type V2Operation, v2Operations } from '../src/v2/operations.ts'
 
 const TOO_MANY = new AppError('TOO_MANY_REQUESTS', { retryAfter: 7 })
 
@@ -144,4 +145,20 @@ test('operation/operations.ts lists every operation of the sources', () => {
     operationNames.toSorted(),
     'packages/api/src/operation/operations.ts needs a line for every operation',
   ).toEqual(defined.sort())
+})
+
+test('v2 create_message rejects a missing author before it checks access', async () => {
+  const operation = v2Operations.find(({ name }) => name === 'createMessage') as V2Operation
+  const actor = { kind: 'key', orgId: 'A', keyId: 'k', right: 'read' } as const
+  const ctx = { ...requestWith(async () => undefined), actor }
+  const send = (fields: object) => {
+    const message = { room_id: '0'.repeat(24), message_data: 'a', side: true, ...fields }
+    return failureOf(execute(ctx, operation, () => message))
+  }
+  expect(await send({})).toMatchObject({ status: 400, errors: { auther: ['is required'] } })
+  expect(await send({ auther: 'a', author: 'b' })).toMatchObject({
+    status: 400,
+    errors: { author: ['must agree with auther'] },
+  })
+  expect(await send({ author: 'a' })).toMatchObject({ status: 403 })
 })

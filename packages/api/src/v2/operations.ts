@@ -5,7 +5,7 @@ import { createMessage } from '../messages/createMessage.ts'
 import { readMessagePage } from '../messages/getMessages.ts'
 import { Message, messageInput } from '../messages/schema.ts'
 import type { Call } from '../operation/context.ts'
-import { AppError, type ErrorCode } from '../operation/errors.ts'
+import type { ErrorCode } from '../operation/errors.ts'
 import type { Executable } from '../operation/operation.ts'
 import { type OperationName, operationNamed } from '../operation/operations.ts'
 import { createRoom } from '../rooms/createRoom.ts'
@@ -158,15 +158,17 @@ export const v2Operations: readonly V2Operation[] = [
     methods: ['POST'],
     summary: 'Send a message',
     description: 'Send `auther` or `author`. If you send both, they must be equal.',
-    input: z.object({
-      room_id: roomId,
-      message_data: messageInput.messageData,
-      side: messageInput.side,
-      auther: messageInput.author.optional(),
-      author: messageInput.author.meta({ description: 'The same as `auther`.' }).optional(),
-      message_type: messageInput.messageType,
-      client_message_id: messageInput.clientMessageId,
-    }),
+    input: z
+      .object({
+        room_id: roomId,
+        message_data: messageInput.messageData,
+        side: messageInput.side,
+        auther: messageInput.author.optional(),
+        author: messageInput.author.meta({ description: 'The same as `auther`.' }).optional(),
+        message_type: messageInput.messageType,
+        client_message_id: messageInput.clientMessageId,
+      })
+      .superRefine(checkAuthor),
     output: z
       .object({
         success,
@@ -198,7 +200,7 @@ export const v2Operations: readonly V2Operation[] = [
         roomId: input.room_id,
         messageData: input.message_data,
         side: input.side,
-        author: resolveAuthor(input),
+        author: (input.auther ?? input.author) as string,
         messageType: input.message_type,
         clientMessageId: input.client_message_id,
       })
@@ -333,16 +335,16 @@ export const v2Operations: readonly V2Operation[] = [
 ]
 
 /** The documentation misspells `author` as `auther`, so both are accepted. */
-function resolveAuthor(input: {
-  auther?: string | undefined
-  author?: string | undefined
-}): string {
-  const { auther, author } = input
-  if (auther !== undefined && author !== undefined && auther !== author) {
-    throw new AppError('BAD_REQUEST', { errors: { author: ['must agree with auther'] } })
+interface AuthorFields {
+  readonly auther?: string | undefined
+  readonly author?: string | undefined
+}
+
+/** Requires one of the two spellings, or both if they agree. */
+function checkAuthor({ auther, author }: AuthorFields, ctx: z.RefinementCtx): void {
+  if (auther === undefined && author === undefined) {
+    ctx.addIssue({ code: 'custom', path: ['auther'], message: 'is required' })
+  } else if (auther !== undefined && author !== undefined && auther !== author) {
+    ctx.addIssue({ code: 'custom', path: ['author'], message: 'must agree with auther' })
   }
-  const value = auther ?? author
-  if (value === undefined)
-    throw new AppError('BAD_REQUEST', { errors: { auther: ['is required'] } })
-  return value
 }
