@@ -21,7 +21,13 @@ export {
   type Deps,
   Unchanged,
 } from './operation/context.ts'
-export { AppError, type ErrorCode, errorTable, type FieldErrors } from './operation/errors.ts'
+export {
+  AppError,
+  badField,
+  type ErrorCode,
+  errorTable,
+  type FieldErrors,
+} from './operation/errors.ts'
 export { execute, pointsOf } from './operation/execute.ts'
 export type { Executable, Mutation, Operation, Query, Subscription } from './operation/operation.ts'
 export {

@@ -19,8 +19,9 @@ function readInteger(value: unknown): unknown {
   return typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value
 }
 
-/** A list in a query is separated by commas. No item of our lists may contain one. */
+/** A list in a query has commas, repeated keys or both. No item of our lists may contain a comma. */
 function readList(value: unknown): unknown {
+  if (Array.isArray(value)) return value.flatMap(readList)
   return typeof value === 'string' ? value.split(',') : value
 }
 
@@ -49,6 +50,14 @@ export function createCoercer(schema: z.ZodObject, isBody = false): (fields: Fie
     }
     return values
   }
+}
+
+/** The names of the fields that are lists. */
+export function listFields(schema: z.ZodObject): ReadonlySet<string> {
+  const fields = Object.entries(schema.shape)
+  return new Set(
+    fields.flatMap(([key, field]) => (typeOf(field as z.ZodType) === 'array' ? [key] : [])),
+  )
 }
 
 function typeOf(schema: z.ZodType): string {

@@ -32,8 +32,10 @@ export function explain(
     parameter.description ??= (parameter.schema as Json).description
     const value = example.parameters[parameter.name as string]
     if (value !== undefined) parameter.example = value
-    // A list in a query is one text with commas.
-    if ((parameter.schema as Json).type === 'array') parameter.explode = false
+    // Client generators repeat the key. Commas are accepted as well.
+    if ((parameter.schema as Json).type === 'array') {
+      Object.assign(parameter, { style: 'form', explode: true })
+    }
   }
   const body = operation.requestBody?.content['application/json']
   if (body) body.example = example.body

@@ -1,4 +1,4 @@
-import { createCoercer, type Fields } from '../encoding/coerce.ts'
+import { createCoercer, type Fields, listFields } from '../encoding/coerce.ts'
 import type { Operation } from '../operation/operation.ts'
 import { type OperationName, operationNamed, operationNames } from '../operation/operations.ts'
 
@@ -8,13 +8,16 @@ export interface V3Route {
   readonly operation: Operation
   /** Converts text fields to the types of the input schema. */
   readonly coerce: (fields: Fields) => Fields
+  /** The fields that a query may repeat. */
+  readonly lists: ReadonlySet<string>
 }
 
 const routes: readonly V3Route[] = operationNames.map((name) => {
   const operation = operationNamed(name)
   const { method } = operation.rest
   const hasBody = method !== 'GET' && method !== 'DELETE'
-  return { name, operation, coerce: createCoercer(operation.input, hasBody) }
+  const { input } = operation
+  return { name, operation, coerce: createCoercer(input, hasBody), lists: listFields(input) }
 })
 
 const paths = [...Map.groupBy(routes, ({ operation }) => operation.rest.path)]

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
-import { AppError, type Fields } from '@dowell-chat/api'
-import express, { type RequestHandler } from 'express'
-import multer, { MulterError } from 'multer'
+import { AppError, badField, type Fields } from '@dowell-chat/api'
+import { Busboy } from '@fastify/busboy'
+import express from 'express'
 
 /** The bytes of a body that were received so far, after decompression. */
 export interface ByteMeter {
@@ -29,30 +29,18 @@ const MAX_FIELDS = 100
  * @throws AppError PARSE_ERROR, UNSUPPORTED_MEDIA_TYPE or PAYLOAD_TOO_LARGE
  */
 export function createBodyReader(limit: number, options: { forms: boolean }): BodyReader<Fields> {
-  const readText = createTextReader(limit)
-  const multipart = promised(
-    multer({
-      limits: { fieldSize: limit, fields: MAX_FIELDS, parts: MAX_FIELDS, headerPairs: 100 },
-    }).none(),
-  )
-
+  const readBytes = createBytesReader(limit)
   return async (req, meter) => {
-    if (!hasBody(req)) return undefined
+    if (!(await hasBody(req))) return undefined
     const type = mediaTypeOf(req)
     if (type === JSON_TYPE) {
-      const text = await readText(req, meter)
+      const text = textOf(req, await readBytes(req, meter))
       return text === '' ? undefined : objectOf(text)
     }
-    if (options.forms && type === FORM_TYPE) return fieldsOf(await readText(req, meter))
+    if (options.forms && type === FORM_TYPE)
+      return fieldsOf(textOf(req, await readBytes(req, meter)))
     if (options.forms && type === MULTIPART_TYPE) {
-      assertDeclaredLength(req, limit)
-      const watched = watch(req, meter, limit)
-      const read = multipart(req).catch((error) => {
-        throw fromMultipart(error)
-      })
-      await whileOpen(req, Promise.race([read, watched.tooLong]))
-      if (!watched.isUtf8()) throw new AppError('PARSE_ERROR', { message: UTF8 })
-      return lastOfEach((req as Parsed).body)
+      return readMultipart(req, await readBytes(req, meter), limit)
     }
     throw unsupportedType(options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE])
   }
@@ -60,11 +48,11 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
 
 /** Reads a JSON body without parsing it. @throws as {@link createBodyReader} */
 export function createJsonTextReader(limit: number): BodyReader<string> {
-  const readText = createTextReader(limit)
+  const readBytes = createBytesReader(limit)
   return async (req, meter) => {
-    if (!hasBody(req)) return undefined
+    if (!(await hasBody(req))) return undefined
     if (mediaTypeOf(req) !== JSON_TYPE) throw unsupportedType([JSON_TYPE])
-    return readText(req, meter)
+    return textOf(req, await readBytes(req, meter))
   }
 }
 
@@ -74,41 +62,65 @@ export function createJsonTextReader(limit: number): BodyReader<string> {
  * @throws AppError PARSE_ERROR when percent-encoded bytes are not UTF-8
  */
 export function fieldsOf(pairs: string): Record<string, string> {
-  if (pairs === '') return {}
+  return Object.fromEntries(pairsOf(pairs))
+}
+
+/** The same with every value. @throws as {@link fieldsOf} */
+export function pairsOf(pairs: string): [name: string, value: string][] {
+  if (pairs === '') return []
   try {
     // As in browsers, a percent sign that encodes nothing is a percent sign.
     decodeURIComponent(pairs.replace(/%(?![0-9a-f]{2})/gi, ''))
   } catch {
     throw new AppError('PARSE_ERROR', { message: 'What is percent-encoded must be UTF-8' })
   }
-  return Object.fromEntries(new URLSearchParams(pairs))
+  return [...new URLSearchParams(pairs)]
 }
 
-function createTextReader(
+/** As `Content-Encoding` has them. The last two mean the same (RFC 9110, 8.4.1.3). */
+const CODINGS = ['identity', 'deflate', 'br', 'gzip', 'x-gzip']
+
+/** Reads the bytes of a body, decompressed. They are UTF-8: decoding would silently replace each invalid byte by U+FFFD. */
+function createBytesReader(
   limit: number,
-): (req: IncomingMessage, meter: ByteMeter) => Promise<string> {
-  const inflate = promised(express.raw({ limit, type: () => true }))
+): (req: IncomingMessage, meter: ByteMeter) => Promise<Buffer> {
+  const parse = express.raw({ limit, type: () => true })
+  // The parser uses nothing that express adds to a request, and no response.
+  const inflate = (req: IncomingMessage) =>
+    new Promise<Buffer>((resolve, reject) => {
+      parse(req as never, undefined as never, (error?: unknown) =>
+        error ? reject(error) : resolve((req as Parsed).body),
+      )
+    })
   return async (req, meter) => {
-    assertDeclaredLength(req, limit)
-    const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(req.headers['content-type'] ?? '')?.[1]
-    if (charset !== undefined && !/^utf-?8$/i.test(charset)) {
-      throw new AppError('UNSUPPORTED_MEDIA_TYPE', { message: UTF8 })
+    if (Number(req.headers['content-length']) > limit) throw new AppError('PAYLOAD_TOO_LARGE')
+    const coding = (req.headers['content-encoding'] ?? 'identity').toLowerCase()
+    if (!CODINGS.includes(coding)) {
+      throw new AppError('UNSUPPORTED_MEDIA_TYPE', {
+        message: `The content encoding of the body must be one of ${CODINGS.join(', ')}`,
+      })
     }
-    const { 'content-encoding': encoding = 'identity' } = req.headers
     let bytes: Buffer
-    if (encoding.toLowerCase() === 'identity') {
-      bytes = await whileOpen(req, readBytes(req, meter, limit))
-    } else {
-      await whileOpen(req, inflate(req))
-      bytes = (req as Parsed).body
+    if (coding === 'identity') bytes = await whileOpen(req, readPlain(req, meter, limit))
+    else {
+      if (coding === 'x-gzip') req.headers['content-encoding'] = 'gzip'
+      bytes = await whileOpen(req, inflate(req))
       meter.bytes = bytes.length
     }
-    // Decoding would silently replace each invalid byte by U+FFFD.
     if (!isUtf8(bytes)) throw new AppError('PARSE_ERROR', { message: UTF8 })
-    const text = bytes.toString()
-    // A byte order mark is not part of the text (RFC 8259, 8.1).
-    return text.startsWith('\u{feff}') ? text.slice(1) : text
+    return bytes
   }
+}
+
+/** @throws AppError UNSUPPORTED_MEDIA_TYPE for another charset */
+function textOf({ headers }: IncomingMessage, bytes: Buffer): string {
+  const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(headers['content-type'] ?? '')?.[1]
+  if (charset !== undefined && !/^utf-?8$/i.test(charset)) {
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', { message: UTF8 })
+  }
+  const text = bytes.toString()
+  // A byte order mark is not part of the text (RFC 8259, 8.1).
+  return text.startsWith('\u{feff}') ? text.slice(1) : text
 }
 
 /** Rejects with BAD_REQUEST when the request ends before its body does. Not every parser notices. */
@@ -124,7 +136,7 @@ function whileOpen<Body>(req: IncomingMessage, read: Promise<Body>): Promise<Bod
 }
 
 /** @throws AppError PAYLOAD_TOO_LARGE */
-function readBytes(req: IncomingMessage, meter: ByteMeter, limit: number): Promise<Buffer> {
+function readPlain(req: IncomingMessage, meter: ByteMeter, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     const onData = (chunk: Buffer) => {
@@ -144,34 +156,36 @@ function readBytes(req: IncomingMessage, meter: ByteMeter, limit: number): Promi
 
 const UTF8 = 'The body must be UTF-8'
 
-/** Checks a body while multer reads it: multer replaces invalid bytes by U+FFFD, and limits each field but not their sum. */
-function watch(
-  req: IncomingMessage,
-  meter: ByteMeter,
+/**
+ * Parses a multipart form into fields. The last value of a repeated field counts.
+ *
+ * @throws AppError PARSE_ERROR, PAYLOAD_TOO_LARGE, or BAD_REQUEST for a file
+ */
+function readMultipart(
+  { headers }: IncomingMessage,
+  bytes: Buffer,
   limit: number,
-): { isUtf8(): boolean; tooLong: Promise<never> } {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let isValid = true
-  const tooLong = new Promise<never>((_, reject) => {
-    req.on('data', (chunk: Buffer) => {
-      meter.bytes += chunk.length
-      if (meter.bytes > limit) {
-        req.unpipe()
-        reject(new AppError('PAYLOAD_TOO_LARGE'))
-      }
-      try {
-        decoder.decode(chunk, { stream: true })
-      } catch {
-        isValid = false
-      }
+): Promise<Record<string, string>> {
+  return new Promise<Record<string, string>>((resolve, reject) => {
+    const fields: [name: string, value: string][] = []
+    const parser = new Busboy({
+      headers: { 'content-type': headers['content-type'] ?? '' },
+      limits: { fieldSize: limit, fields: MAX_FIELDS, parts: MAX_FIELDS, headerPairs: 100 },
     })
+    parser.on('field', (name, value) => fields.push([name, value]))
+    parser.on('file', (name, file) => {
+      file.resume()
+      reject(badField(name || 'body', 'must be text, not a file'))
+    })
+    for (const event of ['partsLimit', 'fieldsLimit'] as const) {
+      parser.on(event, () => reject(new AppError('PAYLOAD_TOO_LARGE')))
+    }
+    parser.on('error', reject)
+    parser.on('finish', () => resolve(Object.fromEntries(fields)))
+    parser.end(bytes)
+  }).catch((error: unknown) => {
+    throw error instanceof AppError ? error : new AppError('PARSE_ERROR', { cause: error })
   })
-  return { isUtf8: () => isValid, tooLong }
-}
-
-/** Refuses a body by its Content-Length before it is read. @throws AppError PAYLOAD_TOO_LARGE */
-function assertDeclaredLength(req: IncomingMessage, limit: number): void {
-  if (Number(req.headers['content-length']) > limit) throw new AppError('PAYLOAD_TOO_LARGE')
 }
 
 function unsupportedType(supported: string[]): AppError {
@@ -185,9 +199,26 @@ function mediaTypeOf(req: IncomingMessage): string {
   return (req.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
 }
 
-export function hasBody(req: IncomingMessage): boolean {
-  const { 'content-length': length, 'transfer-encoding': encoding } = req.headers
-  return encoding !== undefined || (length !== undefined && Number(length) !== 0)
+/**
+ * Whether a request has a body of at least one byte. Proxies send an empty body in chunks, without a Content-Type: its type
+ * says nothing.
+ *
+ * @throws AppError BAD_REQUEST when the client leaves before the first byte
+ */
+export async function hasBody(req: IncomingMessage): Promise<boolean> {
+  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
+  if (coding === undefined) return length !== undefined && Number(length) !== 0
+  const begun = new Promise<void>((resolve) => {
+    const done = () => {
+      req.off('readable', done)
+      req.off('end', done)
+      resolve()
+    }
+    req.on('readable', done)
+    req.on('end', done)
+  })
+  await whileOpen(req, begun)
+  return req.readableLength > 0
 }
 
 function objectOf(text: string): Fields {
@@ -202,36 +233,4 @@ function parse(text: string): unknown {
   } catch (cause) {
     throw new AppError('PARSE_ERROR', { cause })
   }
-}
-
-/** The last value of a repeated field counts. */
-function lastOfEach(body: Fields): Fields {
-  return Object.fromEntries(
-    Object.entries(body ?? {}).map(([key, value]) => [
-      key,
-      Array.isArray(value) ? value.at(-1) : value,
-    ]),
-  )
-}
-
-function fromMultipart(error: unknown): unknown {
-  if (error instanceof MulterError) {
-    if (error.code === 'LIMIT_UNEXPECTED_FILE') {
-      const field = error.field ?? 'body'
-      return new AppError('BAD_REQUEST', { errors: { [field]: ['must be text, not a file'] } })
-    }
-    if (error.code.startsWith('LIMIT_')) return new AppError('PAYLOAD_TOO_LARGE')
-  }
-  // busboy's errors for malformed bodies have no status.
-  return new AppError('PARSE_ERROR', { cause: error })
-}
-
-/** The parsers use nothing that express adds to a request, and no response. */
-function promised(middleware: RequestHandler): (req: IncomingMessage) => Promise<void> {
-  return (req) =>
-    new Promise((resolve, reject) => {
-      middleware(req as never, undefined as never, (error?: unknown) =>
-        error ? reject(error) : resolve(),
-      )
-    })
 }

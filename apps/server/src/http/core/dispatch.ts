@@ -60,6 +60,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
         }
         if ((req.url as string).length > MAX_URL_CHARS) throw new AppError('URI_TOO_LONG')
         assertOneHost(req)
+        assertFraming(req, res)
         const reply = await serve(request)
         if ('delegate' in reply) await delegateReply(res, request, headers, reply)
         else {
@@ -92,4 +93,21 @@ function assertOneHost(req: HttpRequest['raw']): void {
   const { host = '' } = req.headers
   const isValid = hosts === 1 && /^[^\s/\\?#@]+$/.test(host) && URL.canParse(`http://${host}`)
   if (!isValid) throw new AppError('BAD_REQUEST', { message: 'The Host header must name one host' })
+}
+
+/**
+ * `chunked` is the only transfer coding, and HTTP/1.0 had none (RFC 9112, 6.1). Node reads past other codings, as if they
+ * were not there.
+ *
+ * @throws AppError BAD_REQUEST
+ */
+function assertFraming({ headers, httpVersion }: HttpRequest['raw'], res: ServerResponse): void {
+  const { 'transfer-encoding': coding } = headers
+  if (coding === undefined || (coding.toLowerCase() === 'chunked' && httpVersion !== '1.0')) return
+  // Another server may see its end elsewhere.
+  res.shouldKeepAlive = false
+  throw new AppError('BAD_REQUEST', {
+    message:
+      'The only Transfer-Encoding is chunked, in HTTP/1.1; compress a body by Content-Encoding',
+  })
 }

@@ -1,13 +1,29 @@
 import { AppError, type Fields } from '@dowell-chat/api'
-import { fieldsOf } from '../core/body.ts'
+import { pairsOf } from '../core/body.ts'
 import type { HttpRequest } from '../core/request.ts'
-import { decodeUnreserved } from '../core/url.ts'
 
-export function pathAndQuery({ path, query }: HttpRequest): {
-  path: string
-  query: Record<string, string>
-} {
-  return { path: decodeUnreserved(path), query: fieldsOf(query) }
+/**
+ * Reads the query of a v3 call. A list may be repeated, also as `name[]`, which some HTTP clients write for it.
+ *
+ * @param lists the names of its list fields
+ * @throws AppError BAD_REQUEST naming every other key that is repeated; PARSE_ERROR
+ */
+export function queryOf(query: string, lists: ReadonlySet<string>): Fields {
+  const values = Map.groupBy(pairsOf(query), ([key]) => {
+    const name = key.endsWith('[]') ? key.slice(0, -2) : key
+    return lists.has(name) ? name : key
+  })
+  const repeated = [...values].filter(([key, pairs]) => pairs.length > 1 && !lists.has(key))
+  refuseKeys(
+    repeated.map(([key]) => key),
+    'must be given only once',
+  )
+  return Object.fromEntries(
+    [...values].map(([key, pairs]) => {
+      const [first, ...others] = pairs.map(([, value]) => value)
+      return [key, others.length === 0 ? first : [first, ...others]]
+    }),
+  )
 }
 
 /** HEAD is served like GET: node leaves the body out. */
@@ -23,7 +39,7 @@ export function methodOf({ method }: HttpRequest): string {
  */
 export function fieldsFrom(
   method: string,
-  query: Record<string, string>,
+  query: Fields,
   body: Fields | undefined,
   parameters: Readonly<Record<string, string>>,
 ): Fields {

@@ -1,11 +1,12 @@
 import { type AtVersion, execute, type Fields, methodsAt, routeV2 } from '@dowell-chat/api'
 import type { CreateContext } from '../caller/identity.ts'
-import { createBodyReader } from '../core/body.ts'
+import { createBodyReader, fieldsOf } from '../core/body.ts'
 import { MethodNotAllowedError, notFound } from '../core/errors.ts'
 import type { Transport } from '../core/transport.ts'
+import { decodeUnreserved } from '../core/url.ts'
 import { createConditionalGet, readKey } from './conditionalGet.ts'
 import { v2ErrorFormat } from './errorFormat.ts'
-import { methodOf, pathAndQuery } from './input.ts'
+import { methodOf } from './input.ts'
 import { writeOutput } from './write.ts'
 
 export interface RestOptions {
@@ -21,7 +22,7 @@ export function restV2({ createContext, bodyLimit }: RestOptions): Transport {
   return {
     errorFormat: v2ErrorFormat,
     async serve(request) {
-      const { path, query } = pathAndQuery(request)
+      const path = decodeUnreserved(request.path)
       const methods = methodsAt(path)
       if (!methods) throw notFound()
       if (!methods.includes(methodOf(request))) throw new MethodNotAllowedError(methods)
@@ -29,7 +30,10 @@ export function restV2({ createContext, bodyLimit }: RestOptions): Transport {
       const context = await createContext(request)
       const { name, operation, coerce, isRead, fields } = await context.readRequest(
         async (meter) => {
-          const fields: Fields = { ...query, ...(await readBody(request.raw, meter)) }
+          const fields: Fields = {
+            ...fieldsOf(request.query),
+            ...(await readBody(request.raw, meter)),
+          }
           // v2 ignores unknown keys, and this one must not reach plain objects.
           Reflect.deleteProperty(fields, '__proto__')
           const route = routeV2(request.method, path, fields)

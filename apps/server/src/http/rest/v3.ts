@@ -2,9 +2,10 @@ import { type AtVersion, execute, matchV3 } from '@dowell-chat/api'
 import { createBodyReader } from '../core/body.ts'
 import { MethodNotAllowedError, notFound, plainErrorFormat } from '../core/errors.ts'
 import type { Transport } from '../core/transport.ts'
+import { decodeUnreserved } from '../core/url.ts'
 import type { ServeStream } from '../streams/sse.ts'
 import { createConditionalGet, readKey } from './conditionalGet.ts'
-import { decodeParameters, fieldsFrom, methodOf, pathAndQuery } from './input.ts'
+import { decodeParameters, fieldsFrom, methodOf, queryOf } from './input.ts'
 import type { RestOptions } from './v2.ts'
 import { writeOutput } from './write.ts'
 
@@ -23,19 +24,18 @@ export function restV3({
   return {
     errorFormat: plainErrorFormat,
     async serve(request) {
-      const { path, query } = pathAndQuery(request)
-      const match = matchV3(path)
+      const match = matchV3(decodeUnreserved(request.path))
       if (!match) throw notFound()
       const method = methodOf(request)
       const route = match.routes.get(method)
       if (!route) throw new MethodNotAllowedError(match.routes.keys())
-      const { name, operation, coerce } = route
+      const { name, operation, coerce, lists } = route
       if (operation.kind === 'subscription') return serveStream(request, route, match.parameters)
       const context = await createContext(request)
       const fields = await context.readRequest(async (meter) =>
         fieldsFrom(
           method,
-          query,
+          queryOf(request.query, lists),
           await readBody(request.raw, meter),
           decodeParameters(match.parameters),
         ),

@@ -9,7 +9,7 @@ import type { CreateContext } from '../caller/identity.ts'
 import { hasBody } from '../core/body.ts'
 import type { Reply } from '../core/reply.ts'
 import type { HttpRequest } from '../core/request.ts'
-import { bodyNotTaken, decodeParameters, fieldsFrom, pathAndQuery } from '../rest/input.ts'
+import { bodyNotTaken, decodeParameters, fieldsFrom, queryOf } from '../rest/input.ts'
 import type { EventStreams, EventWire } from './eventStreams.ts'
 
 export interface SseOptions {
@@ -38,20 +38,21 @@ export type ServeStream = (
 
 /** The subscriptions as plain server-sent events, for any language. */
 export function sse({ createContext, streams }: SseOptions): ServeStream {
-  return async (request, { operation, coerce }, parameters) => {
+  return async (request, { operation, coerce, lists }, parameters) => {
     const { raw } = request
-    const { streamToken, ...fields } = pathAndQuery(request).query
-    const context = await createContext(request, { token: streamToken })
-    const lastEventId = raw.headers['last-event-id']?.toString() || fields.lastEventId
+    const token = new URLSearchParams(request.query).get('streamToken') ?? undefined
+    const context = await createContext(request, { token })
     const input = await context.readRequest(async () => {
       // Refused unread: streams take no turns.
-      if (hasBody(raw)) throw bodyNotTaken('GET')
+      if (await hasBody(raw)) throw bodyNotTaken('GET')
+      const { streamToken: _, ...fields } = queryOf(request.query, lists)
+      const lastEventId = raw.headers['last-event-id']?.toString() || fields.lastEventId
       return {
         ...fieldsFrom('GET', fields, undefined, decodeParameters(parameters)),
         ...(lastEventId ? { lastEventId } : {}),
       }
     })
     const stream = (await execute(context, operation, () => coerce(input))) as EventStream
-    return streams.reply(stream, wire, lastEventId)
+    return streams.reply(stream, wire, input.lastEventId as string | undefined)
   }
 }
