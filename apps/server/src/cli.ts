@@ -42,6 +42,7 @@ function parse() {
         id: { type: 'string' },
         from: { type: 'string' },
         to: { type: 'string' },
+        now: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     })

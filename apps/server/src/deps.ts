@@ -5,6 +5,7 @@ import {
   fixedSigningKeys,
   LatestPageCache,
   Live,
+  type SigningKeys,
   storedSigningKeys,
 } from '@dowell-chat/api'
 import { type DatabaseOptions, openDatabase } from '@dowell-chat/db'
@@ -37,10 +38,12 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
     ...(connectTimeout === undefined ? {} : { connectTimeout }),
   })
   const clock = overrides.clock ?? Date.now
-  const deps = {
+  const ids = { clock, randomBytes: overrides.randomBytes ?? createRandomBytes() }
+  const signingKeys = createSigningKeys(config, logger, { ...ids, db })
+  return {
     db,
-    clock,
-    randomBytes: overrides.randomBytes ?? createRandomBytes(),
+    ...ids,
+    signingKeys,
     limits: {
       messageMaxChars: config.MESSAGE_MAX_CHARS,
       roomsPerCustomer: config.ROOMS_PER_CUSTOMER,
@@ -52,7 +55,7 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
     lastUsed: createLastUsedTracker(db, clock),
     live: new Live(db, {
       clock,
-      isStillValid: createRevocationCheck(db, createOpenMode(config, db).isOn),
+      findRevoked: createRevocationCheck({ db, signingKeys }, createOpenMode(config, db).isOn),
       onError: (error, message) => logger.error({ err: error }, message),
       caps: {
         total: config.STREAMS_MAX,
@@ -65,10 +68,20 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
       lifetime: overrides.streamLifetime ?? STREAM_LIFETIME_MS,
     }),
   }
+}
+
+/** Those of the configuration, or those in the database. */
+function createSigningKeys(
+  config: Config,
+  logger: Logger,
+  deps: Parameters<typeof storedSigningKeys>[0],
+): SigningKeys {
   const [first, ...others] = config.TOKEN_SIGNING_KEYS.map((entry) => {
     const [id = '', secret = ''] = entry.split(':')
     return { id, secret: Buffer.from(secret, 'base64') }
   })
-  const signingKeys = first ? fixedSigningKeys([first, ...others]) : storedSigningKeys(deps)
-  return { ...deps, signingKeys }
+  if (first) return fixedSigningKeys([first, ...others])
+  return storedSigningKeys(deps, (signingKeys) => {
+    logger.warn({ signingKeys }, 'the signing keys of user tokens were rotated')
+  })
 }

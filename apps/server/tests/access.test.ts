@@ -80,6 +80,7 @@ function expected(procedure: OperationName, { place, role }: Caller): Expected {
   }
 }
 
+const DAY = 24 * 60 * 60
 const anyone: Sender = { side: true, author: 'anyone' }
 const NAME = 'DOWELL12345'
 
@@ -195,6 +196,9 @@ async function strangers(of: Organisation, foreign: Organisation): Promise<Calle
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const { key: _, ...withoutKey } = claims
+  // A signature that base64 and base64url spell differently.
+  let dashed = await forge({})
+  for (let jti = 0; !/[-_]/.test(dashed.slice(-43)); jti++) dashed = await forge({ jti: `${jti}` })
 
   // The forger's tools are sound: what they make without bending it is let in.
   const honest = await as(app, await forge({})).getRoomById({ roomId: of.room })
@@ -226,14 +230,24 @@ async function strangers(of: Organisation, foreign: Organisation): Promise<Calle
     'key with a bad checksum': `${key.slice(0, -1)}${key.endsWith('0') ? '1' : '0'}`,
     'key in other letters': key.toUpperCase(),
     'key with a tail': `${key}0`,
+    'key in another spelling of its secret': sealedKey(respelled(key.slice(0, -8))),
+    'token in another spelling of its signature': respelled(token),
+    'token with padding': `${token}=`,
+    'token in the alphabet of base64': `${dashed.slice(0, -43)}${inBase64(dashed.slice(-43))}`,
+    'token with a blank in its signature': `${token.slice(0, -1)}\u00a0${token.slice(-1)}`,
+    'key between other blanks': `\u00a0${key}\u00a0`,
     'key cut short': key.slice(0, -1),
     'key of nobody': foreignSecret('0'.repeat(24)),
     'own key id with another secret': foreignSecret(of.keys.admin.id),
     'revoked key': secret,
     'token of a revoked key': minted.token,
-    'expired token': await forge({ exp: now - 1 }),
+    'expired token': await forge({ iat: now - 600, exp: now - 61 }),
     'token that never expires': await forge({ exp: undefined as never }),
     'token from the future': await forge({ nbf: now + 600 }),
+    'token issued in the future': await forge({ iat: now + 300 }),
+    'token without a time of issue': await forge({ iat: undefined as never }),
+    'token that lives longer than a day': await forge({ iat: now - 60, exp: now + DAY }),
+    'token of a year': await forge({ exp: now + 365 * DAY }),
     'wrongly signed token': await forge({}, {}, randomBytes(32)),
     'unknown kid': await forge({}, { kid: 'another' }),
     'no kid': await forge({}, { kid: undefined as never }),
@@ -291,8 +305,24 @@ async function strangers(of: Organisation, foreign: Organisation): Promise<Calle
 
 /** A well-formed key that nobody was given, its checksum included. */
 function foreignSecret(keyId: string): string {
-  const body = `dck_${keyId}_${randomBytes(32).toString('base64url')}`
+  return sealedKey(`dck_${keyId}_${randomBytes(32).toString('base64url')}`)
+}
+
+function sealedKey(body: string): string {
   return body + crc32(body).toString(16).padStart(8, '0')
+}
+
+/** The same bytes, with the other value of the bits that base64url has to spare at the end of 32 bytes. */
+function respelled(text: string): string {
+  const other = text.slice(0, -1) + String.fromCharCode(text.charCodeAt(text.length - 1) + 1)
+  expect(Buffer.from(other.slice(-43), 'base64url')).toEqual(
+    Buffer.from(text.slice(-43), 'base64url'),
+  )
+  return other
+}
+
+function inBase64(text: string): string {
+  return text.replaceAll('-', '+').replaceAll('_', '/')
 }
 
 function base64url(value: object): string {

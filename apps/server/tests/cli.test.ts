@@ -1,7 +1,15 @@
 import { decodeProtectedHeader } from 'jose'
 import { expect, test } from 'vitest'
-import { as, createOrganisation, outcome, unlimited } from './credentials.ts'
-import { cli } from './serverProcess.ts'
+import {
+  as,
+  createOrganisation,
+  outcome,
+  signingKey,
+  signingKeysOf,
+  unlimited,
+} from './credentials.ts'
+import { ask } from './database.ts'
+import { cli, cliWith } from './serverProcess.ts'
 import { createTestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
@@ -38,10 +46,35 @@ test('the command line rotates signing keys', async () => {
   const rotated = await cli(app, 'signing-keys', 'rotate')
   expect(rotated).toMatchObject({ code: 0, stderr: '' })
   const [id] = rotated.stdout.split(' ')
-  expect(rotated.stdout).toBe(`${id} signs from now on\n`)
+  expect(rotated.stdout).toMatch(
+    /^\w{24} signs from now on\. Tokens that older keys have signed stay valid/,
+  )
   const input = { orgId: ORG, userId: 'a', side: true }
   const { token } = await as(app, org.keys.support.secret).createUserToken(input)
   expect(decodeProtectedHeader(token).kid).toBe(id)
   const reading = as(app, org.tokens.support).getRoomById({ roomId: org.room })
   expect(await outcome(reading)).toBe('ok')
+})
+
+test('the command line ends the tokens of all older signing keys with --now', async () => {
+  await using app = await createTestApp(unlimited)
+  const org = await createOrganisation(app, ORG)
+  const read = () => outcome(as(app, org.tokens.support).getRoomById({ roomId: org.room }))
+  expect(await read()).toBe('ok')
+  const rotated = await cli(app, 'signing-keys', 'rotate', '--now')
+  expect(rotated).toMatchObject({ code: 0, stderr: '' })
+  expect(rotated.stdout).toMatch(/^\w{24} signs from now on\. All older keys are deleted/)
+  expect(await read()).toBe('UNAUTHORIZED')
+})
+
+test('the command line refuses to rotate signing keys that are in TOKEN_SIGNING_KEYS', async () => {
+  await using app = await createTestApp(unlimited)
+  const env = { DATABASE_URL: app.databaseUrl, TOKEN_SIGNING_KEYS: signingKeysOf(signingKey) }
+  for (const args of [['--now'], []]) {
+    const refused = await cliWith(env, 'signing-keys', 'rotate', ...args)
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr).toMatch(/^TOKEN_SIGNING_KEYS has the signing keys, so a rotation/)
+    expect(refused.stderr).not.toContain(signingKey.secret.toString('base64'))
+  }
+  expect(await ask(app, 'select * from signing_keys')).toEqual([])
 })

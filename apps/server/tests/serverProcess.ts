@@ -98,7 +98,11 @@ export async function startServerFrom(
 
 /** A command at the command line, on the database of a server that runs. */
 export function cli(app: { databaseUrl: string }, ...args: string[]): Promise<Ended> {
-  return spawnHere(['src/cli.ts', ...args], { DATABASE_URL: app.databaseUrl }).ended
+  return cliWith({ DATABASE_URL: app.databaseUrl }, ...args)
+}
+
+export function cliWith(env: Record<string, string>, ...args: string[]): Promise<Ended> {
+  return spawnHere(['src/cli.ts', ...args], env).ended
 }
 
 /** Why a server with these settings does not start: one sentence. */

@@ -79,7 +79,8 @@ describe('a stream token', () => {
 
   test('rejects a tampered stream token', async () => {
     const { token } = await as(app, org.tokens.customer).createStreamToken({})
-    const { exp, iss, aud, actor } = decodeJwt(token) as {
+    const { iat, exp, iss, aud, actor } = decodeJwt(token) as {
+      iat: number
       exp: number
       iss: string
       aud: string
@@ -87,7 +88,7 @@ describe('a stream token', () => {
     }
     const head = decodeProtectedHeader(token) as { alg: string; typ: string; kid: string }
     const forge = (change: object, key = signingKey.secret, header: object = {}) =>
-      new SignJWT({ exp, iss, aud, actor, ...change })
+      new SignJWT({ iat, exp, iss, aud, actor, ...change })
         .setProtectedHeader({ ...head, ...header })
         .sign(key)
     expect(await statusOf(await forge({}))).toBe(200)
@@ -95,7 +96,9 @@ describe('a stream token', () => {
       await forge({}, Buffer.alloc(32, 8)),
       await forge({}, signingKey.secret, { typ: 'JWT' }),
       await forge({}, signingKey.secret, { typ: 'dowell-chat-user+jwt' }),
-      await forge({ exp: Math.floor(Date.now() / 1000) - 1 }),
+      await forge({ iat: iat - 600, exp: Math.floor(Date.now() / 1000) - 61 }),
+      await forge({ iat: undefined }),
+      await forge({ exp: iat + 601 }),
       await forge({ exp: undefined }),
       await forge({ actor: { ...actor, kind: 'root' } }),
       await forge({ actor: { ...actor, keyId: 'f'.repeat(24) } }),

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { createLastUsedTracker, rotateSigningKeys } from '@dowell-chat/api'
-import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
+import { decodeJwt, decodeProtectedHeader, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   as,
@@ -17,10 +17,13 @@ import {
   unlimited,
 } from './credentials.ts'
 import { ask, openDirectly } from './database.ts'
+import { EventReader } from './eventReader.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
 const HOUR = 3600
+/** In milliseconds. */
+const MINUTE = 60_000
 const DAY = 24 * HOUR
 
 /** A clock that stands still until it is moved; and the server that goes by it. */
@@ -96,7 +99,7 @@ describe('createUserToken', () => {
     expect((await as(app, token).listRooms({ orgId })).items).toEqual([])
   })
 
-  test('a user token expires exactly at expiresAt', async () => {
+  test('a user token expires at expiresAt, with a minute for clocks that differ', async () => {
     const { now } = app.time
     const { token, expiresAt } = await as(app, org.keys.admin.secret).createUserToken({
       orgId: ORG,
@@ -106,9 +109,9 @@ describe('createUserToken', () => {
     })
     const read = () => outcome(as(app, token).getRoomById({ roomId: org.room }))
     try {
-      app.time.now = expiresAt.getTime() - 1
+      app.time.now = expiresAt.getTime() + MINUTE - 1
       expect(await read()).toBe('ok')
-      app.time.now = expiresAt.getTime()
+      app.time.now = expiresAt.getTime() + MINUTE
       expect(await read()).toBe('UNAUTHORIZED')
     } finally {
       app.time.now = now
@@ -308,34 +311,130 @@ describe('signing keys', () => {
     expect(later.kid).toBe(second)
     expect([await first.read(), await later.read()]).toEqual(['ok', 'ok'])
 
-    app.time.now = replaced + DAY * 1000
+    app.time.now = replaced + DAY * 1000 + 2 * MINUTE - 1
     const third = await rotate(app)
-    // Replaced a day ago to the millisecond: its last token may just be dying.
+    // Its last token may just be dying: by a clock that is a minute ahead, seen by one that is a minute behind.
     expect(await stored(app)).toHaveLength(3)
     app.time.now += 1
     const fourth = await rotate(app)
     expect(await stored(app)).toEqual([second, third, fourth].toSorted())
   })
 
-  test('a replaced signing key verifies nothing after a day, without another rotation', async () => {
+  /** Signs as a thief of a signing key does, with any times. */
+  async function steal(app: TestApp, org: Organisation, kid: string) {
+    const [stored] = await ask(app, 'select secret from signing_keys where id = ?', kid)
+    const secret = Buffer.from(stored?.secret as string, 'base64url')
+    const sign = (typ: string, claims: JWTPayload) =>
+      new SignJWT(claims)
+        .setProtectedHeader({ alg: 'HS256', typ, kid })
+        .setIssuer('dowell-chat')
+        .setAudience('dowell-chat')
+        .sign(secret)
+    const { id: keyId } = org.keys.admin
+    return {
+      async user(times: { iat?: number; exp?: number }) {
+        const claims = { sub: 'thief', org: org.id, side: true, key: keyId, ...times }
+        const token = await sign('dowell-chat-user+jwt', claims)
+        return () => outcome(as(app, token).getRoomById({ roomId: org.room }))
+      },
+      async stream(times: { iat: number; exp: number }) {
+        const actor = { kind: 'key', orgId: org.id, keyId, right: 'admin' }
+        const token = await sign('dowell-chat-stream+jwt', { actor, ...times })
+        return `/api/v3/events?orgId=${org.id}&streamToken=${token}`
+      },
+    }
+  }
+
+  test('a replaced signing key verifies no token that was issued after its replacement', async () => {
     await using app = await withClock()
     const org = await createOrganisation(app, ORG)
-    const { kid } = await mintAt(app, org, DAY)
+    const honest = await mintAt(app, org, DAY)
+    const thief = await steal(app, org, honest.kid as string)
+    const seconds = Math.floor(app.time.now / 1000)
+    const year = seconds + 365 * DAY
+    // Before the rotation as well: nobody signs a token for longer than a day, or without a time.
+    for (const times of [
+      { iat: seconds, exp: year },
+      { iat: seconds, exp: seconds + DAY + 1 },
+      { exp: seconds + HOUR },
+      { exp: year },
+      { iat: seconds },
+      { iat: seconds + 3 * HOUR, exp: seconds + 4 * HOUR },
+    ]) {
+      expect(await (await thief.user(times))(), JSON.stringify(times)).toBe('UNAUTHORIZED')
+    }
+    const early = await thief.user({ iat: seconds, exp: seconds + DAY })
+    expect(await early()).toBe('ok')
+
     await rotate(app)
-    const [stored] = await ask(app, 'select secret from signing_keys where id = ?', kid as string)
-    // As by someone who got hold of the old key, which is why it was rotated.
-    const forged = await new SignJWT({ org: ORG, side: true, key: org.keys.admin.id })
-      .setProtectedHeader({ alg: 'HS256', typ: 'dowell-chat-user+jwt', kid: kid as string })
-      .setIssuer('dowell-chat')
-      .setAudience('dowell-chat')
-      .setSubject('forger')
-      .setExpirationTime(Math.floor(app.time.now / 1000) + 365 * DAY)
-      .sign(Buffer.from(stored?.secret as string, 'base64url'))
-    const read = () => outcome(as(app, forged).getRoomById({ roomId: org.room }))
-    app.time.now += DAY * 1000
-    expect(await read()).toBe('ok')
+    app.time.now += HOUR * 1000
+    expect([await honest.read(), await early()]).toEqual(['ok', 'ok'])
+    const later = seconds + HOUR
+    expect(await (await thief.user({ iat: later, exp: later + HOUR }))()).toBe('UNAUTHORIZED')
+    const streamPath = await thief.stream({ iat: later, exp: later + 60 })
+    expect((await app.fetch(streamPath)).status).toBe(401)
+
+    // What was issued in time lasts for the rest of its day.
+    app.time.now += 23 * HOUR * 1000 + MINUTE - 1000
+    expect([await honest.read(), await early()]).toEqual(['ok', 'ok'])
     app.time.now += 1000
-    expect(await read()).toBe('UNAUTHORIZED')
+    expect([await honest.read(), await early()]).toEqual(['UNAUTHORIZED', 'UNAUTHORIZED'])
+  })
+
+  test('a stream token lives ten minutes at most, whoever signed it', async () => {
+    await using app = await withClock()
+    const org = await createOrganisation(app, ORG)
+    const { kid } = await mintAt(app, org, 60)
+    const thief = await steal(app, org, kid as string)
+    const iat = Math.floor(app.time.now / 1000)
+    expect((await app.fetch(await thief.stream({ iat, exp: iat + 601 }))).status).toBe(401)
+    await using reader = await EventReader.open(app, await thief.stream({ iat, exp: iat + 600 }))
+    expect(reader.status).toBe(200)
+  })
+
+  test('rotate --now ends the tokens of all older keys, and the streams that they opened', async () => {
+    await using app = await withClock()
+    const org = await createOrganisation(app, ORG)
+    const first = await mintAt(app, org, DAY)
+    await rotate(app)
+    const second = await mintAt(app, org, DAY)
+    const streamToken = await as(app, org.keys.read.secret).createStreamToken({})
+    const inbox = `/api/v3/events?orgId=${ORG}`
+    const dying = [
+      await EventReader.open(app, inbox, bearer(first.token)),
+      await EventReader.open(app, inbox, bearer(second.token)),
+      await EventReader.open(app, `${inbox}&streamToken=${streamToken.token}`),
+    ]
+    await using living = await EventReader.open(app, inbox, bearer(org.keys.read.secret))
+    for (const reader of [...dying, living]) await reader.nextOf('ready')
+
+    await using operator = createOperator(app)
+    const newest = await rotateSigningKeys(
+      { ...operator.deps, clock: () => app.time.now },
+      { endAll: true },
+    )
+    expect(await stored(app)).toEqual([newest])
+    expect([await first.read(), await second.read()]).toEqual(['UNAUTHORIZED', 'UNAUTHORIZED'])
+    for (const reader of dying) {
+      expect(await reader.nextOf('end')).toEqual({ type: 'end', reason: 'revoked' })
+      await reader[Symbol.asyncDispose]()
+    }
+    expect(living.isOpen).toBe(true)
+    const third = await mintAt(app, org, DAY)
+    expect([third.kid, await third.read()]).toEqual([newest, 'ok'])
+  })
+
+  test('a server logs that the signing keys were rotated, once', async () => {
+    await using app = await withClock()
+    const org = await createOrganisation(app, ORG)
+    const first = await mintAt(app, org, DAY)
+    const lines = () => app.log.filter(({ signingKeys }) => signingKeys)
+    expect(lines()).toEqual([])
+    const second = await rotate(app)
+    await first.read()
+    await mintAt(app, org, DAY)
+    const msg = 'the signing keys of user tokens were rotated'
+    expect(lines()).toMatchObject([{ level: 40, msg, signingKeys: [second, first.kid] }])
   })
 
   test.each([

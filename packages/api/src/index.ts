@@ -1,8 +1,14 @@
 export { type Actor, actorKey, auditName } from './auth/actor.ts'
 export { authenticate, authenticateStream } from './auth/authenticate.ts'
+export { AuthError, type AuthFailure } from './auth/failure.ts'
 export { createLastUsedTracker } from './auth/lastUsed.ts'
 export { createRevocationCheck } from './auth/revocationCheck.ts'
-export { fixedSigningKeys, rotateSigningKeys, storedSigningKeys } from './auth/signingKeys.ts'
+export {
+  fixedSigningKeys,
+  rotateSigningKeys,
+  type SigningKeys,
+  storedSigningKeys,
+} from './auth/signingKeys.ts'
 export type { Fields } from './encoding/coerce.ts'
 export { encodeOnce } from './encoding/encodeOnce.ts'
 export { toJson, toSuperjson, transformer } from './encoding/json.ts'

@@ -51,6 +51,7 @@ const callers: readonly Actor[] = [
   {
     ...{ kind: 'user', orgId: ORG, userId: 'a', side: false, rooms: undefined },
     ...{ keyId: undefined, expiresAt: Number.MAX_SAFE_INTEGER },
+    token: { signingKeyId: 'signing key', issuedAt: 0 },
   },
 ]
 

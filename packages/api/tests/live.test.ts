@@ -531,7 +531,9 @@ test('streams end after their lifetime, or when their token expires', async () =
     side: false,
     rooms: undefined,
     keyId: 'key',
-    expiresAt: now + 10_000,
+    // A token lives on for 60 s, for clocks that differ, and so do its streams.
+    expiresAt: now + 10_000 - 60_000,
+    token: { signingKeyId: 'signing key', issuedAt: 0 },
   } as const
   const long = live.open({ ...user, expiresAt: now + 3_600_000 }, { orgId: 'A' })
   const short = live.open(user, { orgId: 'A' })
@@ -568,15 +570,23 @@ test('an ended stream that is not read is dropped after 30 seconds', async () =>
 
 test('revoking a key ends its streams and those of its tokens, and no others', async () => {
   let isValid = true
-  const checked: unknown[] = []
   using live = createLive(log, {
-    isStillValid: async (actor) => {
-      checked.push(actor.kind === 'open' ? 'open' : actor.keyId)
-      return actor.kind === 'open' || actor.keyId !== 'revoked' || isValid
-    },
+    findRevoked: async (actors) =>
+      new Set(
+        [...actors].filter(
+          (actor) => actor.kind !== 'open' && actor.keyId === 'revoked' && !isValid,
+        ),
+      ),
   })
   const key = { kind: 'key', orgId: 'A', keyId: 'revoked', right: 'support' } as const
-  const user = { ...key, kind: 'user', userId: 'ann', side: false, rooms: undefined } as const
+  const user = {
+    ...key,
+    kind: 'user',
+    userId: 'ann',
+    side: false,
+    rooms: undefined,
+    token: { signingKeyId: 'signing key', issuedAt: 0 },
+  } as const
   const expiresAt = Number.MAX_SAFE_INTEGER
   const revoked = [
     live.open(key, { orgId: 'A' }),
@@ -589,9 +599,6 @@ test('revoking a key ends its streams and those of its tokens, and no others', a
   ]
   for (const stream of [...revoked, ...others]) await untilReady(stream)
   await sweep()
-  // One check per credential, not per stream.
-  expect(checked.sort()).toContain('open')
-  expect(checked.filter((keyId) => keyId === 'other').length).toBe(1)
   expect(live.size).toBe(5)
   isValid = false
   await sweep()

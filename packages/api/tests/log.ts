@@ -186,7 +186,7 @@ const messageRow = {
 export function createLive(log: TestLog, options: Partial<LiveOptions> = {}): Live & Disposable {
   const live = new Live(log, {
     clock: () => 1,
-    isStillValid: async () => true,
+    findRevoked: async () => new Set(),
     onError(error) {
       throw error
     },

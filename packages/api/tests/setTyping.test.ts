@@ -12,7 +12,11 @@ type Name = keyof typeof PEOPLE
 function tokenOf(userId: Name): UserActor {
   const side = PEOPLE[userId]
   const expiresAt = Number.POSITIVE_INFINITY
-  return { kind: 'user', orgId: 'org', userId, side, rooms: undefined, keyId: undefined, expiresAt }
+  const token = { signingKeyId: 'signing key', issuedAt: 0 }
+  return {
+    ...{ kind: 'user', orgId: 'org', userId, side, rooms: undefined, keyId: undefined },
+    ...{ expiresAt, token },
+  }
 }
 
 test('streams get the start and the stop of typing, but no repeated start', async () => {

@@ -13,6 +13,7 @@ const user = (userId: string, side: boolean): Actor => ({
   rooms: undefined,
   keyId: 'key',
   expiresAt: Number.MAX_SAFE_INTEGER,
+  token: { signingKeyId: 'signing key', issuedAt: 0 },
 })
 const customer = (userId: string) => user(userId, false)
 const support = (userId: string) => user(userId, true)

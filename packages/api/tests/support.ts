@@ -37,7 +37,7 @@ export function createDeps(db: Database): Deps {
     lastUsed: createLastUsedTracker(db, Date.now),
     live: new Live(db, {
       clock: Date.now,
-      isStillValid: async () => true,
+      findRevoked: async () => new Set(),
       onError(error) {
         throw error
       },
@@ -45,7 +45,7 @@ export function createDeps(db: Database): Deps {
       lifetime: 60_000,
     }),
   }
-  return { ...deps, signingKeys: storedSigningKeys(deps) }
+  return { ...deps, signingKeys: storedSigningKeys(deps, () => {}) }
 }
 
 /** A request from a caller with unlimited quota; by default to a server in open mode. */

@@ -3,7 +3,12 @@ import pino from 'pino'
 import { readConfig } from '../config.ts'
 import { createDeps } from '../deps.ts'
 
-export type Options = Record<'org' | 'right' | 'name' | 'id' | 'from' | 'to', string | undefined>
+export type Options = Record<
+  'org' | 'right' | 'name' | 'id' | 'from' | 'to',
+  string | undefined
+> & {
+  readonly now: boolean | undefined
+}
 
 /** @returns the text to print */
 export type Command = (options: Options, env: NodeJS.ProcessEnv) => Promise<string>

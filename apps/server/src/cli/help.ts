@@ -8,8 +8,9 @@ export const HELP = `Dowell Chat, at the command line. Works on the database tha
       lists an organisation's keys
   npm run cli -- keys revoke --id ID
       revokes a key, and the user tokens that it asked for
-  npm run cli -- signing-keys rotate
-      signs user tokens with a new key; tokens that are out live on
+  npm run cli -- signing-keys rotate [--now]
+      signs user tokens with a new key. The older keys sign nothing any more, and their tokens stay valid until they
+      expire; with --now they end at once, with the streams that they opened. Refuses if TOKEN_SIGNING_KEYS is set
   npm run cli -- copy --from URL --to URL
       copies one database into another, empty one, whatever DATABASE_URL says: sqlite:./data/dowell-chat.db or
       postgres://chat:password@db.example.com/chat, on either side. Stop the servers first. Compares everything at

@@ -3,10 +3,20 @@ import type { ApiKeyRow } from '@dowell-chat/db'
 /** The authenticated caller. */
 export type Actor = OpenActor | KeyActor | UserActor
 
+/** The token that a caller presented, by what can end it. */
+export interface TokenRef {
+  /** The id of the key that signed it. */
+  readonly signingKeyId: string
+  /** Seconds since the Unix epoch. */
+  readonly issuedAt: number
+}
+
 /** A caller without a credential: over HTTP in open mode, or the operator at the command line. */
 export interface OpenActor {
   readonly kind: 'open'
   readonly via: 'http' | 'cli'
+  /** The stream token of open mode. */
+  readonly token?: TokenRef
 }
 
 /** A backend of the organisation, with an API key. */
@@ -15,6 +25,8 @@ export interface KeyActor {
   readonly orgId: string
   readonly keyId: string
   readonly right: Right
+  /** The stream token that the key issued for its own use. */
+  readonly token?: TokenRef
 }
 
 export type Right = ApiKeyRow['access']
@@ -32,6 +44,8 @@ export interface UserActor {
   readonly keyId: string | undefined
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number
+  /** The user token, also behind a stream token. */
+  readonly token: TokenRef
 }
 
 /** Names an actor for the audit log. */

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { hash, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { isCanonical } from './base64url.ts'
 
 /** `dck_`, 24 hex, `_`, 43 base64url, 8 hex of CRC-32. Secret scanners can match it. */
 const API_KEY = /^dck_([0-9a-f]{24})_([A-Za-z0-9_-]{43})([0-9a-f]{8})$/
@@ -16,6 +17,8 @@ export function parseApiKey(key: string): { keyId: string; secretHash: string } 
   const match = API_KEY.exec(key)
   const [, keyId, secret] = match ?? []
   if (keyId === undefined || secret === undefined) return undefined
+  // 43 characters have two bits more than 32 bytes, and anybody can compute the checksum of another spelling.
+  if (!isCanonical(secret)) return undefined
   if (!key.endsWith(checksum(`dck_${keyId}_${secret}`))) return undefined
   return { keyId, secretHash: hashSecret(Buffer.from(secret, 'base64url')) }
 }

@@ -1,24 +1,27 @@
 import { allOrganisations, findApiKey } from '@dowell-chat/db'
 import type { Deps } from '../operation/context.ts'
-import { AppError } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
 import { isSameHash, parseApiKey } from './apiKeySecret.ts'
+import { AuthError, type AuthFailure } from './failure.ts'
 import { isRevoked } from './revocationCheck.ts'
 import { verifyStreamToken } from './streamToken.ts'
 import { verifyUserToken } from './userToken.ts'
 
-/** 8,192 characters: more than the longest user token (50 rooms, long names). */
+/**
+ * 8,192 characters: more than the longest user token (50 rooms, long names). Node removes the blanks around a header, and
+ * no others are accepted.
+ */
 const CREDENTIAL = /^Bearer +([^\s,]{1,8192})$/i
 
 /**
  * Authenticates the caller by an Authorization header with an API key or a user token.
  *
- * @throws AppError UNAUTHORIZED when it is malformed, unknown, wrongly signed, expired or revoked
+ * @throws AuthError when it is malformed, unknown, wrongly signed, expired or revoked
  */
 export async function authenticate(deps: Deps, authorization: string): Promise<Actor> {
-  const [, credential] = CREDENTIAL.exec(authorization.trim()) ?? []
+  const [, credential] = CREDENTIAL.exec(authorization) ?? []
   if (credential === undefined) {
-    throw new AppError('UNAUTHORIZED', {
+    throw new AuthError('malformed', {
       message: 'The Authorization header must be "Bearer" and an API key or a user token',
     })
   }
@@ -28,15 +31,19 @@ export async function authenticate(deps: Deps, authorization: string): Promise<A
 }
 
 async function authenticateKey(deps: Deps, credential: string): Promise<Actor> {
-  const invalidKey = () => new AppError('UNAUTHORIZED', { message: 'The API key is not valid' })
+  const invalidKey = (failure: AuthFailure, actor?: Actor) =>
+    new AuthError(failure, { message: 'The API key is not valid', actor })
   const parsed = parseApiKey(credential)
-  if (!parsed) throw invalidKey()
+  if (!parsed) throw invalidKey('malformed')
   const row = await findApiKey(deps.db.read, { orgId: allOrganisations, keyId: parsed.keyId })
   // An unknown key is compared with itself, so that it takes as long as a known one.
   const isSame = isSameHash(row?.secret_hash ?? parsed.secretHash, parsed.secretHash)
-  if (!row || !isSame || row.revoked_at !== null) throw invalidKey()
+  if (!row) throw invalidKey('unknown_key')
+  if (!isSame) throw invalidKey('wrong_secret')
+  const actor: Actor = { kind: 'key', orgId: row.org_id, keyId: row.id, right: row.access }
+  if (row.revoked_at !== null) throw invalidKey('revoked_key', actor)
   deps.lastUsed.note(row)
-  return { kind: 'key', orgId: row.org_id, keyId: row.id, right: row.access }
+  return actor
 }
 
 async function authenticateUser(deps: Deps, credential: string): Promise<Actor> {
@@ -49,7 +56,7 @@ async function authenticateUser(deps: Deps, credential: string): Promise<Actor> 
  * Authenticates the caller by a stream token. A token of open mode yields an `open` actor: the server must check that it
  * is still in open mode.
  *
- * @throws AppError UNAUTHORIZED when it is malformed, wrongly signed, expired or revoked
+ * @throws AuthError when it is malformed, wrongly signed, expired or revoked
  */
 export async function authenticateStream(deps: Deps, token: string): Promise<Actor> {
   const actor = await verifyStreamToken(deps, token)
@@ -62,6 +69,6 @@ async function assertNotRevoked(deps: Deps, actor: Actor): Promise<void> {
   if (actor.kind === 'open' || actor.keyId === undefined) return
   const { orgId, keyId } = actor
   if (await isRevoked(deps.db, { orgId, keyId })) {
-    throw new AppError('UNAUTHORIZED', { message: 'The token was revoked' })
+    throw new AuthError('revoked_key_of_token', { message: 'The token was revoked', actor })
   }
 }

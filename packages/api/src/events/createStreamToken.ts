@@ -1,11 +1,8 @@
 import { z } from 'zod'
-import { signStreamToken } from '../auth/streamToken.ts'
+import { STREAM_TOKEN_SECONDS, signStreamToken } from '../auth/streamToken.ts'
 import { time } from '../encoding/fields.ts'
 import { readers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
-
-/** Long enough to open a stream and to reopen it after a lost connection. */
-const LIFETIME_SECONDS = 10 * 60
 
 const input = z.strictObject({})
 
@@ -38,11 +35,12 @@ export const createStreamToken = mutation({
     output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T05:20:21.000Z' },
   },
   async run({ deps, actor }) {
-    const latest = Math.floor(deps.clock() / 1000) + LIFETIME_SECONDS
+    const issuedAt = Math.floor(deps.clock() / 1000)
+    const latest = issuedAt + STREAM_TOKEN_SECONDS
     const expiresAt =
       actor.kind === 'user' ? Math.min(latest, Math.floor(actor.expiresAt / 1000)) : latest
     return {
-      token: await signStreamToken(deps, actor, expiresAt),
+      token: await signStreamToken(deps, actor, { issuedAt, expiresAt }),
       expiresAt: new Date(expiresAt * 1000),
     }
   },

@@ -64,9 +64,11 @@ export const createUserToken = mutation({
   },
   async run({ deps, actor, scope }, { orgId, userId, side, rooms, expiresIn }) {
     assertOrganisation(scope, orgId)
-    const expiresAt = Math.floor(deps.clock() / 1000) + expiresIn
+    const issuedAt = Math.floor(deps.clock() / 1000)
+    const expiresAt = issuedAt + expiresIn
     const keyId = actor.kind === 'key' ? actor.keyId : undefined
-    const token = await signUserToken(deps, { orgId, userId, side, rooms, keyId, expiresAt })
+    const times = { issuedAt, expiresAt }
+    const token = await signUserToken(deps, { orgId, userId, side, rooms, keyId, ...times })
     const details = { side, expiresIn, ...(rooms ? { rooms } : {}) }
     await deps.db.write((tx) =>
       appendAuditEvent(deps, tx, {

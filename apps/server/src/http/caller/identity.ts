@@ -1,6 +1,7 @@
 import {
   type Actor,
   AppError,
+  AuthError,
   actorKey,
   authenticate,
   authenticateStream,
@@ -48,7 +49,7 @@ export function createContextFactory(
     // Node's `headers` silently keeps the first of several. Joined they are no valid credential.
     const sent = valuesOf(raw, 'authorization')
     if (sent.length > 0 && streamToken !== undefined) {
-      throw new AppError('UNAUTHORIZED', {
+      throw new AuthError('malformed', {
         message: 'Send an Authorization header or a stream token, not both',
       })
     }
@@ -68,7 +69,7 @@ export function createContextFactory(
       else await openMode.assertTokenAllowed(actor)
       return actor
     } catch (error) {
-      if (error instanceof AppError && error.code === 'UNAUTHORIZED') {
+      if (error instanceof AuthError) {
         await quotas.recordAuthFailure(request.quota, address)
       }
       throw error

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { type Actor, AppError } from '@dowell-chat/api'
+import { type Actor, AppError, AuthError } from '@dowell-chat/api'
 import { anyApiKeyExists, type Database } from '@dowell-chat/db'
 import type { Config } from '../../config.ts'
 import { isLocalHost, isLoopback } from './address.ts'
@@ -62,14 +62,14 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
           message: 'CORS_ORIGINS does not name the origin of this page, and there is no credential',
         })
       }
-      if (await hasKeys()) throw new AppError('UNAUTHORIZED')
+      if (await hasKeys()) throw new AuthError('no_credential')
       if (publicSigns !== '') {
-        throw new AppError('UNAUTHORIZED', {
+        throw new AuthError('no_credential', {
           message: `This server has no API key yet, and no open mode because ${publicSigns}: make a key with "${MAKE_KEY}", or set AUTH=open to let everyone do everything`,
         })
       }
       if (!isFromThisMachine(req)) {
-        throw new AppError('UNAUTHORIZED', {
+        throw new AuthError('no_credential', {
           message: `This server has no API key yet and so answers callers on its own machine only, without a proxy between: make one with "${MAKE_KEY}", or set AUTH=open`,
         })
       }
@@ -88,7 +88,8 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
     },
     async assertTokenAllowed(actor) {
       if (actor.kind !== 'user' || actor.keyId !== undefined || (await isOn())) return
-      throw new AppError('UNAUTHORIZED', {
+      throw new AuthError('open_mode_over', {
+        actor,
         message: 'The token was made in open mode, which is over',
       })
     },

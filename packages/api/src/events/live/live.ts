@@ -1,5 +1,7 @@
 import { type Database, eventLogHeads } from '@dowell-chat/db'
 import type { Actor } from '../../auth/actor.ts'
+import type { FindRevoked } from '../../auth/revocationCheck.ts'
+import { CLOCK_LEEWAY_SECONDS } from '../../auth/signingKeys.ts'
 import { AppError } from '../../operation/errors.ts'
 import type { EndReason, EphemeralEvent, StreamEvent } from '../schema.ts'
 import { EventStream, type PayForReplay } from './eventStream.ts'
@@ -13,8 +15,8 @@ import { Typing } from './typing.ts'
 export interface LiveOptions {
   /** Milliseconds since the Unix epoch. */
   readonly clock: () => number
-  /** Re-checks that a caller's credential is still valid. */
-  readonly isStillValid: (actor: Actor) => Promise<boolean>
+  /** Re-checks the credentials of the callers with open streams. */
+  readonly findRevoked: FindRevoked
   /** Called when the log cannot be read (streams wait and retry), and when it went back. */
   readonly onError: OnLogError
   readonly caps: StreamCaps
@@ -115,7 +117,11 @@ export class Live {
     tail.retain()
     // Spread by 10 %, so that streams opened together after a restart do not all end together.
     const lifetimeEndsAt = clock() + lifetime * (0.9 + 0.1 * Math.random())
-    const expiresAt = actor.kind === 'user' ? actor.expiresAt : Number.POSITIVE_INFINITY
+    // As long as the token opens streams: otherwise one that reconnects would end at once, again and again.
+    const expiresAt =
+      actor.kind === 'user'
+        ? actor.expiresAt + CLOCK_LEEWAY_SECONDS * 1000
+        : Number.POSITIVE_INFINITY
     this.#streams.set(stream, {
       actor,
       endsAt: Math.min(lifetimeEndsAt, expiresAt),
@@ -188,15 +194,11 @@ export class Live {
     }
   }
 
-  /** One check per credential, not per stream. */
   async #endRevoked(): Promise<void> {
-    const groups = Map.groupBy(this.#streams, ([, { actor }]) =>
-      actor.kind === 'open' ? 'open' : `${actor.kind} ${actor.keyId}`,
+    const revoked = await this.#options.findRevoked(
+      [...this.#streams.values()].map(({ actor }) => actor),
     )
-    for (const [, streams] of groups) {
-      const [first] = streams
-      if (!first || (await this.#options.isStillValid(first[1].actor))) continue
-      for (const [stream] of streams) stream.end('revoked')
-    }
+    if (revoked.size === 0) return
+    for (const [stream, { actor }] of this.#streams) if (revoked.has(actor)) stream.end('revoked')
   }
 }
