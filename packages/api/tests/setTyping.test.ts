@@ -74,3 +74,56 @@ test('streams get the start and the stop of typing, but no repeated start', asyn
   stream.leave()
   deps.live.close()
 })
+
+test('a message ends the typing of its sender also when its author is not the user id', async () => {
+  await using db = await createTestDb()
+  const deps = createDeps(db)
+  const chat = createCaller(createContext(deps))
+  const identity = { userId: 'ann', orgId: 'org', portfolioName: 'p', productName: 'q' }
+  const { room } = await chat.createRoom(identity)
+  const roomId = room.id
+  const stream = await run(deps, tokenOf('ann'), onRoomEvents, { roomId })
+  const events: StreamEvent[] = []
+  const typingUntilMessage = async () => {
+    while (events.every(({ type }) => type !== 'message.created'))
+      events.push(...((await stream.next()) ?? []))
+    return events
+      .splice(0)
+      .flatMap((event) => (event.type === 'typing' ? [[event.userId, event.isTyping]] : []))
+  }
+  expect(await stream.next()).toMatchObject([{ type: 'ready' }, { type: 'presence' }])
+  const start = (userId: string, side: boolean) =>
+    chat.setTyping({ roomId, isTyping: true, userId, side })
+  const send = (author: string, side: boolean) =>
+    chat.createMessage({ roomId, messageData: 'text', side, author })
+
+  // The customer of a room is one person, by whatever name.
+  await start('ann', false)
+  await start('u-1', true)
+  await send('Ann Example', false)
+  expect(await typingUntilMessage()).toEqual([
+    ['ann', true],
+    ['u-1', true],
+    ['ann', false],
+  ])
+  // With an author who types, the others go on.
+  await start('u-2', true)
+  await send('u-2', true)
+  expect(await typingUntilMessage()).toEqual([
+    ['u-2', true],
+    ['u-2', false],
+  ])
+  await send('Amara', true)
+  expect(await typingUntilMessage()).toEqual([['u-1', false]])
+  // A token names its user, so nobody else can be meant.
+  await start('u-3', true)
+  await createCaller({ ...createContext(deps), actor: tokenOf('amara') }).createMessage({
+    roomId,
+    messageData: 'text',
+    side: true,
+    author: 'amara',
+  })
+  expect(await typingUntilMessage()).toEqual([['u-3', true]])
+  stream.leave()
+  deps.live.close()
+})

@@ -9,6 +9,9 @@ export interface EventCursor {
   readonly epoch: string
 }
 
+/** Stands for the cursor of the newest event. */
+export const NOW = 'now'
+
 /** Identifies the log in a cursor, so that another organisation's cursor is rejected. */
 function tagOf(orgId: string): string {
   return createHash('sha256').update(orgId).digest('base64url').slice(0, 8)

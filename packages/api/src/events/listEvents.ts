@@ -12,7 +12,7 @@ import { AppError, badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
 import { getRoomOrThrow } from '../rooms/policy.ts'
 import { listing, roomBytesAtMost, roomId, roomIdentity } from '../rooms/schema.ts'
-import { decodeEventCursor, encodeEventCursor, isOfEpoch } from './cursor.ts'
+import { decodeEventCursor, encodeEventCursor, isOfEpoch, NOW } from './cursor.ts'
 import { Event, exampleEvent, toEvent } from './schema.ts'
 
 const input = z.strictObject({
@@ -20,7 +20,7 @@ const input = z.strictObject({
   userId: roomIdentity.userId.meta({ description: 'Only the rooms of this end user.' }).optional(),
   roomId: roomId.meta({ description: 'Only this room.' }).optional(),
   after: pageInput.after.meta({
-    description: 'Begin after this cursor. Without it: with the oldest stored event.',
+    description: `Begin after this cursor. Without it: with the oldest stored event. \`${NOW}\`: no events, only the cursor of the newest one, to begin from now.`,
   }),
   limit: pageInput.limit,
 })
@@ -51,6 +51,7 @@ function eventBytes({ room, message }: LoggedEvent): number {
 
 /** @throws AppError BAD_REQUEST; CURSOR_TOO_OLD for another epoch, since the client recovers in the same way */
 function decodePosition(orgId: string, text: string, log: EventLogBounds): number {
+  if (text === NOW) return log.head
   const cursor = decodeEventCursor(orgId, text)
   if (cursor && !isOfEpoch(cursor, log)) {
     throw new AppError('CURSOR_TOO_OLD', {
@@ -87,7 +88,11 @@ export const listEvents = query({
     input: { orgId: 'DOWELL12345', after: exampleEvent.cursor, limit: 50 },
     output: { items: [exampleEvent], after: exampleEvent.cursor, hasAfter: false },
   },
-  async run({ deps, scope }, { orgId, roomId, userId, productName, after, limit = DEFAULT_LIMIT }) {
+  async run(
+    { deps, scope },
+    { orgId, roomId, userId, productName, limit = DEFAULT_LIMIT, ...from },
+  ) {
+    const after = from.after || undefined
     assertOrganisation(scope, orgId)
     if (roomId !== undefined) await getRoomOrThrow({ deps, scope }, roomId)
     const bounds = await eventLogBounds(deps.db.read, { orgId })
@@ -127,7 +132,8 @@ export const listEvents = query({
     if (now.epoch !== epoch || now.head < head) {
       throw new AppError('SERVICE_UNAVAILABLE', { retryAfter: 1 })
     }
-    if (after !== undefined && start < now.floor) throw new AppError('CURSOR_TOO_OLD')
+    if (after !== undefined && after !== NOW && start < now.floor)
+      throw new AppError('CURSOR_TOO_OLD')
     // Without a cursor, begin at the new floor: events collected before it may have a gap behind them.
     position = Math.max(position, now.floor)
     return {

@@ -4,15 +4,18 @@ import type { Actor } from '../auth/actor.ts'
 import { boolean, id } from '../encoding/fields.ts'
 import type { Call, Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
+import { NOW } from './cursor.ts'
 import type { EventStream } from './live/eventStream.ts'
-import { type RoomRef, toRoomRef } from './live/streamFilter.ts'
+import { isInFilter, type RoomRef, toRoomRef } from './live/streamFilter.ts'
 
 const cursorText = z.string({ error: 'must be a cursor' })
 
 /** Cursors are not validated: an invalid one leads to a `reset`, from which every client recovers. */
 export const startInput = {
   after: cursorText
-    .meta({ description: 'Begin after this cursor. Without it: with the next event.' })
+    .meta({
+      description: `Begin after this cursor. Without it, or with \`${NOW}\`: with the next event.`,
+    })
     .optional(),
   lastEventId: cursorText
     .meta({
@@ -62,17 +65,24 @@ export async function openStream(
     scope.userId !== undefined && (request.userId ?? scope.userId) !== scope.userId
   const userId = scope.userId ?? request.userId
   const ids = roomIds ?? scope.roomIds
-  const rooms = isOtherUser ? [] : ids && (await findVisibleRooms(deps, { ...scope, orgId }, ids))
+  const visible = isOtherUser ? [] : ids && (await findVisibleRooms(deps, { ...scope, orgId }, ids))
+  // A token's rooms may be of other users and products than the stream.
+  const rooms = visible?.filter((room) => isInFilter({ userId, productName }, room))
   return deps.live.open(
     actor,
     { orgId, rooms, userId, productName },
     {
-      after: request.lastEventId ?? request.after,
+      after: cursorIn(request.lastEventId) ?? cursorIn(request.after),
       side: roomIds ? side : undefined,
       address,
       payForReplay,
     },
   )
+}
+
+/** @returns undefined for an empty text, as a form or a header sends it, and for `now` */
+function cursorIn(text: string | undefined): string | undefined {
+  return text === '' || text === NOW ? undefined : text
 }
 
 /** @throws AppError FORBIDDEN when it is not the side of the token */

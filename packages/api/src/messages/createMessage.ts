@@ -132,7 +132,10 @@ export const createMessage = mutation({
       return { message: toMessage(row), replayed: false }
     })
     const { roomId, author: userId, side } = input
-    deps.live.typing.stop(roomId, { userId, side })
+    const { typing } = deps.live
+    // The author of a user token is its user.
+    if (actor.kind === 'user') typing.stop(roomId, { userId, side })
+    else typing.stopSender(roomId, { userId, side })
     return result
   },
 })

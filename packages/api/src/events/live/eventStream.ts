@@ -42,6 +42,7 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
   readonly #db: Database
   readonly #tail: Tail
   readonly #after: string | undefined
+  readonly #onStart: () => void
   readonly #onReady: () => readonly StreamEvent[]
   readonly #onLeave: () => void
   readonly #limits: StreamLimits
@@ -73,6 +74,8 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
       /** A cursor, not validated. */
       after?: string | undefined
       payForReplay?: PayForReplay | undefined
+      /** Called when the stream is first read. A stream that is never read, as for HEAD, does not start. */
+      onStart: () => void
       /** Returns the events to send after each `ready`. */
       onReady: () => readonly StreamEvent[]
       onLeave: () => void
@@ -84,6 +87,7 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
     this.#limits = options.limits
     this.#after = options.after
     this.#payForReplay = options.payForReplay
+    this.#onStart = options.onStart
     this.#onReady = options.onReady
     this.#onLeave = options.onLeave
   }
@@ -196,6 +200,7 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
   }
 
   async #start(): Promise<void> {
+    this.#onStart()
     await this.#tail.start()
     const bounds = await this.#findBounds()
     this.#history = this.#tail.history

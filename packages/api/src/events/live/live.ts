@@ -101,11 +101,15 @@ export class Live {
     }
     const freeSlot = this.#openStreams.take({ actor, address, orgId: filter.orgId })
     const tail = this.#getOrCreateTail(filter.orgId)
-    const roomsWithPresence = side === undefined ? [] : (filter.rooms ?? [])
+    let roomsWithPresence: readonly RoomRef[] = []
     const stream = new EventStream(this.#db, tail, filter, {
       limits: this.#limits,
       after,
       payForReplay,
+      onStart: () => {
+        roomsWithPresence = side === undefined ? [] : (filter.rooms ?? [])
+        for (const room of roomsWithPresence) this.#presence.enter(room, side === true)
+      },
       onReady: () => (filter.rooms ?? []).map((room) => this.#presenceEvent(room)),
       onLeave: () => {
         this.#streams.delete(stream)
@@ -127,7 +131,6 @@ export class Live {
       endsAt: Math.min(lifetimeEndsAt, expiresAt),
       expires: expiresAt <= lifetimeEndsAt,
     })
-    for (const room of roomsWithPresence) this.#presence.enter(room, side === true)
     return stream
   }
 

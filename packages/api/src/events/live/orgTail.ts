@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Database, type EventLogEnd, eventLogBounds, eventsInScope } from '@dowell-chat/db'
 import { PAGE_BYTES } from '../../encoding/pageBytes.ts'
 import { type StreamEvent, toEvent } from '../schema.ts'
-import { type RoomRef, type StreamFilter, toRoomRef } from './streamFilter.ts'
+import { isInFilter, type RoomRef, toRoomRef } from './streamFilter.ts'
 import type { LogHistory, Tail, TailMark, TailSubscriber } from './tail.ts'
 
 /** Reports an error with a text for the operator. */
@@ -117,7 +117,7 @@ export class OrgTail implements Tail {
   deliver(event: StreamEvent, room: RoomRef): void {
     const groups = [this.#byRoom.get(room.id), this.#byUser.get(room.userId), this.#unfiltered]
     for (const group of groups) {
-      for (const stream of group ?? []) if (matches(stream.filter, room)) stream.deliver(event)
+      for (const stream of group ?? []) if (isInFilter(stream.filter, room)) stream.deliver(event)
     }
   }
 
@@ -174,13 +174,6 @@ export class OrgTail implements Tail {
     if (filter.userId !== undefined) return [getOrCreateSet(this.#byUser, filter.userId)]
     return [this.#unfiltered]
   }
-}
-
-function matches({ userId, productName }: StreamFilter, room: RoomRef): boolean {
-  return (
-    (userId === undefined || userId === room.userId) &&
-    (productName === undefined || productName === room.productName)
-  )
 }
 
 function getOrCreateSet<T>(sets: Map<string, Set<T>>, key: string): Set<T> {

@@ -20,3 +20,14 @@ export interface StreamFilter {
   readonly userId?: string | undefined
   readonly productName?: string | undefined
 }
+
+/** Whether a room of the filter's organisation has the user and the product of the filter. */
+export function isInFilter(
+  { userId, productName }: Pick<StreamFilter, 'userId' | 'productName'>,
+  room: RoomRef,
+): boolean {
+  return (
+    (userId === undefined || userId === room.userId) &&
+    (productName === undefined || productName === room.productName)
+  )
+}

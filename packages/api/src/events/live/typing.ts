@@ -35,6 +35,8 @@ interface TypingMessage {
  */
 export class Typing {
   readonly #entries = new Map<string, Entry>()
+  /** The participants who type, by room and side. */
+  readonly #typists = new Map<string, Set<Entry>>()
   readonly #clock: () => number
   readonly #peers: Peers | undefined
   readonly #publish: (event: EphemeralEvent, room: RoomRef) => void
@@ -70,10 +72,23 @@ export class Typing {
     return this.#clock()
   }
 
+  /**
+   * Stops the sender of a message. An author may be a display name; when nobody types under it, the whole side stops, and
+   * those who still type show again with their next start.
+   */
+  stopSender(roomId: string, author: Participant): void {
+    const typists = this.#typists.get(sideKeyOf(roomId, author))
+    if (!typists) return
+    const participants = [...typists].map(({ participant }) => participant)
+    const isTyping = participants.some(({ userId }) => userId === author.userId)
+    for (const participant of isTyping ? [author] : participants) this.stop(roomId, participant)
+  }
+
   close(): void {
     this.#unsubscribe?.()
     for (const { timer } of this.#entries.values()) clearTimeout(timer)
     this.#entries.clear()
+    this.#typists.clear()
   }
 
   /** @returns whether it was broadcast */
@@ -86,6 +101,7 @@ export class Typing {
     // Listeners saw the stop and would not see this start, so there is nothing to extend.
     if (!isBroadcast && !previous.isTyping) return false
     clearTimeout(previous?.timer)
+    if (previous) this.#removeTypist(previous)
     const entry: Entry = {
       room,
       participant,
@@ -94,6 +110,9 @@ export class Typing {
       timer: setTimeout(() => this.#end(room.id, participant), TYPING_TTL_MS).unref(),
     }
     this.#entries.set(key, entry)
+    const sideKey = sideKeyOf(room.id, participant)
+    const typists = this.#typists.get(sideKey) ?? new Set()
+    this.#typists.set(sideKey, typists.add(entry))
     if (isBroadcast) this.#publishEntry(entry, now + TYPING_TTL_MS)
     return isBroadcast
   }
@@ -106,11 +125,18 @@ export class Typing {
     if (!entry?.isTyping) return undefined
     clearTimeout(entry.timer)
     entry.isTyping = false
+    this.#removeTypist(entry)
     const wait = msUntilBroadcast(entry, now)
     if (wait === 0) this.#entries.delete(key)
     else entry.timer = setTimeout(() => this.#entries.delete(key), wait).unref()
     this.#publishEntry(entry, now)
     return entry.room
+  }
+
+  #removeTypist(entry: Entry): void {
+    const key = sideKeyOf(entry.room.id, entry.participant)
+    const typists = this.#typists.get(key)
+    if (typists?.delete(entry) && typists.size === 0) this.#typists.delete(key)
   }
 
   #send(message: TypingMessage): void {
@@ -129,6 +155,10 @@ function msUntilBroadcast({ broadcastAt }: Entry, now: number): number {
   return now < broadcastAt ? 0 : Math.max(0, broadcastAt + BROADCAST_INTERVAL_MS - now)
 }
 
-function keyOf(roomId: string, { userId, side }: Participant): string {
-  return `${roomId} ${side} ${userId}`
+function keyOf(roomId: string, participant: Participant): string {
+  return `${sideKeyOf(roomId, participant)} ${participant.userId}`
+}
+
+function sideKeyOf(roomId: string, { side }: Pick<Participant, 'side'>): string {
+  return `${roomId} ${side}`
 }
