@@ -332,9 +332,10 @@ export const fixtures: Fixtures = {
   onInboxEvents: {
     about: 'rooms',
     input: ({ id }) => ({ orgId: id }),
-    rowInputs: ({ org, room }) => [
+    rowInputs: ({ org, room }, { author }) => [
       { orgId: org },
       { orgId: org, roomIds: [room] },
+      { orgId: org, userId: author },
       { orgId: org, after: UNKNOWN_CURSOR },
       { orgId: org, lastEventId: UNKNOWN_CURSOR },
     ],

@@ -199,7 +199,7 @@ describe('the input of updateOrganisation', () => {
     }
     expect(await admin.getOrganisation({ orgId })).toEqual({ id: orgId, products: null })
     expect(await audit()).toEqual([])
-    const products = [...many.slice(1, 99), '🙂'.repeat(200), ' ']
+    const products = [...many.slice(1, 99), '🙂'.repeat(200), '.A.']
     expect(await admin.updateOrganisation({ orgId, products })).toEqual({ id: orgId, products })
   })
 })

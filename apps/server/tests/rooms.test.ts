@@ -175,7 +175,7 @@ describe('the input of updateRoom', () => {
     { subject: 'x'.repeat(200) },
     { assignee: '🙂'.repeat(200) },
     { labels: Array.from({ length: 20 }, (_, n) => `${n % 2}${'🙂'.repeat(30 + n)}`) },
-    { labels: [' ', 'constructor', '__proto__', 'Amara', 'amara'] },
+    { labels: ['constructor', '__proto__', 'Amara', 'amara'] },
     { custom: { a: long } },
     { custom: deep(20) },
     { custom: { '': '', 'a.b': 1, 'a\\b': [], toString: null, length: -1.5e-300, '🙂': '\ud800' } },

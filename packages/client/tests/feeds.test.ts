@@ -247,7 +247,7 @@ describe('inbox and user feeds', () => {
     await wait(SETTLE_MS)
     expect(server.requests.map((url) => url.pathname + url.search)).toEqual([
       `/api/v3/events?orgId=${ORG}&productName=WIFI+QR`,
-      `/api/v3/users/Zo%C3%AB%2F1/events?orgId=${ORG}`,
+      `/api/v3/events?orgId=${ORG}&userId=Zo%C3%AB%2F1`,
     ])
     server.append('room-1')
     server.cutAll()

@@ -232,6 +232,20 @@ const cases: Record<string, Case[]> = {
   saveOrganisationSettings: [
     ['', (db) => organisations.saveOrganisationSettings(db, { orgId, settings: '{}' }), [[]]],
   ],
+  organisationExists: [
+    [
+      '',
+      (db) => organisations.organisationExists(db, { orgId }),
+      [['SEARCH organisations USING PRIMARY KEY (id=?)']],
+    ],
+  ],
+  userHasRoom: [
+    [
+      '',
+      (db) => rooms.userHasRoom(db, { orgId, userId: 'user 1' }),
+      [['SEARCH rooms USING INDEX rooms_by_user (org_id=? AND user_id=?)']],
+    ],
+  ],
   findRoomsAtBounds: [
     ['', roomsAtBounds('user 1'), atBounds],
     ['(unknown user)', roomsAtBounds('nobody'), atBounds],

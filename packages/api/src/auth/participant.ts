@@ -1,3 +1,4 @@
+import { findIdError } from '../encoding/fields.ts'
 import { AppError, badField } from '../operation/errors.ts'
 import type { Actor } from './actor.ts'
 
@@ -49,4 +50,21 @@ export function requireParticipant(
   if (participant) return participant
   const text = ['is required of a caller without a user token']
   throw new AppError('BAD_REQUEST', { errors: { [id[0]]: text, [side[0]]: text } })
+}
+
+/**
+ * Checks the id of a participant who acts in a room. The token's user and the room's exist, whatever their ids.
+ *
+ * @param idField the input field that may name the participant
+ * @throws AppError BAD_REQUEST
+ */
+export function assertParticipantId(
+  actor: Actor,
+  idField: string,
+  { userId }: Participant,
+  room: { readonly user_id: string },
+): void {
+  if (actor.kind === 'user' || userId === room.user_id) return
+  const error = findIdError(userId)
+  if (error !== undefined) throw badField(idField, error)
 }

@@ -1,4 +1,12 @@
 import { z } from 'zod'
+import {
+  findControl,
+  findLoneSurrogate,
+  findNul,
+  isDotSegment,
+  isVisible,
+  trimBlanks,
+} from './text.ts'
 
 /** Distinguishes a missing value from one of the wrong type. */
 function text() {
@@ -7,20 +15,17 @@ function text() {
   })
 }
 
-const CONTROL = /[^\P{Cc}\t\n\r]/u
-
-/**
- * Text that every database and wire format preserves: valid Unicode, without control characters other than newline,
- * carriage return and tab.
- */
+/** Text that every database and wire format preserves: every Unicode scalar value but NUL. */
 function storable() {
   return text()
     .refine((value) => value.isWellFormed(), {
-      error: 'must be valid Unicode, without half of a surrogate pair',
+      error: ({ input }) =>
+        `must be valid Unicode: ${findLoneSurrogate(input as string)}, half of a surrogate pair`,
       abort: true,
     })
-    .refine((value) => !CONTROL.test(value), {
-      error: 'must have no control characters other than newline, carriage return and tab',
+    .refine((value) => !value.includes('\0'), {
+      error: ({ input }) => `must not have the character NUL: ${findNul(input as string)}`,
+      abort: true,
     })
 }
 
@@ -34,29 +39,85 @@ export function isLongerThan(value: string, max: number): boolean {
 }
 
 const NAME_MAX = 200
-
-/** A name, or an id from another system: 1 to 200 characters, stored unchanged. */
-export const name = storable()
-  .refine((value) => value !== '', { error: 'must not be empty', abort: true })
-  .refine((value) => !isLongerThan(value, NAME_MAX), {
-    error: `must have at most ${NAME_MAX} characters`,
-  })
-  .meta({ minLength: 1, maxLength: NAME_MAX })
-
 const LABEL_MAX = 50
 
-/** A label of a room: 1 to 50 characters, no comma, since lists in a URL are separated by commas. */
-export const label = storable()
-  .refine((value) => value !== '', { error: 'must not be empty', abort: true })
-  .refine((value) => !isLongerThan(value, LABEL_MAX), {
-    error: `must have at most ${LABEL_MAX} characters`,
+function withLength<Schema extends z.ZodType<string>>(schema: Schema, max: number) {
+  return schema
+    .refine((value) => value !== '', { error: 'must not be empty', abort: true })
+    .refine((value) => !isLongerThan(value, max), { error: `must have at most ${max} characters` })
+}
+
+/** A name that exists, perhaps from before the rules for new ones: 1 to 200 characters, compared as it is. */
+export const name = withLength(storable(), NAME_MAX).meta({ minLength: 1, maxLength: NAME_MAX })
+
+/** Why a text is no line that a reader sees; undefined if it is one. */
+function findLineError(value: string): string | undefined {
+  const control = findControl(value)
+  if (control !== undefined) return `must have no control characters: ${control}`
+  return isVisible(value) ? undefined : 'must have a visible character'
+}
+
+/** Why a name may not be new; undefined if it may. */
+export function findNameError(value: string): string | undefined {
+  const error = findLineError(value)
+  if (error !== undefined) return error
+  return isDotSegment(value)
+    ? `must not be ${value}, which URL parsers remove from a path`
+    : undefined
+}
+
+function checked<Schema extends z.ZodType<string>>(
+  schema: Schema,
+  findError: (value: string) => string | undefined,
+) {
+  return schema.refine((value) => findError(value) === undefined, {
+    error: ({ input }) => findError(input as string),
   })
-  .refine((value) => !value.includes(','), { error: 'must have no comma' })
-  .meta({ minLength: 1, maxLength: LABEL_MAX, pattern: '^[^,]*$' })
+}
+
+/** A line of text without blanks at its ends: they are removed. */
+const line = storable().overwrite(trimBlanks)
+
+/** A new subject. */
+export const subject = checked(withLength(line, NAME_MAX), findLineError).meta({
+  minLength: 1,
+  maxLength: NAME_MAX,
+})
+
+/** A new name. Blanks at its ends are removed. */
+export const newName = checked(withLength(line, NAME_MAX), findNameError).meta({
+  minLength: 1,
+  maxLength: NAME_MAX,
+})
+
+/** Why an id may not be new; undefined if it may. Its blanks are not removed: callers compare ids with their own. */
+export function findIdError(value: string): string | undefined {
+  const error = findNameError(value)
+  if (error !== undefined) return error
+  return trimBlanks(value) === value ? undefined : 'must have no blanks at its ends'
+}
+
+/** A new id from another system, stored unchanged. */
+export const newForeignId = checked(name, findIdError).meta({ minLength: 1, maxLength: NAME_MAX })
+
+function withoutComma<Schema extends z.ZodType<string>>(schema: Schema) {
+  return withLength(schema, LABEL_MAX).refine((value) => !value.includes(','), {
+    error: 'must have no comma',
+  })
+}
+
+const labelMeta = { minLength: 1, maxLength: LABEL_MAX, pattern: '^[^,]*$' }
+
+/** A label that exists: 1 to 50 characters, no comma, since lists in a URL are separated by commas. */
+export const label = withoutComma(storable()).meta(labelMeta)
+
+/** A new label. Blanks at its ends are removed. */
+export const newLabel = checked(withoutComma(line), findNameError).meta(labelMeta)
 
 /** Its maximum length is configurable, so createMessage checks it. */
 export const messageText = storable()
-  .refine((value) => value !== '', { error: 'must not be empty' })
+  .refine((value) => value !== '', { error: 'must not be empty', abort: true })
+  .refine(isVisible, { error: 'must have a visible character' })
   .meta({ minLength: 1 })
 
 /** An id of this server. */

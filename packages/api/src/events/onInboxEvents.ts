@@ -1,12 +1,13 @@
 import { z } from 'zod'
 import { assertOrganisation, readers } from '../operation/access.ts'
 import { subscription } from '../operation/operation.ts'
-import { listing } from '../rooms/schema.ts'
+import { listing, roomFilter } from '../rooms/schema.ts'
 import { openStream, presenceInput, roomIdsInput, startInput } from './openStream.ts'
 import { exampleEvent } from './schema.ts'
 
 const input = z.strictObject({
   ...listing,
+  userId: roomFilter.userId,
   roomIds: roomIdsInput,
   ...presenceInput,
   ...startInput,
@@ -28,7 +29,8 @@ export const onInboxEvents = subscription({
     tag: 'events',
     path: '/api/v3/events',
     summary: "Follow the events of an organisation's rooms",
-    description: 'Live events of all rooms that the caller may see, or of the rooms in `roomIds`.',
+    description:
+      'Live events of all rooms that the caller may see, of the rooms in `roomIds`, or of the rooms of `userId`.',
   },
   example: { input: { orgId: exampleEvent.orgId }, output: exampleEvent },
   async run(call, request) {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { requireParticipant } from '../auth/participant.ts'
+import { assertParticipantId, requireParticipant } from '../auth/participant.ts'
 import { boolean, name, time } from '../encoding/fields.ts'
 import { writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
@@ -54,6 +54,7 @@ export const setTyping = mutation({
   async run({ deps, actor, scope }, { roomId, isTyping, userId, side }) {
     const room = await getRoomOrThrow({ deps, scope }, roomId)
     const participant = requireParticipant(actor, ['userId', userId], ['side', side])
+    assertParticipantId(actor, 'userId', participant, room)
     if (room.is_active === 0) throw new AppError('ROOM_CLOSED')
     const { typing } = deps.live
     const expiresAt = isTyping

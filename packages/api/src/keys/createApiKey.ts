@@ -2,7 +2,8 @@ import { insertApiKey, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
 import { formatApiKey, hashSecret } from '../auth/apiKeySecret.ts'
-import { name } from '../encoding/fields.ts'
+import { assertOrganisationId } from '../auth/newIds.ts'
+import { newName } from '../encoding/fields.ts'
 import { newId } from '../identifiers.ts'
 import { admins, assertOrganisation } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
@@ -11,7 +12,7 @@ import { ApiKey, exampleApiKey, orgId, right, toApiKey } from './schema.ts'
 const input = z.strictObject({
   orgId,
   right,
-  name: name
+  name: newName
     .default('API key')
     .meta({ description: 'A name of your choice.', example: 'help desk' }),
 })
@@ -23,7 +24,7 @@ const output = z
   })
   .meta({ id: 'CreateApiKeyResult', additionalProperties: true })
 
-/** Creates an API key. The secret is returned and not stored. @throws AppError FORBIDDEN, NOT_FOUND */
+/** Creates an API key. The secret is returned and not stored. @throws AppError BAD_REQUEST, FORBIDDEN, NOT_FOUND */
 export const createApiKey = mutation({
   access: admins,
   cost: 'issue',
@@ -44,6 +45,7 @@ export const createApiKey = mutation({
   },
   async run({ deps, actor, scope }, { orgId, right, name }) {
     assertOrganisation(scope, orgId)
+    await assertOrganisationId(deps.db.read, orgId)
     const keyId = newId(deps)
     const secret = deps.randomBytes(32)
     const row = await deps.db.write(async (tx) => {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
+import { assertUserId } from '../auth/newIds.ts'
 import { MAX_TOKEN_SECONDS } from '../auth/signingKeys.ts'
 import { signUserToken } from '../auth/userToken.ts'
 import { boolean, id, name, time } from '../encoding/fields.ts'
@@ -41,7 +42,7 @@ const output = z
 /**
  * Creates a short-lived token for one person: a customer, who sees their own rooms, or one of the support team.
  *
- * @throws AppError FORBIDDEN, NOT_FOUND
+ * @throws AppError BAD_REQUEST, FORBIDDEN, NOT_FOUND
  */
 export const createUserToken = mutation({
   access: tokenIssuers,
@@ -64,6 +65,7 @@ export const createUserToken = mutation({
   },
   async run({ deps, actor, scope }, { orgId, userId, side, rooms, expiresIn }) {
     assertOrganisation(scope, orgId)
+    await assertUserId(deps.db.read, { orgId, userId })
     const issuedAt = Math.floor(deps.clock() / 1000)
     const expiresAt = issuedAt + expiresIn
     const keyId = actor.kind === 'key' ? actor.keyId : undefined

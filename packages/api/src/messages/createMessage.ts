@@ -15,7 +15,7 @@ import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
-import { assertMessageLength } from './policy.ts'
+import { assertMessageLength, newAuthor } from './policy.ts'
 import { exampleMessage, Message, messageInput, toMessage } from './schema.ts'
 
 const input = z.strictObject({ roomId, ...messageInput })
@@ -99,9 +99,10 @@ export const createMessage = mutation({
     },
     output: { message: exampleMessage, replayed: false },
   },
-  async run({ deps, actor, scope }, input) {
-    assertSenderMatchesToken(actor, input)
-    assertMessageLength(deps, input.messageData)
+  async run({ deps, actor, scope }, sent) {
+    assertSenderMatchesToken(actor, sent)
+    assertMessageLength(deps, sent.messageData)
+    const input = { ...sent, author: newAuthor(actor, sent.author, 'author') }
     const result = await deps.db.write(async (tx) => {
       if (input.clientMessageId !== undefined) {
         const earlier = await findEarlierMessage(tx, scope, {

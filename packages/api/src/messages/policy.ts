@@ -7,7 +7,8 @@ import {
   type Transaction,
 } from '@dowell-chat/db'
 import type { Actor } from '../auth/actor.ts'
-import { isLongerThan } from '../encoding/fields.ts'
+import { findNameError, isLongerThan } from '../encoding/fields.ts'
+import { trimBlanks } from '../encoding/text.ts'
 import type { Deps } from '../operation/context.ts'
 import { AppError, badField } from '../operation/errors.ts'
 import { roomNotFound } from '../rooms/policy.ts'
@@ -16,6 +17,20 @@ import { roomNotFound } from '../rooms/policy.ts'
 export function assertMessageLength({ limits }: Deps, messageData: string): void {
   if (!isLongerThan(messageData, limits.messageMaxChars)) return
   throw badField('messageData', `must have at most ${limits.messageMaxChars} characters`)
+}
+
+/**
+ * Returns the author of a new message, without blanks at its ends. A token's user is the author under any id that exists.
+ *
+ * @param field the input field that names the author
+ * @throws AppError BAD_REQUEST for a name that breaks the rules
+ */
+export function newAuthor(actor: Actor, author: string, field: string): string {
+  if (actor.kind === 'user') return author
+  const trimmed = trimBlanks(author)
+  const error = findNameError(trimmed)
+  if (error !== undefined) throw badField(field, error)
+  return trimmed
 }
 
 /**

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { name } from '../encoding/fields.ts'
+import { name, newName } from '../encoding/fields.ts'
 
 const MAX_PRODUCTS = 100
 
@@ -8,7 +8,7 @@ export const orgId = name.meta({ description: 'The organisation.', example: 'DOW
 /** A new setting is a line here and one in `defaults`; it needs no migration. */
 export const settings = {
   products: z
-    .array(name, { error: 'must be a list' })
+    .array(newName, { error: 'must be a list' })
     .max(MAX_PRODUCTS, { error: `must have at most ${MAX_PRODUCTS} products` })
     .refine((products) => new Set(products).size === products.length, {
       error: 'must not have the same product twice',

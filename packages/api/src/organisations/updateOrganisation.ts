@@ -6,6 +6,7 @@ import {
 } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
+import { assertOrganisationId } from '../auth/newIds.ts'
 import { admins, assertOrganisation } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import {
@@ -43,6 +44,7 @@ export const updateOrganisation = mutation({
   },
   async run({ deps, actor, scope }, { orgId, ...changes }) {
     assertOrganisation(scope, orgId)
+    await assertOrganisationId(deps.db.read, orgId)
     return deps.db.write(async (tx) => {
       await lockOrganisation(tx, { orgId, now: deps.clock() })
       const stored = await findOrganisationSettings(tx, { orgId })

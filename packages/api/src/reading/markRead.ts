@@ -6,7 +6,7 @@ import {
   unreadCounts,
 } from '@dowell-chat/db'
 import { z } from 'zod'
-import { requireParticipant } from '../auth/participant.ts'
+import { assertParticipantId, requireParticipant } from '../auth/participant.ts'
 import { reader, unread } from '../encoding/fields.ts'
 import { writers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
@@ -66,6 +66,7 @@ export const markRead = mutation({
     return deps.db.write(async (tx) => {
       const room = await findRoomForKeyShare(tx, { ...scope, roomId })
       if (!room) throw roomNotFound()
+      assertParticipantId(actor, 'readerId', reader, room)
       const { org_id: orgId } = room
       const now = deps.clock()
       const key = { orgId, roomId, ...reader }

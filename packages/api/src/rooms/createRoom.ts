@@ -1,5 +1,6 @@
 import { appendEvent, findActiveRoom, insertRoom, nextPosition } from '@dowell-chat/db'
 import { z } from 'zod'
+import { assertNewRoom } from '../auth/newIds.ts'
 import { newEventId, newId, roomRoomId } from '../identifiers.ts'
 import { assertOrganisation, writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
@@ -20,7 +21,7 @@ const output = z
  * Finds the active room of a user, organisation, portfolio and product, or opens it. Idempotent: concurrent calls open
  * one room.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS for a customer at a room limit
+ * @throws AppError BAD_REQUEST for a new id or name that breaks the rules; FORBIDDEN; NOT_FOUND for another organisation; TOO_MANY_REQUESTS for a customer at a room limit
  */
 export const createRoom = mutation({
   access: writers,
@@ -58,6 +59,7 @@ export const createRoom = mutation({
     const { db } = deps
     const existing = await findActiveRoom(db.read, identity)
     if (existing) return { room: toRoom(existing), created: false }
+    await assertNewRoom(db.read, identity)
     const isCustomer = scope.userId !== undefined
     // Before the transaction, so that a refusal takes no lock.
     if (isCustomer) await assertMayOpenRoom(deps, db.read, identity)

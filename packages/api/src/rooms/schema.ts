@@ -1,6 +1,16 @@
 import { PREVIEW_CHARACTERS, previewOf, type RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { boolean, id, label, name, time, unreadOfReader } from '../encoding/fields.ts'
+import {
+  boolean,
+  id,
+  label,
+  name,
+  newForeignId,
+  newLabel,
+  subject,
+  time,
+  unreadOfReader,
+} from '../encoding/fields.ts'
 import { BYTES_PER_CHARACTER } from '../encoding/pageBytes.ts'
 import { custom } from './custom.ts'
 
@@ -30,15 +40,16 @@ const MAX_LABELS = 20
 
 /** The editable fields of a room. */
 export const roomDetails = {
-  subject: name.nullable().meta({
-    description: 'What the conversation is about; null: no subject.',
+  subject: subject.nullable().meta({
+    description:
+      'What the conversation is about; null: no subject. Blanks at its ends are removed.',
   }),
   status,
-  assignee: name.nullable().meta({
+  assignee: newForeignId.nullable().meta({
     description: 'The user id of the assigned member of the support team; null: not assigned.',
   }),
   labels: z
-    .array(label, { error: 'must be a list' })
+    .array(newLabel, { error: 'must be a list' })
     .max(MAX_LABELS, { error: `must have at most ${MAX_LABELS} labels` })
     .refine((labels) => new Set(labels).size === labels.length, {
       error: 'must not have the same label twice',

@@ -3,6 +3,7 @@ import { encodeOnce } from '../encoding/encodeOnce.ts'
 import { type Page, pageInput } from '../encoding/paging.ts'
 import { createMessage } from '../messages/createMessage.ts'
 import { readMessagePage } from '../messages/getMessages.ts'
+import { newAuthor } from '../messages/policy.ts'
 import { Message, messageInput } from '../messages/schema.ts'
 import type { Call } from '../operation/context.ts'
 import type { ErrorCode } from '../operation/errors.ts'
@@ -196,11 +197,12 @@ export const v2Operations: readonly V2Operation[] = [
       },
     },
     async run(call, input) {
+      const spelling = input.auther === undefined ? 'author' : 'auther'
       const { message } = await createMessage.run(call, {
         roomId: input.room_id,
         messageData: input.message_data,
         side: input.side,
-        author: (input.auther ?? input.author) as string,
+        author: newAuthor(call.actor, input[spelling] as string, spelling),
         messageType: input.message_type,
         clientMessageId: input.client_message_id,
       })

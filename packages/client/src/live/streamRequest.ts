@@ -54,7 +54,10 @@ export function canShareStream(targets: readonly Target[], target: Target): bool
   )
 }
 
-/** Returns the path and query of the event stream for targets that share it. */
+/**
+ * Returns the path and query of the event stream for targets that share it. A user's id is in the query: URL parsers remove
+ * a path segment that is `.` or `..`, which leaves the URL of another stream.
+ */
 export function pathOf(targets: readonly [Target, ...Target[]], after: string | undefined): string {
   const [first] = targets
   const query = new URLSearchParams({ orgId: first.orgId })
@@ -63,7 +66,7 @@ export function pathOf(targets: readonly [Target, ...Target[]], after: string | 
     query.set('roomIds', rooms.join(','))
     if (first.side !== undefined) query.set('side', String(first.side))
   } else if (first.productName !== undefined) query.set('productName', first.productName)
+  if (first.kind === 'user') query.set('userId', first.userId)
   if (after !== undefined) query.set('after', after)
-  const user = first.kind === 'user' ? `/users/${encodeURIComponent(first.userId)}` : ''
-  return `/api/v3${user}/events?${query}`
+  return `/api/v3/events?${query}`
 }

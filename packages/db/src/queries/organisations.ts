@@ -1,7 +1,7 @@
 import type { Session } from '../engine/session.ts'
 import type { Transaction } from '../engine/transaction.ts'
 import { announceOrganisationLock } from '../query/locks.ts'
-import { mutate, type Params, prepared } from '../query/prepared.ts'
+import { mutate, type Params, prepared, select } from '../query/prepared.ts'
 
 type Counter = 'last_room_position' | 'last_key_position' | 'last_audit_position'
 
@@ -48,6 +48,16 @@ export async function lockOrganisation(
         })),
       ),
   )
+}
+
+export async function organisationExists(
+  session: Session,
+  { orgId }: { orgId: string },
+): Promise<boolean> {
+  const [row] = await select(session, (db) =>
+    db.selectFrom('organisations').select('id').where('id', '=', orgId),
+  )
+  return row !== undefined
 }
 
 const settingsQuery = prepared((db, params: Params<{ orgId: string }>) =>
