@@ -40,6 +40,14 @@ describe('internal details never leak through', () => {
     expect(toPublicError(error)).toEqual(internal)
   })
 
+  test('a value that the database cannot store is a mistake of the caller', () => {
+    expect(toPublicError(new DatabaseError('not-storable', SECRET))).toEqual({
+      code: 'BAD_REQUEST',
+      status: 400,
+      message: 'A value is too long for the database, or has a character that it cannot store',
+    })
+  })
+
   test.for(['busy', 'overloaded', 'closed'] as const)('a database that is %s', (reason) => {
     const expected = {
       code: 'SERVICE_UNAVAILABLE',

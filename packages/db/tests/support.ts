@@ -45,6 +45,15 @@ export function idOf(number: number): string {
   return number.toString(16).padStart(24, '0')
 }
 
+/** 200 characters of four bytes, without a pattern that a database could compress. */
+export function longName(seed: number): string {
+  const codes = Array.from(
+    { length: 200 },
+    (_, n) => 0x20000 + ((seed * 977 + n * n * 7_919) % 0xa000),
+  )
+  return String.fromCodePoint(...codes)
+}
+
 /** Every column of a room that may be null is null. */
 const emptyRoom = Object.fromEntries(columnsOf('rooms').map((column) => [column, null])) as {
   [Column in keyof RoomRow as null extends RoomRow[Column] ? Column : never]: null

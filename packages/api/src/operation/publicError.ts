@@ -16,6 +16,9 @@ export interface PublicError {
 /** Database errors after which a retry may succeed. */
 const RETRYABLE = new Set<DatabaseError['reason']>(['busy', 'unavailable', 'overloaded', 'closed'])
 
+/** For values that no schema refuses. */
+const NOT_STORABLE = 'A value is too long for the database, or has a character that it cannot store'
+
 /** Converts any thrown value to an error that is safe to send. The text of an unexpected error is never sent. */
 export function toPublicError(error: unknown): PublicError {
   if (error instanceof AppError) {
@@ -23,6 +26,7 @@ export function toPublicError(error: unknown): PublicError {
     return { ...publicError(code, message, errors), ...(retryAfter ? { retryAfter } : {}) }
   }
   if (error instanceof DatabaseError) {
+    if (error.reason === 'not-storable') return publicError('BAD_REQUEST', NOT_STORABLE)
     return RETRYABLE.has(error.reason)
       ? { ...publicError('SERVICE_UNAVAILABLE'), retryAfter: 1 }
       : publicError('INTERNAL_SERVER_ERROR')

@@ -3,11 +3,14 @@ import { DatabaseError } from '../engine/errors.ts'
 import type { Session } from '../engine/session.ts'
 import { findEpochs, setEpochs } from '../eventLog/epoch.ts'
 import { migrations } from '../migrations/index.ts'
+import type { DataTable } from '../tables.ts'
 import {
   countAll,
+  describeKey,
   digest,
   insertRows,
   lastRow,
+  type Row,
   readBatches,
   type TableDigest,
   tables,
@@ -122,6 +125,25 @@ async function prepare(target: Database, copy: UnfinishedCopy): Promise<void> {
   })
 }
 
+/** Stores a batch. @throws DatabaseError `cannot-copy`, with the key of the first row that the target cannot store */
+async function store(target: Database, table: DataTable, rows: Row[]): Promise<void> {
+  try {
+    await target.write((tx) => insertRows(tx, table, rows))
+  } catch (error) {
+    if (!(error instanceof DatabaseError && error.reason === 'not-storable')) throw error
+    const [row] = rows
+    if (!row || rows.length > 1) {
+      for (const each of rows) await store(target, table, [each])
+      return
+    }
+    throw new DatabaseError(
+      'cannot-copy',
+      `the target: the row of ${table} with ${describeKey(table, row)} does not fit: ${error.message}; change or delete it in the source, and copy into an empty database`,
+      { cause: error },
+    )
+  }
+}
+
 async function copyRows(
   source: Session,
   target: Database,
@@ -132,7 +154,7 @@ async function copyRows(
   for (const table of tables) {
     onProgress({ step: 'copying', table, done, total })
     for await (const rows of readBatches(source, table, await lastRow(target.read, table))) {
-      await target.write((tx) => insertRows(tx, table, rows))
+      await store(target, table, rows)
       done += rows.length
       onProgress({ step: 'copying', table, done, total })
     }

@@ -7,7 +7,7 @@ import type { ReadBuilder } from '../query/builder.ts'
 import { mutate, select } from '../query/prepared.ts'
 import { columnsOf, type DataTable, primaryKeys } from '../tables.ts'
 
-type Row = Record<string, unknown>
+export type Row = Record<string, unknown>
 
 /** Every table, after those that it refers to. */
 export const tables = Object.keys(primaryKeys) as DataTable[]
@@ -78,6 +78,12 @@ export async function countAll(session: Session): Promise<number> {
     total += row?.count ?? 0
   }
   return total
+}
+
+/** Names a row for operators. */
+export function describeKey(table: DataTable, row: Row): string {
+  const key: readonly string[] = primaryKeys[table]
+  return key.map((column) => `${column} ${JSON.stringify(row[column])}`).join(', ')
 }
 
 function isAfter(table: DataTable, row: Row) {

@@ -13,6 +13,8 @@ export type DatabaseErrorReason =
   | 'cannot-copy'
   /** The copied rows differ from the source's. */
   | 'copy-differs'
+  /** A value is too large for the database, or has a character that it cannot store. */
+  | 'not-storable'
   /** A lock or a statement timed out. */
   | 'busy'
   /** The server does not answer. A write during its commit may be stored or not. */
@@ -41,4 +43,10 @@ export class EventLogError extends Error {
     super('events cannot be written', { cause })
     this.orgId = orgId
   }
+}
+
+/** @param cause the database's own error, which says what does not fit */
+export function notStorable(cause: unknown): DatabaseError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new DatabaseError('not-storable', `a value cannot be stored: ${reason}`, { cause })
 }

@@ -22,6 +22,7 @@ import {
   contentsOf,
   createFolder,
   idOf,
+  longName,
   messageRow,
   roomRow,
 } from '../support.ts'
@@ -252,6 +253,51 @@ test('any data survives a copy to PostgreSQL and back', async () => {
       expect(withoutTimes(rows)).toEqual(withoutTimes(expected.rows))
     }),
     { numRuns: 8 },
+  )
+})
+
+test('names of 200 characters of four bytes are copied to PostgreSQL and back', async () => {
+  await using folder = await createFolder()
+  await using there = await createTestStore()
+  const source = `sqlite:${join(folder.path, 'source.db')}`
+  const org_id = longName(1)
+  await fill(source, {
+    organisations: [{ id: org_id, created_at: 1, last_room_position: 2 }],
+    rooms: [1, 2].map((position) =>
+      roomRow({
+        id: idOf(position),
+        position,
+        org_id,
+        user_id: longName(2),
+        portfolio_name: longName(3),
+        product_name: longName(3 + position),
+      }),
+    ),
+  })
+  const back = `sqlite:${join(folder.path, 'back.db')}`
+  const copied = await copy(source, there.url)
+  expect(await copy(there.url, back)).toEqual(copied)
+  expect(await rowsOf(back)).toEqual(await rowsOf(source))
+})
+
+test('a row that PostgreSQL cannot store is named', async () => {
+  await using folder = await createFolder()
+  await using there = await createTestStore()
+  const source = `sqlite:${join(folder.path, 'source.db')}`
+  await fill(source, muchContent())
+  const db = openDatabase({ url: source })
+  await db.write((tx) =>
+    kyselyOn(tx)
+      .updateTable('messages')
+      .set({ message_data: 'a\0b' })
+      .where('id', '=', idOf(1_234))
+      .execute(),
+  )
+  await db.close()
+  const { reason, message } = await refusalOf(source, there.url)
+  expect(reason).toBe('cannot-copy')
+  expect(message).toContain(
+    `the row of messages with org_id "DOWELL12345", room_id "${idOf(2)}", seq 412 does not fit: `,
   )
 })
 

@@ -134,7 +134,8 @@ test('migrations/index.ts lists every migration of its folder', () => {
     listed,
     'packages/db/src/migrations/index.ts needs a line for every file of its folder',
   ).toEqual(names.sort())
-  expect(listed.map((name) => Number.parseInt(name, 10))).toEqual(listed.map((_, i) => i + 1))
+  const numbers = listed.map((name) => Number.parseInt(name, 10))
+  expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b))
 })
 
 // Each of these tests migrates to its own migration only, with rows of that time, so no later one changes it.

@@ -1,7 +1,13 @@
 import pg from 'pg'
-import { DatabaseError } from '../errors.ts'
+import { DatabaseError, notStorable } from '../errors.ts'
 import type { Connection, Statement } from '../session.ts'
-import { isConnectionLost, isStalePlan, isStatementTimeout, unavailable } from './errors.ts'
+import {
+  isConnectionLost,
+  isNotStorable,
+  isStalePlan,
+  isStatementTimeout,
+  unavailable,
+} from './errors.ts'
 
 /** A pooled connection while it is in use. Sends each statement at once; the server runs them in this order. */
 export class PooledClient implements Connection {
@@ -51,6 +57,7 @@ export class PooledClient implements Connection {
       if (isStatementTimeout(error)) {
         throw new DatabaseError('busy', 'a statement took too long', { cause: error })
       }
+      if (isNotStorable(error)) throw notStorable(error)
       throw error
     }
   }

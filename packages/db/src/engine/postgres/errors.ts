@@ -18,6 +18,18 @@ export function isRetryable(error: unknown): boolean {
   return RETRYABLE.has(codeOf(error) ?? '') || isUnavailable(error)
 }
 
+const NOT_STORABLE = new Set([
+  '22001', // string_data_right_truncation
+  '22003', // numeric_value_out_of_range
+  '22021', // character_not_in_repertoire: NUL in text
+  '22P05', // untranslatable_character
+  '54000', // program_limit_exceeded: the row of an index is too large
+])
+
+export function isNotStorable(error: unknown): boolean {
+  return NOT_STORABLE.has(codeOf(error) ?? '')
+}
+
 export function isUniqueViolation(error: unknown): boolean {
   return codeOf(error) === '23505'
 }

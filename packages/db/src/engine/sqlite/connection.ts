@@ -1,7 +1,9 @@
 import type Sqlite from 'better-sqlite3'
 import type { ConnectionPool } from '../engine.ts'
+import { notStorable } from '../errors.ts'
 import { Mutex } from '../mutex.ts'
 import type { Connection, Rows, Statement } from '../session.ts'
+import { hasCode } from './errors.ts'
 
 /**
  * Maximum prepared statements of a connection. There are few texts, one for each shape of each query; this guards against
@@ -26,9 +28,13 @@ export class SqliteConnection implements Connection {
       statement = this.#connection.prepare(sql)
       this.#statements.set(sql, statement)
     }
-    if (statement.reader) return statement.all(parameters)
-    statement.run(parameters)
-    return []
+    try {
+      if (statement.reader) return statement.all(parameters)
+      statement.run(parameters)
+      return []
+    } catch (error) {
+      throw hasCode(error, 'SQLITE_TOOBIG') ? notStorable(error) : error
+    }
   }
 }
 
