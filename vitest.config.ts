@@ -57,6 +57,7 @@ const once = {
     'apps/server/tests/fixtures.test.ts',
     'apps/server/tests/securityHeaders.test.ts',
     'apps/server/tests/openapi.test.ts',
+    'apps/server/tests/pageLimits.test.ts',
     'apps/server/tests/requestForms.test.ts',
     'apps/server/tests/sharedLimits.test.ts',
     'apps/server/tests/start.test.ts',

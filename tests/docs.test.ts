@@ -399,6 +399,8 @@ describe('the blocks in the documents', () => {
       'docs/live.md js async function',
       // It measures.
       'docs/performance.md sh npm run',
+      // apps/server/tests/trpcCalls.test.ts runs it without React.
+      'docs/trpc.md tsx const messages',
     ])
   })
 })

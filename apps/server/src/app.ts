@@ -1,15 +1,16 @@
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { createDeps, type DepsOverrides } from './deps.ts'
-import { createProxies } from './http/caller/address.ts'
-import { createContextFactory } from './http/caller/identity.ts'
+import { createProxies, networkOf } from './http/caller/address.ts'
+import { createContextFactory, createPageQuota } from './http/caller/identity.ts'
 import { createOpenMode } from './http/caller/openMode.ts'
 import { createQuotas } from './http/caller/quota.ts'
+import { limitConnections } from './http/core/connectionLimits.ts'
 import { createDispatch } from './http/core/dispatch.ts'
 import { createCors, defaultHeaders } from './http/core/headers.ts'
 import { createHttpServer } from './http/core/server.ts'
 import { docs } from './http/pages/docs.ts'
-import { health } from './http/pages/health.ts'
+import { HEALTH_PATHS, health } from './http/pages/health.ts'
 import { staticRoutes } from './http/pages/staticRoutes.ts'
 import { restV2 } from './http/rest/v2.ts'
 import { restV3 } from './http/rest/v3.ts'
@@ -65,17 +66,28 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         pattern: /^\/api\/v3(?![^/])/i,
         transport: restV3({ createContext, bodyLimit, serveStream }),
       },
-      { pattern: /^/, transport: staticRoutes(health(deps.db, logger, isClosing), docs()) },
+      { pattern: HEALTH_PATHS, transport: health(deps.db, logger, isClosing) },
+      { pattern: /^/, transport: staticRoutes(docs(), createPageQuota(quotas, proxies)) },
     ],
     defaultHeaders: defaultHeaders(proxies.isSecure),
-    cors: createCors(openMode.allowsOrigin),
+    cors: createCors(openMode),
     isClosing,
   })
+  const server = createHttpServer(dispatch, logger)
+  limitConnections(
+    server,
+    {
+      max: config.CONNECTIONS_MAX,
+      perAddress: config.CONNECTIONS_PER_ADDRESS,
+      addressOf: (peer) => (proxies.isTrusted(peer) ? undefined : networkOf(peer)),
+    },
+    logger,
+  )
 
   return createLifecycle({
     deps,
     openMode,
-    server: createHttpServer(dispatch, logger),
+    server,
     streams,
     jobs: [
       lastUsedFlush(deps, logger, overrides.lastUsedInterval),

@@ -136,6 +136,16 @@ const settings = {
     'Days that events are kept. A reader that was away for less time misses nothing. Messages are kept.',
     wholeNumber(1, 36_500),
   ),
+  CONNECTIONS_MAX: setting(
+    '20000',
+    'Maximum open connections. A stream has one. Further ones are closed without a response. 0: no limit.',
+    wholeNumber(0, 10_000_000),
+  ),
+  CONNECTIONS_PER_ADDRESS: setting(
+    '2000',
+    'Maximum open connections from one address that is no proxy of TRUST_PROXY. 0: no limit.',
+    wholeNumber(0, 10_000_000),
+  ),
   STREAMS_MAX: setting(
     '10000',
     'Maximum open event streams. 0: no limit.',

@@ -314,6 +314,41 @@ const forgeries = [
   'X-Envoy-External-Address',
 ]
 
+test('Sec-Fetch-Site is compared without case', async () => {
+  await using app = await createTestApp()
+  for (const site of ['cross-site', 'Cross-Site', 'CROSS-SITE']) {
+    for (const [surface, path] of surfaces) {
+      const answer = await request(`${app.url}${path}`, { headers: { 'Sec-Fetch-Site': site } })
+      expect(answer.status, `${surface} ${site}`).toBe(403)
+    }
+  }
+})
+
+test('an Authorization header without a credential is none', async () => {
+  await using app = await createTestApp({ RATE_LIMIT_FAILURES: '20' })
+  const forms = ['', 'Bearer', 'Bearer ', 'bearer  ', ' ']
+  for (const [surface, path] of surfaces) {
+    for (const Authorization of forms) {
+      const answer = await request(`${app.url}${path}`, { headers: { Authorization } })
+      expect(answer.status, `${surface} ${JSON.stringify(Authorization)}`).toBe(200)
+    }
+    for (const Authorization of [
+      'Bearer x',
+      'Basic',
+      'Bearer {{bearerToken}}',
+      'Bearer , Bearer',
+    ]) {
+      const answer = await request(`${app.url}${path}`, { headers: { Authorization } })
+      expect(answer.status, `${surface} ${Authorization}`).toBe(401)
+    }
+  }
+  await createKey(app)
+  for (const [surface, path] of surfaces) {
+    const answer = await request(`${app.url}${path}`, { headers: { Authorization: 'Bearer ' } })
+    expect(answer.status, surface).toBe(401)
+  }
+})
+
 describe('behind a proxy', () => {
   const loopback = ['127.0.0.1', '::1', 'localhost']
 

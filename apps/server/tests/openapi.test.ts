@@ -63,6 +63,40 @@ describe.each(files)('the document at $served', ({ served, committed, version })
     expect(ids.filter((id) => !id.includes('V2')).sort()).toEqual(operationNames.toSorted())
   })
 
+  test('names the way without a credential first, which Postman takes', async () => {
+    const { document } = await read()
+    expect(document.security).toEqual([{}, { bearer: [] }])
+  })
+
+  test('requires a body only where a field is required', async () => {
+    const { document } = await read()
+    for (const { operation } of operationsOf(document)) {
+      const body = operation.requestBody as unknown as
+        | { required: boolean; content: Record<string, { schema: { $ref: string } }> }
+        | undefined
+      if (!body) continue
+      const $ref = body.content['application/json']?.schema.$ref as string
+      const schema = document.components.schemas[$ref.split('/').at(-1) as string] as {
+        required?: string[]
+        oneOf?: unknown
+      }
+      const needsField = schema.oneOf !== undefined || (schema.required ?? []).length > 0
+      expect(body.required, operation.operationId).toBe(needsField)
+    }
+  })
+
+  // A generator such as openapi-typescript takes a field with a default for one that is always there.
+  test('has no default in a request body, and says it in words', async () => {
+    const { text, document } = await read()
+    expect(text).not.toContain('"default":')
+    const { messageType } = (
+      document.components.schemas.CreateMessageRequest as unknown as {
+        properties: Record<string, { description: string }>
+      }
+    ).properties
+    expect(messageType?.description).toContain('Default: text.')
+  })
+
   test('requires a credential where the access table rejects open mode', async () => {
     const { document } = await read()
     const needKey = operationsOf(document).filter(
@@ -772,3 +806,47 @@ function everyObject(value: unknown): Record<string, unknown[] | undefined>[] {
   const inside = Object.values(value).flatMap(everyObject)
   return Array.isArray(value) ? inside : [value as Record<string, unknown[]>, ...inside]
 }
+
+test('calling every documented operation in order, as an import of the document does, leaves open mode on', async () => {
+  await using fresh = await createTestApp()
+  const document = (await (await fresh.fetch('/openapi.json')).json()) as OpenApi
+  const statuses = new Map<string, number>()
+  for (const [path, operations] of Object.entries(document.paths)) {
+    for (const [method, operation] of Object.entries(operations)) {
+      const { parameters = [], requestBody } = operation as unknown as {
+        parameters?: { in: string; name: string; example?: unknown; required?: boolean }[]
+        requestBody?: {
+          content: Record<
+            string,
+            { example?: unknown; examples?: Record<string, { value: unknown }> }
+          >
+        }
+      }
+      const query = new URLSearchParams()
+      let url = path
+      for (const parameter of parameters) {
+        const value = String(parameter.example ?? 'x')
+        if (parameter.in === 'path')
+          url = url.replace(`{${parameter.name}}`, encodeURIComponent(value))
+        if (parameter.in === 'query' && parameter.required) query.append(parameter.name, value)
+      }
+      const content = requestBody?.content['application/json']
+      const [first] = Object.values(content?.examples ?? {})
+      const body = content && JSON.stringify(content.example ?? first?.value ?? {})
+      const answer = await fetch(`${fresh.url}${url}?${query}`, {
+        method: method.toUpperCase(),
+        headers: {
+          Authorization: 'Bearer ',
+          ...(body ? { 'Content-Type': 'application/json' } : {}),
+        },
+        ...(body ? { body } : {}),
+      })
+      await answer.body?.cancel()
+      statuses.set(`${method} ${path}`, answer.status)
+    }
+  }
+  expect(statuses.get('post /api/v3/rooms')).toBe(201)
+  expect(statuses.get('post /api/v3/stream-tokens')).toBe(201)
+  const still = await fresh.fetch('/api/v3/rooms?orgId=DOWELL12345')
+  expect(still.status).toBe(200)
+})

@@ -56,6 +56,8 @@ export {
   createCaller,
   type Inputs,
   type Outputs,
+  type PageCursor,
+  pageFromCursor,
   toTrpcError,
 } from './operation/trpc.ts'
 export { type V2Operation, v2Operations } from './v2/operations.ts'

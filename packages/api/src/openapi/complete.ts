@@ -18,9 +18,18 @@ export const requestIdHeader = { 'X-Request-Id': { $ref: '#/components/headers/R
 export function nameBody(operation: Operation, name: string, schemas: Schemas): void {
   const json = operation.requestBody?.content['application/json']
   if (!json) return
-  schemas[name] = json.schema as Json
+  const schema = json.schema as { required?: string[]; properties?: Record<string, Json> }
+  for (const property of Object.values(schema.properties ?? {})) tellDefault(property)
+  schemas[name] = schema
   json.schema = { $ref: `#/components/schemas/${name}` }
-  if (operation.requestBody) operation.requestBody.required = true
+  if (operation.requestBody) operation.requestBody.required = Boolean(schema.required?.length)
+}
+
+/** Moves a default to the description: client generators take a field with a `default` for one that is always there. */
+function tellDefault(property: Json): void {
+  if (!('default' in property)) return
+  property.description = [property.description, `Default: ${property.default}.`].join(' ').trim()
+  delete property.default
 }
 
 /** Adds descriptions of parameters, and examples of the request and the response. */

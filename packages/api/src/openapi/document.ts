@@ -59,8 +59,9 @@ export function createOpenApiDocument(version: OpenApiVersion): OpenAPIObject {
       },
       { name: 'v2', description: 'The documented DowellChat v2 API.' },
     ],
-    // In open mode a caller on the server's own machine needs none.
-    security: [{ bearer: [] }, {}],
+    // In open mode a caller on the server's own machine needs none. That comes first: Postman takes the first, and would send
+    // an empty token.
+    security: [{}, { bearer: [] }],
     paths: {
       ...sortPaths({
         ...v3Paths(v3.paths as Paths, schemas),

@@ -1,6 +1,5 @@
 import { DatabaseError } from '@dowell-chat/db'
 import {
-  type inferRouterInputs,
   type inferRouterOutputs,
   initTRPC,
   TRPCError,
@@ -14,7 +13,7 @@ import type { z } from 'zod'
 import { transformer } from '../encoding/json.ts'
 import { jsonBytes } from '../encoding/pageBytes.ts'
 import type { Context } from './context.ts'
-import { AppError, errorTable } from './errors.ts'
+import { AppError, badField, errorTable } from './errors.ts'
 import { execute } from './execute.ts'
 import type { Mutation, Operation, Query, Subscription } from './operation.ts'
 import { operationNamed, operationNames, type operations } from './operations.ts'
@@ -66,9 +65,37 @@ function unchecked<Schema extends z.ZodType>(schema: Schema): Schema {
   }) as Schema
 }
 
+/** The `cursor` of an infinite query: the field of a page that chooses the next one. */
+export type PageCursor = { readonly before: string } | { readonly after: string }
+
+/** What TanStack Query adds to the input of a query that pages. */
+type InfiniteQueryInput = {
+  cursor?: PageCursor | null | undefined
+  /** Ignored: a refetch has always "forward", whatever page it repeats. */
+  direction?: 'forward' | 'backward' | undefined
+}
+
+/**
+ * Replaces the `cursor` of an infinite query by the field that it has. Any other input stays as it is.
+ *
+ * @throws AppError BAD_REQUEST
+ */
+export function pageFromCursor({ kind, input: { shape } }: Operation, input: unknown): unknown {
+  if (kind !== 'query' || typeof input !== 'object' || input === null) return input
+  if (!('cursor' in input || 'direction' in input) || !('after' in shape)) return input
+  const { cursor, direction: _, ...fields } = input as InfiniteQueryInput
+  if (cursor === undefined || cursor === null) return fields
+  const [key, ...others] = Object.keys(cursor)
+  if (others.length > 0 || (key !== 'before' && key !== 'after')) {
+    throw badField('cursor', 'must be { before } or { after }, with a cursor of a page')
+  }
+  return { ...fields, ...cursor }
+}
+
 async function resolve(ctx: ProcedureContext, operation: Operation): Promise<unknown> {
   const { reads, charge } = ctx
-  const call = () => execute(ctx, operation, ctx.readInput)
+  const call = () =>
+    execute(ctx, operation, async () => pageFromCursor(operation, await ctx.readInput()))
   try {
     if (!reads || operation.kind === 'subscription') return await call()
     const output = await (operation.kind === 'query' ? reads.run(call, jsonBytes) : call())
@@ -122,9 +149,11 @@ type Received<Event> =
 type ReceivedStream<Stream> =
   Stream extends AsyncIterable<infer Event> ? AsyncIterable<Received<Event>> : never
 
+type QueryInput<Input> = 'after' extends keyof Input ? Input & InfiniteQueryInput : Input
+
 type ProcedureOf<Op> =
   Op extends Query<infer Input, infer Output>
-    ? TRPCQueryProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
+    ? TRPCQueryProcedure<{ input: QueryInput<z.input<Input>>; output: Output; meta: OpenApiMeta }>
     : Op extends Mutation<infer Input, infer Output>
       ? TRPCMutationProcedure<{ input: z.input<Input>; output: Output; meta: OpenApiMeta }>
       : Op extends Subscription<infer Input, infer Stream>
@@ -152,6 +181,8 @@ export type AppRouter = typeof appRouter
 export const createCaller = t.createCallerFactory(appRouter)
 
 /** The input of each operation. */
-export type Inputs = inferRouterInputs<AppRouter>
+export type Inputs = {
+  [Name in keyof typeof operations]: z.input<(typeof operations)[Name]['input']>
+}
 /** The output of each operation. Times are Dates. */
 export type Outputs = inferRouterOutputs<AppRouter>

@@ -7,6 +7,8 @@ import proxyaddr from 'proxy-addr'
 export interface Proxies {
   /** The caller's address. */
   callerOf(req: IncomingMessage): string | undefined
+  /** Whether the peer of a connection is a trusted proxy. */
+  isTrusted(address: string | undefined): boolean
   /** Whether the caller used TLS, which ends at a proxy. */
   isSecure(req: IncomingMessage): boolean
 }
@@ -16,6 +18,7 @@ export function createProxies(trusted: readonly string[]): Proxies {
   const trust = proxyaddr.compile([...trusted])
   return {
     callerOf: (req) => proxyaddr(req, trust),
+    isTrusted: (address) => trust(address ?? '', 0),
     isSecure({ headers, socket }) {
       const proto = headers['x-forwarded-proto']
       if (proto === undefined || !trust(socket.remoteAddress ?? '', 0)) return false

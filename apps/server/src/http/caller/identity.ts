@@ -11,6 +11,7 @@ import {
 } from '@dowell-chat/api'
 import type { ByteMeter } from '../core/body.ts'
 import { type HttpRequest, valuesOf } from '../core/request.ts'
+import type { PageQuota } from '../pages/staticRoutes.ts'
 import { networkOf, type Proxies } from './address.ts'
 import type { OpenMode } from './openMode.ts'
 import { BODY_FACTOR, type Caller, pointsOf, type Quotas } from './quota.ts'
@@ -36,6 +37,9 @@ export type CreateContext = (
   stream?: { readonly token: string | undefined },
 ) => Promise<RequestContext>
 
+/** Tools send the header without a credential where none is configured. */
+const NO_CREDENTIAL = /^(?:bearer)?\s*$/i
+
 export function createContextFactory(
   deps: Deps,
   quotas: Quotas,
@@ -47,7 +51,7 @@ export function createContextFactory(
     streamToken: string | undefined,
   ): Promise<Actor> {
     // Node's `headers` silently keeps the first of several. Joined they are no valid credential.
-    const sent = valuesOf(raw, 'authorization')
+    const sent = valuesOf(raw, 'authorization').filter((value) => !NO_CREDENTIAL.test(value))
     if (sent.length > 0 && streamToken !== undefined) {
       throw new AuthError('malformed', {
         message: 'Send an Authorization header or a stream token, not both',
@@ -70,7 +74,7 @@ export function createContextFactory(
       return actor
     } catch (error) {
       if (error instanceof AuthError) {
-        await quotas.recordAuthFailure(request.quota, address)
+        await quotas.recordAuthFailure(request.quota, address, error)
       }
       throw error
     }
@@ -127,13 +131,25 @@ export function createContextFactory(
           return await read(meter)
         } catch (error) {
           // No turn: the reply may have to wait for the rest of a slow upload.
-          await quotas.consume(quota, caller, 1)
+          await quotas.consume(quota, caller, 1, error)
           throw error
         } finally {
           await chargePoints(BODY_FACTOR * pointsOf(meter.bytes))
         }
       },
     }
+  }
+}
+
+/** The price of pages that need no context. */
+export function createPageQuota(quotas: Quotas, proxies: Proxies): PageQuota {
+  const callerOf = ({ raw }: HttpRequest): Caller => {
+    const address = networkOf(proxies.callerOf(raw))
+    return { key: address, address, isCustomer: false }
+  }
+  return {
+    consume: (request) => quotas.consume(request.quota, callerOf(request), pointsOfCost('read')),
+    charge: (request, bytes) => quotas.charge(request.quota, callerOf(request), pointsOf(bytes)),
   }
 }
 

@@ -16,6 +16,8 @@ export interface OpenMode {
    * @throws AppError UNAUTHORIZED
    */
   assertTokenAllowed(actor: Actor): Promise<void>
+  /** Whether pages of every origin may call. */
+  readonly allowsEveryOrigin: boolean
   /** Whether pages of this origin may call. */
   allowsOrigin(origin: string): Promise<boolean>
   /** Warns the operator at the start, line by line; undefined when callers need a key and there is one. */
@@ -37,6 +39,7 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
   const isOpenToAll = config.AUTH === 'open'
   const publicSigns = publicSignsOf(config)
   const listed = config.CORS_ORIGINS
+  const allowsEveryOrigin = listed.length === 0 ? isOpenToAll : listed.includes('*')
   // Keys are never deleted, so a yes stays true.
   let keysExist = false
 
@@ -51,13 +54,13 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
 
   return {
     isOn,
+    allowsEveryOrigin,
     async assertAnonymousAllowed(req) {
       if (isOpenToAll) {
         // The server's own pages are of the same origin.
         const mayCall = (origin: string) =>
           listed.includes(origin) || origin.endsWith(`://${req.headers.host}`)
-        const areAllListed = listed.length === 0 || listed.includes('*')
-        if (areAllListed || !isFromForeignPage(req, mayCall)) return
+        if (allowsEveryOrigin || !isFromForeignPage(req, mayCall)) return
         throw new AppError('FORBIDDEN', {
           message: 'CORS_ORIGINS does not name the origin of this page, and there is no credential',
         })
@@ -94,8 +97,9 @@ export function createOpenMode(config: Config, db: Database): OpenMode {
       })
     },
     async allowsOrigin(origin) {
-      if (listed.length > 0) return listed.includes('*') || listed.includes(origin)
-      return isOpenToAll || (isLocalOrigin(origin) && (await isOn()))
+      if (allowsEveryOrigin || listed.length > 0)
+        return allowsEveryOrigin || listed.includes(origin)
+      return isLocalOrigin(origin) && (await isOn())
     },
     async notice() {
       if (isOpenToAll) {
@@ -149,7 +153,9 @@ function isFromForeignPage(
   mayCall: (origin: string) => boolean,
 ): boolean {
   const { origin } = headers
-  return origin === undefined ? headers['sec-fetch-site'] === 'cross-site' : !mayCall(origin)
+  return origin === undefined
+    ? /^cross-site$/i.test(String(headers['sec-fetch-site']))
+    : !mayCall(origin)
 }
 
 function isLocalOrigin(origin: string): boolean {

@@ -19,12 +19,17 @@ export interface Caller {
 
 /** Each call also sets the headers that say what is left. */
 export interface Quotas {
-  /** Takes points from the quotas of a caller and of its address. @throws AppError TOO_MANY_REQUESTS */
-  consume(headers: QuotaHeaders, caller: Caller, points: number): Promise<void>
+  /**
+   * Takes points from the quotas of a caller and of its address.
+   *
+   * @param refusal the error that the request gets anyway; the cause of a 429 in its place
+   * @throws AppError TOO_MANY_REQUESTS
+   */
+  consume(headers: QuotaHeaders, caller: Caller, points: number, refusal?: unknown): Promise<void>
   /** Takes points for work that is done: never refuses, and a deficit is refused to later calls. */
   charge(headers: QuotaHeaders, caller: Caller, points: number): Promise<void>
   /** @throws AppError TOO_MANY_REQUESTS after too many failures from one address */
-  recordAuthFailure(headers: QuotaHeaders, address: string): Promise<void>
+  recordAuthFailure(headers: QuotaHeaders, address: string, refusal?: unknown): Promise<void>
   /** Milliseconds until an overdrawn caller has its whole quota again; 0 for one that is not overdrawn. */
   overdrawnMs(caller: Caller): Promise<number>
 }
@@ -105,16 +110,17 @@ export function createQuotas(config: Config, peers?: Peers): Quotas {
     name: Name,
     key: string,
     points: number,
+    refusal?: unknown,
   ): Promise<void> {
     const limiter = limiters.get(name)
     if (!limiter) return
-    const result = await limiter.consume(key, points).catch((refusal: unknown) => {
-      if (refusal instanceof RateLimiterRes) return refusal
-      throw refusal
+    const result = await limiter.consume(key, points).catch((excess: unknown) => {
+      if (excess instanceof RateLimiterRes) return excess
+      throw excess
     })
     const retryAfter = setHeaders(headers, name, result)
     if (result.consumedPoints > limits[name])
-      throw new AppError('TOO_MANY_REQUESTS', { retryAfter })
+      throw new AppError('TOO_MANY_REQUESTS', { retryAfter, cause: refusal })
     // Refused points are not broadcast: the other instances refuse the caller as well.
     recordSpend(name, key, points)
   }
@@ -134,16 +140,17 @@ export function createQuotas(config: Config, peers?: Peers): Quotas {
   const ownQuota = ({ isCustomer }: Caller) => (isCustomer ? 'customer' : 'actor')
 
   return {
-    async consume(headers, caller, points) {
+    async consume(headers, caller, points, refusal) {
       // The caller's first: a caller without points must not use up those of its neighbours.
-      await consumeOne(headers, ownQuota(caller), caller.key, points)
-      await consumeOne(headers, 'address', caller.address, points)
+      await consumeOne(headers, ownQuota(caller), caller.key, points, refusal)
+      await consumeOne(headers, 'address', caller.address, points, refusal)
     },
     async charge(headers, caller, points) {
       await chargeOne(headers, ownQuota(caller), caller.key, points)
       await chargeOne(headers, 'address', caller.address, points)
     },
-    recordAuthFailure: (headers, address) => consumeOne(headers, 'failures', address, 1),
+    recordAuthFailure: (headers, address, refusal) =>
+      consumeOne(headers, 'failures', address, 1, refusal),
     async overdrawnMs(caller) {
       const name = ownQuota(caller)
       const state = await limiters.get(name)?.get(caller.key)

@@ -40,8 +40,11 @@ export function toErrorReply(
   error: unknown,
   format: ErrorFormat,
 ): MessageReply {
-  const allow = error instanceof MethodNotAllowedError ? ['Allow', error.allow] : []
-  if (method === 'OPTIONS' && allow.length > 0) return { status: 204, headers: allow }
+  const refusal = replacedBy(error) ?? error
+  const allow = refusal instanceof MethodNotAllowedError ? ['Allow', refusal.allow] : []
+  if (method === 'OPTIONS' && refusal === error && allow.length > 0) {
+    return { status: 204, headers: allow }
+  }
   const publicError = fromHttpLibrary(error) ?? toPublicError(error)
   const { status, retryAfter } = publicError
   const { body, headers } = jsonReply(status, JSON.stringify(format(publicError, id)))
@@ -50,7 +53,7 @@ export function toErrorReply(
     headers: [
       ...headers,
       ...allow,
-      ...challengeHeaders(publicError),
+      ...challengeHeaders(error),
       ...(retryAfter === undefined ? [] : ['Retry-After', String(retryAfter)]),
     ],
     body,
@@ -60,8 +63,15 @@ export function toErrorReply(
 }
 
 /** A 401 says which kind of credential is missing (RFC 9110, 11.6.1). */
-export function challengeHeaders({ code }: Pick<PublicError, 'code'>): HeaderList {
+export function challengeHeaders(error: unknown): HeaderList {
+  const { code } = toPublicError(replacedBy(error) ?? error)
   return code === 'UNAUTHORIZED' ? ['WWW-Authenticate', 'Bearer realm="dowell-chat"'] : []
+}
+
+/** The refusal in whose place a 429 came. Its headers hold for the 429 as well. */
+function replacedBy(error: unknown): AppError | undefined {
+  if (!(error instanceof AppError) || error.code !== 'TOO_MANY_REQUESTS') return undefined
+  return error.cause instanceof AppError ? error.cause : undefined
 }
 
 const codeOfStatus: Record<number, ErrorCode> = {

@@ -79,19 +79,36 @@ export interface CorsResult {
   readonly preflight: MessageReply | undefined
 }
 
+/** What pages of other origins may read besides the headers that they always may. */
+const EXPOSED_HEADERS = [
+  'X-Request-Id',
+  'ETag',
+  'Location',
+  'Retry-After',
+  'RateLimit',
+  'RateLimit-Policy',
+]
+
+export interface CorsOrigins {
+  readonly allowsEveryOrigin: boolean
+  allowsOrigin(origin: string): Promise<boolean>
+}
+
 /**
  * Adds the CORS headers for pages of the allowed origins. They may send a credential in the Authorization header, and no
  * cookies.
  *
  * @returns what a request with an Origin header gets
  */
-export function createCors(
-  isAllowed: (origin: string) => Promise<boolean>,
-): (req: IncomingMessage, headers: HeaderList) => Promise<CorsResult> {
+export function createCors({
+  allowsEveryOrigin,
+  allowsOrigin,
+}: CorsOrigins): (req: IncomingMessage, headers: HeaderList) => Promise<CorsResult> {
   const middleware = cors({
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-    origin: true,
-    exposedHeaders: ['X-Request-Id', 'Retry-After', 'RateLimit', 'RateLimit-Policy'],
+    // Without cookies `*` is enough, and caches may share the reply.
+    origin: allowsEveryOrigin ? '*' : true,
+    exposedHeaders: EXPOSED_HEADERS,
     maxAge: 600,
   })
   return async (req, headers) => {
@@ -99,7 +116,7 @@ export function createCors(
     // Another OPTIONS request asks which methods the URL takes: its transport answers.
     const isPreflight = req.headers['access-control-request-method'] !== undefined
     const isCors = origin !== undefined && (req.method !== 'OPTIONS' || isPreflight)
-    if (!isCors || !(await isAllowed(origin))) return { headers, preflight: undefined }
+    if (!isCors || !(await allowsOrigin(origin))) return { headers, preflight: undefined }
     const collector = new HeaderCollector(headers)
     middleware(req, collector as never, () => undefined)
     return {

@@ -130,9 +130,10 @@ export function delegateReply(
   defaultHeaders: HeaderList,
   reply: DelegatedReply,
 ): Promise<void> {
-  res.setHeader('X-Request-Id', request.id)
-  for (let i = 0; i < defaultHeaders.length; i += 2) {
-    res.setHeader(defaultHeaders[i] as string, defaultHeaders[i + 1] as string)
+  const headers = ['X-Request-Id', request.id, ...defaultHeaders]
+  request.quota.appendTo(headers)
+  for (let i = 0; i < headers.length; i += 2) {
+    res.setHeader(headers[i] as string, headers[i + 1] as string)
   }
   return reply.delegate(res)
 }

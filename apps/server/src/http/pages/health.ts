@@ -1,27 +1,52 @@
 import type { Database } from '@dowell-chat/db'
-import express, { type Router } from 'express'
 import type { Logger } from 'pino'
-import { onlyMethods } from './staticRoutes.ts'
+import { MethodNotAllowedError, plainErrorFormat } from '../core/errors.ts'
+import { jsonReply } from '../core/reply.ts'
+import type { Transport } from '../core/transport.ts'
 
-/** `/healthz`: the process runs. `/readyz`: it takes requests, since the database answers and it is not shutting down. */
-export function health(db: Database, logger: Logger, isClosing: () => boolean): Router {
-  const router = express.Router()
-  router.get('/healthz', (_req, res) => {
-    res.json({ status: 'ok' })
-  })
-  router.get('/readyz', async (_req, res) => {
-    if (isClosing()) {
-      res.status(503).json({ status: 'unavailable', reason: 'the server is shutting down' })
-      return
-    }
+/** Matches the paths of {@link health}. */
+export const HEALTH_PATHS = /^\/(?:healthz|readyz)\/?$/i
+
+/** How long an answer of the database counts, in milliseconds. */
+const PING_MS = 1_000
+
+/**
+ * `/healthz`: the process runs. `/readyz`: it takes requests, since the database answers and it is not shutting down. No
+ * limit applies, so that a flood cannot take the server out of a load balancer; the database is asked at most once a second.
+ */
+export function health(
+  db: Pick<Database, 'ping'>,
+  logger: Logger,
+  isClosing: () => boolean,
+): Transport {
+  let answers: Promise<boolean> | undefined
+
+  async function ping(): Promise<boolean> {
     try {
       await db.ping()
-      res.json({ status: 'ok' })
+      return true
     } catch (error) {
       logger.error({ err: error }, 'the database does not answer')
-      res.status(503).json({ status: 'unavailable', reason: 'the database does not answer' })
+      return false
+    } finally {
+      setTimeout(() => {
+        answers = undefined
+      }, PING_MS).unref()
     }
-  })
-  router.all(['/healthz', '/readyz'], onlyMethods('GET'))
-  return router
+  }
+
+  const ok = () => jsonReply(200, '{"status":"ok"}')
+  const unavailable = (reason: string) =>
+    jsonReply(503, JSON.stringify({ status: 'unavailable', reason }))
+
+  return {
+    errorFormat: plainErrorFormat,
+    async serve({ method, path }) {
+      if (method !== 'GET' && method !== 'HEAD') throw new MethodNotAllowedError(['GET'])
+      if (/^\/healthz/i.test(path)) return ok()
+      if (isClosing()) return unavailable('the server is shutting down')
+      answers ??= ping()
+      return (await answers) ? ok() : unavailable('the database does not answer')
+    },
+  }
 }

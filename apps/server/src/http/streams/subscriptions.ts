@@ -12,6 +12,7 @@ import type { CreateContext } from '../caller/identity.ts'
 import { fieldsOf } from '../core/body.ts'
 import { challengeHeaders } from '../core/errors.ts'
 import type { Outcome, StreamReply } from '../core/reply.ts'
+import { decodeName } from '../trpc/calls.ts'
 import { trpcErrorFormat } from '../trpc/errorFormat.ts'
 import type { Subscribe } from '../trpc/trpc.ts'
 import { type EventStreams, type EventWire, eventStreamHeaders } from './eventStreams.ts'
@@ -66,7 +67,7 @@ function isOver(event: StreamEvent): boolean {
 /** The subscriptions on tRPC's own wire. */
 export function subscriptions({ createContext, streams }: SubscriptionOptions): Subscribe {
   return async (request, path, query) => {
-    const operation = findOperation(nameIn(path))
+    const operation = findOperation(decodeName(path))
     if (operation?.kind !== 'subscription') return undefined
     // tRPC's adapter refuses another method, or a batch.
     if (request.method !== 'GET' || query.get('batch') === '1') return undefined
@@ -81,15 +82,6 @@ export function subscriptions({ createContext, streams }: SubscriptionOptions): 
     } catch (error) {
       return failureReply(request.id, error)
     }
-  }
-}
-
-/** Decoded as tRPC does: a stream must not reach its adapter, which misses when the client leaves. */
-function nameIn(path: string): string {
-  try {
-    return decodeURIComponent(path)
-  } catch {
-    return path
   }
 }
 
@@ -123,7 +115,7 @@ function failureReply(requestId: string, error: unknown): StreamReply {
   }
   return {
     status: 200,
-    headers: [...eventStreamHeaders, ...challengeHeaders(publicError)],
+    headers: [...eventStreamHeaders, ...challengeHeaders(error)],
     start(res) {
       res.end(`${opening}${retry}event: serialized-error\ndata: ${JSON.stringify(shape)}\n\n`)
       return outcome

@@ -1,10 +1,17 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import { appRouter, type Context, ReadBudget, toPublicError, withRequestId } from '@dowell-chat/api'
+import {
+  appRouter,
+  type Context,
+  ReadBudget,
+  streamNames,
+  toPublicError,
+  withRequestId,
+} from '@dowell-chat/api'
 import { resolveResponse } from '@trpc/server/http'
 import { type HeaderList, type Reply, readableReply } from '../core/reply.ts'
 import type { HttpRequest } from '../core/request.ts'
-import { MAX_BATCH_SIZE } from './calls.ts'
+import { decodeName, MAX_BATCH_SIZE } from './calls.ts'
 
 export interface AdapterOptions {
   /** The names of the procedures, as the URL has them. */
@@ -33,6 +40,8 @@ export async function replyByAdapter(
       error: null,
       createContext: async () => ({ ...(await options.createContext()), reads }),
       maxBatchSize: MAX_BATCH_SIZE,
+      // The adapter would open a stream by POST, too, and miss when its client leaves.
+      allowMethodOverride: !namesStream(options.path),
       responseMeta({ data, errors, eagerGeneration }) {
         const publicErrors = errors.map((error) => toPublicError(error))
         const { retryAfter } = publicErrors.find((error) => error.retryAfter !== undefined) ?? {}
@@ -54,6 +63,8 @@ export async function replyByAdapter(
     }),
   )
   const { status, body } = response
+  // Node frames the body as the version of HTTP allows; tRPC would send chunks to HTTP/1.0 as well.
+  response.headers.delete('Transfer-Encoding')
   const headers = [...[...response.headers].flat(), ...options.headers]
   if (!body) return { status, headers }
   // A streamed batch may fail later.
@@ -65,6 +76,10 @@ export async function replyByAdapter(
   const stream = Readable.fromWeb(body as ReadableStream)
   await firstChunk(stream)
   return readableReply(status, headers, stream, outcome)
+}
+
+function namesStream(path: string): boolean {
+  return streamNames.some((name) => decodeName(path).includes(name))
 }
 
 /** The first call of a streamed batch has consumed quota by then, which the headers report. */

@@ -7,7 +7,9 @@ import {
   execute,
   findOperation,
   type Mutation,
+  type Operation,
   type PublicError,
+  pageFromCursor,
   type Query,
   ReadBudget,
   toPublicError,
@@ -20,6 +22,15 @@ import { toUtf8 } from '../core/utf8.ts'
 
 /** Calls that one HTTP request may carry. */
 export const MAX_BATCH_SIZE = 50
+
+/** Decodes a name as tRPC does: a stream must not reach its adapter, which misses when the client leaves. */
+export function decodeName(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path
+  }
+}
 
 interface NamedOperation {
   readonly name: string
@@ -48,8 +59,8 @@ export interface CallsResult {
 const { _config: config } = appRouter._def
 
 /**
- * Finds the operations of a request that tRPC's clients commonly send: queries by GET or mutations by POST, alone or in a
- * batch.
+ * Finds the operations of a request that tRPC's clients commonly send: queries by GET, queries and mutations by POST,
+ * alone or in a batch.
  *
  * @returns undefined for everything else (streams, unknown names, other methods), which tRPC's adapter answers
  */
@@ -62,15 +73,22 @@ export function callsOf(
   if (method !== 'GET' && method !== 'POST') return undefined
   if (headers['trpc-accept'] !== undefined || headers.accept?.includes('jsonl')) return undefined
   if (query.has('connectionParams')) return undefined
-  const kind = method === 'GET' ? 'query' : 'mutation'
+  // With its option methodOverride tRPC's client sends queries by POST.
+  const kinds: readonly unknown[] = method === 'GET' ? ['query'] : ['query', 'mutation']
   const isBatch = query.get('batch') === '1'
   const names = isBatch ? path.split(',') : [path]
   if (names.length > MAX_BATCH_SIZE) return undefined
   const operations = names.flatMap((name) => {
     const operation = findOperation(name)
-    return operation?.kind === kind ? [{ name, operation }] : []
+    return isCall(operation) && kinds.includes(operation.kind) ? [{ name, operation }] : []
   })
-  return operations.length === names.length ? { operations, isBatch } : undefined
+  // tRPC's adapter refuses a batch of queries and mutations.
+  const isOneKind = new Set(operations.map(({ operation }) => operation.kind)).size === 1
+  return isOneKind && operations.length === names.length ? { operations, isBatch } : undefined
+}
+
+function isCall(operation: Operation | undefined): operation is Query | Mutation {
+  return operation !== undefined && operation.kind !== 'subscription'
 }
 
 /**
@@ -93,7 +111,7 @@ export async function executeCalls(
     const data = await execute(ctx, operation, () => {
       inputs ??= parseInputs(text, operations.length, isBatch)
       if (inputs instanceof TRPCError) throw inputs
-      return inputs[index]
+      return pageFromCursor(operation, inputs[index])
     })
     const result = encodeResult(data)
     statuses.add(200)

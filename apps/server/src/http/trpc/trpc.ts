@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { finished } from 'node:stream/promises'
-import { AppError, toPublicError, toTrpcError } from '@dowell-chat/api'
+import { AppError, toTrpcError } from '@dowell-chat/api'
 import type { CreateContext } from '../caller/identity.ts'
 import { createJsonTextReader } from '../core/body.ts'
 import { challengeHeaders, MethodNotAllowedError } from '../core/errors.ts'
@@ -86,7 +86,7 @@ export function trpc({ createContext, bodyLimit, subscribe }: TrpcOptions): Tran
           contentType: context ? request.raw.headers['content-type'] : 'application/json',
           body: text,
           createContext: async () => context ?? Promise.reject(toTrpcError(refusal) ?? refusal),
-          headers: context ? [] : challengeHeaders(toPublicError(refusal)),
+          headers: context ? [] : challengeHeaders(refusal),
         })
       }
       const { status, body, failures } = await executeCalls(calls, text, context)
