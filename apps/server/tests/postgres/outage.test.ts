@@ -47,7 +47,8 @@ test('without its database a server says so, and goes on when it is back', async
     reason: 'the database does not answer',
   })
   await proxy.up()
-  expect((await app.fetch('/readyz')).status).toBe(200)
+  // The failure counts for a second.
+  await expect.poll(async () => (await app.fetch('/readyz')).status).toBe(200)
   expect((await send(message)).status).toBe(201)
   const page = await app.fetch(`/api/v3/rooms/${roomId}/messages`)
   expect(((await page.json()) as { items: unknown[] }).items).toHaveLength(1)
