@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 
@@ -7,10 +8,16 @@ interface Setting<T> {
   readonly schema: z.ZodType<T, string | undefined>
   readonly default: string
   readonly description: string
+  /** Whether a file may have it instead, named by the variable with `_FILE` at its end. */
+  readonly isSecret: boolean
 }
 
 function setting<T>(value: string, description: string, schema: z.ZodType<T, string>): Setting<T> {
-  return { schema: schema.prefault(value), default: value, description }
+  return { schema: schema.prefault(value), default: value, description, isSecret: false }
+}
+
+function secret<T>(value: string, description: string, schema: z.ZodType<T, string>): Setting<T> {
+  return { ...setting(value, description, schema), isSecret: true }
 }
 
 function wholeNumber(min: number, max: number) {
@@ -76,9 +83,9 @@ const settings = {
     'Address to listen on; 0.0.0.0 is every address of the machine.',
     z.string().regex(/^[\w.:-]+$/, { error: 'must be an address or a host name' }),
   ),
-  DATABASE_URL: setting(
+  DATABASE_URL: secret(
     'sqlite:./data/dowell-chat.db',
-    'The database: sqlite: and the path of a file, or postgres://user:password@host:port/database.',
+    'The database: sqlite: and the path of a file, or postgres://user:password@host:port/database. Or set DATABASE_URL_FILE to the path of a file that has it.',
     z.string().min(1, { error: 'must not be empty' }),
   ),
   DATABASE_POOL_SIZE: setting(
@@ -106,9 +113,9 @@ const settings = {
     'keys: callers need an API key or a user token. Until the first key is made, callers on this machine need none, unless HOST, TRUST_PROXY, CORS_ORIGINS or NODE_ENV makes the server public. open: nobody needs a credential.',
     z.enum(['keys', 'open'], { error: 'must be keys or open' }),
   ),
-  TOKEN_SIGNING_KEYS: setting(
+  TOKEN_SIGNING_KEYS: secret(
     '',
-    'Keys for user tokens, as id:base64, comma-separated. The first signs, all verify. Empty: the keys are in the database.',
+    'Keys for user tokens, as id:base64, comma-separated. The first signs, all verify. Empty: the keys are in the database. Or set TOKEN_SIGNING_KEYS_FILE to the path of a file that has them.',
     list(
       isSigningKey,
       'must be id:secret, with 32 bytes or more in base64, comma-separated',
@@ -224,16 +231,44 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-/** Reads the settings. An empty variable counts as unset. @throws ConfigError naming every invalid setting */
+/**
+ * Reads the settings. An empty variable counts as unset. A secret may be in a file.
+ *
+ * @throws ConfigError naming every invalid setting
+ */
 export function readConfig(env: Record<string, string | undefined>): Config {
   const problems: string[] = []
-  const read = Object.entries(settings).map(([name, { schema }]) => {
-    const result = schema.safeParse(env[name] || undefined)
-    if (!result.success) problems.push(`${name} ${result.error.issues[0]?.message}`)
-    return [name, result.data]
+  const read = Object.entries(settings).map(([name, { schema, isSecret }]) => {
+    try {
+      const result = schema.safeParse((isSecret ? secretOf(env, name) : env[name]) || undefined)
+      if (!result.success) problems.push(`${name} ${result.error.issues[0]?.message}`)
+      return [name, result.data]
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      problems.push(error.message)
+      return [name, undefined]
+    }
   })
   if (problems.length > 0) throw new ConfigError(problems.join('; '))
   return Object.fromEntries(read) as Config
+}
+
+/** @throws ConfigError when both variables are set, or the file has no secret */
+function secretOf(env: Record<string, string | undefined>, name: string): string | undefined {
+  const fileName = `${name}_FILE`
+  const file = env[fileName]
+  if (!file) return env[name]
+  if (env[name]) throw new ConfigError(`${name} and ${fileName} are both set; keep one of them`)
+  let text: string
+  try {
+    // Editors end a file with a line feed.
+    text = readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    throw new ConfigError(`${fileName} must name a readable file: ${(error as Error).message}`)
+  }
+  // A missing secret must not turn into a default.
+  if (text === '') throw new ConfigError(`${fileName} must name a file with text: ${file} is empty`)
+  return text
 }
 
 /** Every setting with its default and its description. */

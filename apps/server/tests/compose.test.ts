@@ -79,7 +79,7 @@ test('the default database of the image is in a volume that its user may write',
   expect(folder).toMatch(/^\/\w/)
   expect(lines).toContain(`VOLUME ${folder}`)
   const user = /^USER (\w+)$/m.exec(dockerfile)?.[1]
-  const owned = `RUN mkdir ${folder} && chown ${user}:${user} ${folder}`
+  const owned = `RUN mkdir -m 700 ${folder} && chown ${user}:${user} ${folder}`
   expect(lines).toContain(owned)
   // Changes of the folder after VOLUME would be lost, and USER may not make it.
   expect(lines.indexOf(owned)).toBeLessThan(lines.indexOf(`VOLUME ${folder}`))

@@ -1,9 +1,11 @@
+import { writeFileSync } from 'node:fs'
 import express from 'express'
 import fc from 'fast-check'
 import pino from 'pino'
 import { describe, expect, test } from 'vitest'
 import { createApp } from '../src/app.ts'
 import { type Config, ConfigError, describeSettings, readConfig } from '../src/config.ts'
+import { createFolder } from './serverProcess.ts'
 
 type Name = keyof Config
 
@@ -317,6 +319,52 @@ test('one error message names every invalid setting', () => {
   // DATABASE_URL and NODE_ENV may be any text.
   const all = Object.fromEntries(Object.keys(defaults).map((name) => [name, '?\n']))
   expect(messageOf(all).split('; ')).toHaveLength(Object.keys(defaults).length - 2)
+})
+
+describe('a secret in a file', () => {
+  const secrets = { DATABASE_URL: 'sqlite:/tmp/a.db', TOKEN_SIGNING_KEYS: `one:${secret}` }
+
+  test.each(Object.entries(secrets))('%s_FILE has the value', async (name, text) => {
+    await using folder = await createFolder()
+    const file = folder.file('secret')
+    const [, expected] = cases[name as keyof typeof secrets].valid[0] as [string, unknown]
+    for (const content of [text, `${text}\n`, `${text}\r\n`]) {
+      writeFileSync(file, content)
+      const env = { [`${name}_FILE`]: file }
+      expect(readConfig(env)).toEqual({ ...defaults, [name]: expected })
+      expect(readConfig({ ...env, [name]: '' })).toEqual({ ...defaults, [name]: expected })
+    }
+  })
+
+  test.each(Object.entries(secrets))('%s and its file together are refused', async (name, text) => {
+    await using folder = await createFolder()
+    const file = folder.file('secret')
+    writeFileSync(file, text)
+    expect(messageOf({ [name]: text, [`${name}_FILE`]: file, PORT: 'x' })).toBe(
+      `PORT must be a whole number from 0 to 65535; ${name} and ${name}_FILE are both set; keep one of them`,
+    )
+  })
+
+  test.each(Object.keys(secrets))(
+    '%s_FILE names a file that can be read and has text',
+    async (name) => {
+      await using folder = await createFolder()
+      const file = folder.file('secret')
+      const message = () => messageOf({ [`${name}_FILE`]: file })
+      expect(message()).toMatch(`${name}_FILE must name a readable file: ENOENT`)
+      writeFileSync(file, ' \n')
+      expect(message()).toBe(`${name}_FILE must name a file with text: ${file} is empty`)
+    },
+  )
+
+  test('a file with invalid keys is refused without its text', async () => {
+    await using folder = await createFolder()
+    const file = folder.file('secret')
+    writeFileSync(file, 'hunter2')
+    expect(messageOf({ TOKEN_SIGNING_KEYS_FILE: file })).toBe(
+      'TOKEN_SIGNING_KEYS must be id:secret, with 32 bytes or more in base64, comma-separated',
+    )
+  })
 })
 
 test('no error message repeats a secret', () => {

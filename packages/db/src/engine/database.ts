@@ -10,6 +10,8 @@ import type { Transaction } from './transaction.ts'
 export interface Database {
   /** For operators: the file, or the server without its password. */
   readonly location: string
+  /** A warning for operators if other users of the machine can read the file; undefined on a server. */
+  readonly exposure: string | undefined
   /** For reads outside of a write. Sees what was committed before the statement began. */
   readonly read: Session
   /** See {@link WriteQueue.write}. */
@@ -83,6 +85,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     queue.exclusive(engine.beginMigration, job)
   return {
     location: engine.location,
+    exposure: engine.exposure,
     peers: channel,
     read,
     write: (job) => queue.write(job),

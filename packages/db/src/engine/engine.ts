@@ -22,6 +22,8 @@ export interface ConnectionPool {
 export interface Engine {
   /** For operators: the file, or the server without its password. */
   readonly location: string
+  /** A warning for operators if other users of the machine can read the file. */
+  readonly exposure: string | undefined
   /** Runs reads outside of transactions. */
   readonly reader: Connection
   /** Runs `job` in a read-only transaction that sees one state. May run it twice after a schema change. */

@@ -97,6 +97,7 @@ export function openPostgres(url: string, options: EngineOptions): Engine {
   let closing: Promise<unknown> | undefined
   return {
     location,
+    exposure: undefined,
     reader: readerOf(pools.reader),
     async snapshot(job) {
       const run = () =>

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import type { Engine, EngineOptions } from '../engine.ts'
@@ -7,6 +7,7 @@ import { statement } from '../session.ts'
 import { inTransaction } from '../transactionControl.ts'
 import { SqliteConnection, SqlitePool } from './connection.ts'
 import { explain, hasCode } from './errors.ts'
+import { createFile, createFolder, findExposure } from './permissions.ts'
 
 const URL_HELP =
   'DATABASE_URL must be "sqlite:" and the path of a file, for example sqlite:./data/dowell-chat.db'
@@ -52,6 +53,7 @@ function openFile(file: string): Engine {
     createFolder(dirname(file))
     // The dot requires a folder.
     accessSync(`${dirname(file)}/.`, constants.W_OK)
+    createFile(file)
     if (existsSync(file)) accessSync(file, constants.W_OK)
     const writer = open()
     switchToWal(writer)
@@ -69,6 +71,7 @@ function openFile(file: string): Engine {
     const writing = new SqlitePool(new SqliteConnection(writer))
     return {
       location: file,
+      exposure: findExposure(file),
       reader: reading,
       snapshot: (job) =>
         reading.lend((connection) =>
@@ -105,18 +108,6 @@ function openFile(file: string): Engine {
       `cannot open the database ${file}: ${explain(error, dirname(file))}`,
       { cause: error },
     )
-  }
-}
-
-/** mkdir with `recursive` never returns below a folder that accepts none, such as /proc. */
-function createFolder(folder: string): void {
-  if (existsSync(folder)) return
-  createFolder(dirname(folder))
-  try {
-    mkdirSync(folder)
-  } catch (error) {
-    // Another process may have created it.
-    if (!existsSync(folder)) throw error
   }
 }
 
