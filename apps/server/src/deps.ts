@@ -55,7 +55,10 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
     lastUsed: createLastUsedTracker(db, clock),
     live: new Live(db, {
       clock,
-      findRevoked: createRevocationCheck({ db, signingKeys }, createOpenMode(config, db).isOn),
+      findRevoked: createRevocationCheck(
+        { db, signingKeys, clock },
+        createOpenMode(config, db).isOn,
+      ),
       onError: (error, message) => logger.error({ err: error }, message),
       caps: {
         total: config.STREAMS_MAX,

@@ -430,6 +430,13 @@ export const fixtures: Fixtures = {
     rowInputs: ({ key }) => [{ keyId: key }],
     step: ({ keyId }) => ({ keyId }),
   },
+  revokeUserTokens: {
+    about: 'organisation',
+    // Nobody has a token of this user.
+    input: ({ id }) => ({ orgId: id, userId: 'gone' }),
+    rowInputs: ({ org }) => [{ orgId: org, userId: 'gone' }],
+    step: ({ org, word }, { of }) => ({ orgId: org.id, userId: `${of.id} gone ${word}` }),
+  },
   listAuditEvents: {
     about: 'organisation',
     input: ({ id }) => ({ orgId: id }),

@@ -528,6 +528,24 @@ describe('the running server', () => {
       init: { method: 'DELETE' },
       answer: '404 NOT_FOUND',
     },
+    {
+      operation: 'revokeUserTokens',
+      path: `${v3Tokens}?orgId=${orgId}&userId=someone`,
+      init: { method: 'DELETE' },
+      answer: '200',
+    },
+    {
+      operation: 'revokeUserTokens',
+      path: `${v3Tokens}?orgId=${orgId}`,
+      init: { method: 'DELETE' },
+      answer: '400 BAD_REQUEST',
+    },
+    {
+      operation: 'revokeUserTokens',
+      path: `${v3Tokens}?orgId=${tooLong}`,
+      init: { method: 'DELETE' },
+      answer: '414 URI_TOO_LONG',
+    },
     { operation: 'createUserToken', path: v3Tokens, init: json(token), answer: '201' },
     {
       operation: 'createUserToken',

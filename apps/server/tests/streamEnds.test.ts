@@ -136,7 +136,7 @@ describe('a stream ends', () => {
     await using app = await createTestApp()
     await using operator = createOperator(app)
     await openRoom(app)
-    await operator.deps.db.migrateDown()
+    await operator.deps.db.migrateTo('005-organisation-settings')
     const reader = await EventReader.open(app, inbox).catch(() => undefined)
     expect((await reader?.rest()) ?? []).toEqual([])
     await until(() => app.log.some(({ level, msg }) => level === 50 && msg === 'failed'))

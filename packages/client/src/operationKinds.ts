@@ -17,6 +17,7 @@ export const operationKinds = {
   listRooms: 'query',
   markRead: 'mutate',
   revokeApiKey: 'mutate',
+  revokeUserTokens: 'mutate',
   setTyping: 'mutate',
   updateMessage: 'mutate',
   updateOrganisation: 'mutate',

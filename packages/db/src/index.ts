@@ -29,6 +29,7 @@ export * from './queries/readMarkers.ts'
 export * from './queries/roomList.ts'
 export * from './queries/rooms.ts'
 export * from './queries/signingKeys.ts'
+export * from './queries/userTokens.ts'
 export type { MessageOutline } from './query/messageText.ts'
 export { PREVIEW_CHARACTERS, previewOf } from './query/preview.ts'
 export {
@@ -46,4 +47,5 @@ export type {
   ReadMarkerRow,
   RoomRow,
   SigningKeyRow,
+  UserTokenRevocationRow,
 } from './tables.ts'

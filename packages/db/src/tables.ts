@@ -8,6 +8,7 @@ export interface Tables {
   messages: MessagesTable
   api_keys: ApiKeysTable
   signing_keys: SigningKeysTable
+  user_token_revocations: UserTokenRevocationsTable
   audit_events: AuditEventsTable
   room_labels: RoomLabelsTable
   read_markers: ReadMarkersTable
@@ -24,6 +25,7 @@ export const primaryKeys: { readonly [T in DataTable]: readonly (keyof Tables[T]
   organisation_settings: ['org_id'],
   api_keys: ['id'],
   signing_keys: ['id'],
+  user_token_revocations: ['org_id', 'user_id'],
   audit_events: ['org_id', 'position'],
   rooms: ['id'],
   room_labels: ['org_id', 'label', 'position'],
@@ -113,6 +115,11 @@ const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
     id: 'text',
     secret: 'text',
     created_at: 'integer',
+  },
+  user_token_revocations: {
+    org_id: 'text',
+    user_id: 'text',
+    revoked_at: 'integer',
   },
   audit_events: {
     org_id: 'text',
@@ -336,6 +343,14 @@ export interface SigningKeysTable {
   created_at: number
 }
 
+/** One row for a user whose tokens were revoked within the longest life of a token. */
+export interface UserTokenRevocationsTable {
+  org_id: string
+  user_id: string
+  /** Tokens that were issued up to the second of this time are refused. */
+  revoked_at: number
+}
+
 /** The audit log. Append-only: the database refuses to change or delete a row. */
 export interface AuditEventsTable {
   org_id: string
@@ -353,6 +368,7 @@ export interface AuditEventsTable {
 
 export type ApiKeyRow = Selectable<ApiKeysTable>
 export type SigningKeyRow = Selectable<SigningKeysTable>
+export type UserTokenRevocationRow = Selectable<UserTokenRevocationsTable>
 export type AuditEventRow = Selectable<AuditEventsTable>
 export type RoomRow = Selectable<RoomsTable>
 export type MessageRow = Selectable<MessagesTable>

@@ -17,6 +17,7 @@ import * as readMarkers from '../src/queries/readMarkers.ts'
 import * as roomList from '../src/queries/roomList.ts'
 import * as rooms from '../src/queries/rooms.ts'
 import * as signingKeys from '../src/queries/signingKeys.ts'
+import * as userTokens from '../src/queries/userTokens.ts'
 import type { Tables } from '../src/tables.ts'
 import { createTestDb, kyselyOn, type TestDatabase } from '../src/testing.ts'
 import { describePostgresPlans } from './postgresPlans.ts'
@@ -582,6 +583,46 @@ const cases: Record<string, Case[]> = {
     ],
     ['(none)', (db) => signingKeys.deleteSigningKeys(db, []), []],
   ],
+  findUserTokenStatus: [
+    [
+      '',
+      (db) => userTokens.findUserTokenStatus(db, { orgId, userId: 'user 1', keyId }),
+      [
+        [
+          'SCAN CONSTANT ROW',
+          'SCALAR SUBQUERY 1',
+          keyById,
+          'SCALAR SUBQUERY 2',
+          'SEARCH user_token_revocations USING PRIMARY KEY (org_id=? AND user_id=?)',
+        ],
+      ],
+    ],
+  ],
+  saveUserTokenRevocation: [
+    ['', (db) => userTokens.saveUserTokenRevocation(db, { orgId, userId: 'user 1', now: 1 }), [[]]],
+  ],
+  listUserTokenRevocations: [
+    [
+      '',
+      (db) => userTokens.listUserTokenRevocations(db, { since: 1 }),
+      [
+        [
+          'SEARCH user_token_revocations USING COVERING INDEX user_token_revocations_by_time (revoked_at>?)',
+        ],
+      ],
+    ],
+  ],
+  deleteUserTokenRevocations: [
+    [
+      '',
+      (db) => userTokens.deleteUserTokenRevocations(db, { before: 1 }),
+      [
+        [
+          'SEARCH user_token_revocations USING COVERING INDEX user_token_revocations_by_time (revoked_at<?)',
+        ],
+      ],
+    ],
+  ],
   editMessage: [
     [
       '',
@@ -615,6 +656,7 @@ const harmless: Record<string, string> = {
   anyApiKeyExists: 'stops at the first row',
   eventLogBounds: 'begins with the one row that it answers',
   eventLogHeads: 'reads through the list that it was given',
+  findUserTokenStatus: 'scans no table: its one row is made of two lookups',
   findRoomsAtBounds: 'scans a row of its own, which holds what it found',
   eventsInScope: 'reads through a list of rooms, and sorts a page of each at most',
   listSigningKeys: 'wants all rows, and there are a handful',

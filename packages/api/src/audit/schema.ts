@@ -6,6 +6,8 @@ export const auditActions = [
   'apiKey.created',
   'apiKey.revoked',
   'userToken.created',
+  'userTokens.revoked',
+  'room.updated',
   'room.deleted',
   'room.restored',
   'message.updated',

@@ -1,9 +1,9 @@
-import { allOrganisations, findApiKey } from '@dowell-chat/db'
+import { allOrganisations, type Database, findApiKey } from '@dowell-chat/db'
 import type { Deps } from '../operation/context.ts'
 import type { Actor } from './actor.ts'
 import { isSameHash, parseApiKey } from './apiKeySecret.ts'
 import { AuthError, type AuthFailure } from './failure.ts'
-import { isRevoked } from './revocationCheck.ts'
+import { findRevocation, isRevoked } from './revocationCheck.ts'
 import { verifyStreamToken } from './streamToken.ts'
 import { verifyUserToken } from './userToken.ts'
 
@@ -64,11 +64,14 @@ export async function authenticateStream(deps: Deps, token: string): Promise<Act
   return actor
 }
 
-/** Revoking a key revokes the tokens that it issued. */
-async function assertNotRevoked(deps: Deps, actor: Actor): Promise<void> {
-  if (actor.kind === 'open' || actor.keyId === undefined) return
-  const { orgId, keyId } = actor
-  if (await isRevoked(deps.db, { orgId, keyId })) {
-    throw new AuthError('revoked_key_of_token', { message: 'The token was revoked', actor })
-  }
+/** A key ends with its tokens, and a user's tokens all at once. @throws AuthError */
+async function assertNotRevoked({ db }: Deps, actor: Actor): Promise<void> {
+  const failure = await failureOf(db, actor)
+  if (failure) throw new AuthError(failure, { message: 'The token was revoked', actor })
+}
+
+async function failureOf(db: Database, actor: Actor): Promise<AuthFailure | undefined> {
+  if (actor.kind === 'open') return undefined
+  if (actor.kind === 'user') return findRevocation(db, actor)
+  return (await isRevoked(db, actor)) ? 'revoked_key_of_token' : undefined
 }

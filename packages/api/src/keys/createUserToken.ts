@@ -1,3 +1,4 @@
+import { findUserTokenStatus } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
 import { assertUserId } from '../auth/newIds.ts'
@@ -66,9 +67,16 @@ export const createUserToken = mutation({
   async run({ deps, actor, scope }, { orgId, userId, side, rooms, expiresIn }) {
     assertOrganisation(scope, orgId)
     await assertUserId(deps.db.read, { orgId, userId })
-    const issuedAt = Math.floor(deps.clock() / 1000)
-    const expiresAt = issuedAt + expiresIn
+    const now = Math.floor(deps.clock() / 1000)
+    const expiresAt = now + expiresIn
     const keyId = actor.kind === 'key' ? actor.keyId : undefined
+    const { revoked_at: revokedAt } = await findUserTokenStatus(deps.db.read, {
+      orgId,
+      userId,
+      keyId: keyId ?? '',
+    })
+    // A revocation ends the tokens of its whole second, and a new one made right after it must be valid.
+    const issuedAt = revokedAt === null ? now : Math.max(now, Math.floor(revokedAt / 1000) + 1)
     const times = { issuedAt, expiresAt }
     const token = await signUserToken(deps, { orgId, userId, side, rooms, keyId, ...times })
     const details = { side, expiresIn, ...(rooms ? { rooms } : {}) }

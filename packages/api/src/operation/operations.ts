@@ -9,6 +9,7 @@ import { createApiKey } from '../keys/createApiKey.ts'
 import { createUserToken } from '../keys/createUserToken.ts'
 import { listApiKeys } from '../keys/listApiKeys.ts'
 import { revokeApiKey } from '../keys/revokeApiKey.ts'
+import { revokeUserTokens } from '../keys/revokeUserTokens.ts'
 import { createMessage } from '../messages/createMessage.ts'
 import { deleteMessage } from '../messages/deleteMessage.ts'
 import { getMessages } from '../messages/getMessages.ts'
@@ -50,6 +51,7 @@ export const operations = {
   createApiKey,
   listApiKeys,
   revokeApiKey,
+  revokeUserTokens,
   listAuditEvents,
   getOrganisation,
   updateOrganisation,

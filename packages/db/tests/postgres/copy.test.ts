@@ -188,6 +188,7 @@ const someContent: fc.Arbitrary<Content> = fc
         )
       }
       if (settings !== null) content.organisation_settings.push({ org_id, settings })
+      content.user_token_revocations.push({ org_id, user_id: org_id, revoked_at: ids })
       content.signing_keys.push({ id: idOf(++ids), secret: org_id, created_at: ids })
       content.organisations.push({
         id: org_id,

@@ -21,6 +21,7 @@ import {
   openDatabase,
   type ReadMarkerRow,
   saveOrganisationSettings,
+  saveUserTokenRevocation,
 } from '../../src/index.ts'
 import { migrations } from '../../src/migrations/index.ts'
 import { primaryKeys } from '../../src/tables.ts'
@@ -64,6 +65,7 @@ async function fill(db: TestDatabase): Promise<void> {
     await nextPosition(tx, 'last_audit_position', { orgId: org_id, now: 1 })
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
+    await saveUserTokenRevocation(tx, { orgId: org_id, userId: 'user', now: 1 })
     await saveOrganisationSettings(tx, { orgId: org_id, settings: '{"products":["a"]}' })
     await kyselyOn(tx).insertInto('room_labels').values(roomLabel).execute()
     await kyselyOn(tx).insertInto('read_markers').values(readMarker).execute()
@@ -368,6 +370,21 @@ test('006 gives the logs their first epoch and keeps the data of 005, up and dow
   expect(contents(db.location)).toEqual(before)
 })
 
+test('007 begins without revocations and keeps the data of 006, up and down', async () => {
+  await using db = await createTestDb({ migration: '006-log-epoch' })
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', organisationAt001)
+  const before = contents(db.location)
+
+  await db.migrateTo('007-user-token-revocations')
+  expect(rowsOf(db.location, 'user_token_revocations', 'org_id')).toEqual([])
+  const row = { org_id: ORG, user_id: 'user', revoked_at: 1 }
+  insertInto(connection, 'user_token_revocations', row)
+
+  await db.migrateTo('006-log-epoch')
+  expect(contents(db.location)).toEqual(before)
+})
+
 test('a database of the first version works after all migrations', async () => {
   await using db = await createTestDb({ migration: '001-rooms-and-messages' })
   using connection = connect(db.location)
@@ -553,6 +570,7 @@ const room = roomRow()
 const message = messageRow()
 const key = apiKeyRow()
 const event = auditEventRow()
+const revocation = { org_id: room.org_id, user_id: 'user', revoked_at: 1 }
 const signingKey = { id: 'id', secret: 'secret', created_at: 0 }
 const happened: EventRow = {
   org_id: room.org_id,
@@ -641,6 +659,7 @@ test.for<[table: string, row: object, code: string]>([
   ['rooms', { ...room, org_id: 'nobody' }, FOREIGN],
   ['events', { ...happened, org_id: 'nobody' }, FOREIGN],
   ['organisation_settings', { org_id: 'nobody', settings: '{}' }, FOREIGN],
+  ['user_token_revocations', { ...revocation, org_id: 'nobody' }, FOREIGN],
   ['events', { ...happened, room_id: 'f'.repeat(24) }, FOREIGN],
   ['room_labels', { ...roomLabel, room_id: 'f'.repeat(24) }, FOREIGN],
   ['read_markers', { ...readMarker, room_id: 'f'.repeat(24) }, FOREIGN],
@@ -676,6 +695,11 @@ test.for<[table: string, row: object, code: string]>([
   ),
   ['messages', { ...message, support_count: null }, NULL],
   ['organisation_settings', { org_id: room.org_id, settings: null }, NULL],
+  ...Object.keys(revocation).map((column): [string, object, string] => [
+    'user_token_revocations',
+    { ...revocation, [column]: null },
+    NULL,
+  ]),
   ...['org_id', 'position', 'room_id', 'type', 'created_at'].map(
     (column): [string, object, string] => ['events', { ...happened, [column]: null }, NULL],
   ),
@@ -701,6 +725,7 @@ test.for<[table: string, row: object, code: string]>([
   ['audit_events', { ...event, id: '9'.padStart(24, '0') }, TRIGGER],
   ['signing_keys', { ...signingKey, id: '9' }, KEY],
   ['organisation_settings', { org_id: room.org_id, settings: '{}' }, KEY],
+  ['user_token_revocations', revocation, KEY],
   ['rooms', { ...room, id: '9'.padStart(24, '0'), position: 10, user_id: 'other' }, KEY],
   ['rooms', { ...room, position: 9, user_id: 'other' }, UNIQUE],
   ['rooms', { ...room, position: 10, user_id: 'nine' }, UNIQUE],
@@ -732,6 +757,7 @@ test.for<[table: string, row: object, code: string]>([
   insert('audit_events', { ...event, id: nine, position: 9 })
   insert('signing_keys', { ...signingKey, id: '9' })
   insert('organisation_settings', { org_id: room.org_id, settings: '{}' })
+  insert('user_token_revocations', revocation)
   insert('events', { ...happened, room_id: eight, position: 9 })
   insert('room_labels', { ...roomLabel, room_id: eight, position: 9 })
   insert('room_labels', { ...roomLabel, room_id: nine, label: 'nine', position: 9 })
