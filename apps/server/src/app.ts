@@ -20,6 +20,7 @@ import { subscriptions } from './http/streams/subscriptions.ts'
 import { trpc } from './http/trpc/trpc.ts'
 import { eventRetention } from './jobs/eventRetention.ts'
 import { lastUsedFlush } from './jobs/lastUsed.ts'
+import { tokenRetention } from './jobs/tokenRetention.ts'
 import { type App, createLifecycle } from './lifecycle.ts'
 
 /** Replaced in tests. All are milliseconds. */
@@ -38,10 +39,11 @@ const STREAM_STALL_MS = 30_000
 /** Builds the whole server. Opens the database, and does not listen yet. */
 export function createApp(config: Config, logger: Logger, overrides: Overrides = {}): App {
   const deps = createDeps(config, logger, overrides)
+  if (deps.db.exposure !== undefined) logger.warn(deps.db.exposure)
   const openMode = createOpenMode(config, deps.db)
   const proxies = createProxies(config.TRUST_PROXY)
   const quotas = createQuotas(config, deps.db.peers)
-  const createContext = createContextFactory(deps, quotas, openMode, proxies)
+  const createContext = createContextFactory(deps, quotas, openMode)
   const streams = createEventStreams({
     heartbeatMs: overrides.streamHeartbeat ?? STREAM_HEARTBEAT_MS,
     stallMs: overrides.streamStallTimeout ?? STREAM_STALL_MS,
@@ -56,6 +58,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
   const serveStream = sse({ createContext, streams })
   const dispatch = createDispatch({
     logger,
+    addressOf: proxies.callerOf,
     routes: [
       {
         pattern: /^\/trpc(?![^/])/i,
@@ -67,7 +70,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         transport: restV3({ createContext, bodyLimit, serveStream }),
       },
       { pattern: HEALTH_PATHS, transport: health(deps.db, logger, isClosing) },
-      { pattern: /^/, transport: staticRoutes(docs(), createPageQuota(quotas, proxies)) },
+      { pattern: /^/, transport: staticRoutes(docs(), createPageQuota(quotas)) },
     ],
     defaultHeaders: defaultHeaders(proxies.isSecure),
     cors: createCors(openMode),
@@ -96,6 +99,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         intervalMs: overrides.pruneInterval,
         isClosing,
       }),
+      tokenRetention(deps, logger, { intervalMs: overrides.pruneInterval, isClosing }),
     ],
     listen: { port: config.PORT, host: config.HOST },
     closing,

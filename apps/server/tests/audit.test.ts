@@ -100,6 +100,32 @@ describe('each audited action writes one event', () => {
     ])
   })
 
+  test('a change of a room is audited with the names of what changed, and without the values', async () => {
+    await using app = await createTestApp(unlimited)
+    const { room: roomId, keys, tokens, supporter } = await createOrganisation(app, ORG)
+    const byUser = as(app, tokens.support)
+    const update = { roomId, subject: 'a secret', labels: ['secret'], custom: { a: 'secret' } }
+    expect(await during(app, () => byUser.updateRoom(update))).toMatchObject([
+      {
+        action: 'room.updated',
+        actor: `user:${supporter}`,
+        target: roomId,
+        details: JSON.stringify({ changed: ['subject', 'labels', 'custom'] }),
+      },
+    ])
+    const byKey = as(app, keys.admin.secret)
+    const partly = { roomId, subject: 'a secret', status: 'resolved', assignee: 'secret' } as const
+    expect(await during(app, () => byKey.updateRoom(partly))).toMatchObject([
+      {
+        action: 'room.updated',
+        actor: `key:${keys.admin.id}`,
+        details: JSON.stringify({ changed: ['status', 'assignee'] }),
+      },
+    ])
+    // Once more changes nothing.
+    expect(await during(app, () => byKey.updateRoom(partly))).toEqual([])
+  })
+
   test('a change of a message is audited without its text, unless its author made it', async () => {
     await using app = await createTestApp(unlimited)
     const { talk: roomId, messages, keys, tokens } = await createOrganisation(app, ORG)
@@ -199,6 +225,7 @@ describe('each audited action writes one event', () => {
         'deleteMessage',
         () => admin.deleteMessage({ roomId: org.talk, messageId: org.messages.support }),
       ],
+      ['updateRoom', () => admin.updateRoom({ roomId: org.talk, subject: 'x' })],
       ['deleteRoom', () => admin.deleteRoom({ roomId: org.room })],
     ]
     {

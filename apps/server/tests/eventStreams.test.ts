@@ -38,7 +38,7 @@ test.for([
         leave,
       }
       const reply = streams.reply(stream as unknown as EventStream, wire, undefined)
-      const { request } = createRequest(req, res)
+      const { request } = createRequest(req, res, '127.0.0.1')
       served.resolve({ res, outcome: writeReply(res, request, [], reply) })
     })
     server.listen(0, '127.0.0.1')

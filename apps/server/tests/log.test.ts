@@ -1,4 +1,14 @@
+import { crc32 } from 'node:zlib'
+import { type JWTPayload, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  as,
+  bearer,
+  createOrganisation,
+  signingKey,
+  signingKeysOf,
+  unlimited,
+} from './credentials.ts'
 import { ask } from './database.ts'
 import { expectFailure, parseRaw, raw, type Surface, send } from './http.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
@@ -57,6 +67,7 @@ describe('every request has one line', () => {
           level: status >= 400 ? 40 : 30,
           req: { id, method, path },
           res: { status },
+          caller: expect.objectContaining({ address: '127.0.0.1' }),
         }),
       ])
       expect(app.log.slice(before).filter(({ req }) => req)).toHaveLength(1)
@@ -88,7 +99,13 @@ describe('every request has one line', () => {
       const { headers } = parseRaw(await raw(app, bytes))
       const id = headers['x-request-id'] as string
       await written(app, id)
-      expect(linesOf(app, id)).toEqual([expect.objectContaining({ level: 40, res: { status } })])
+      expect(linesOf(app, id)).toEqual([
+        expect.objectContaining({
+          level: 40,
+          res: { status },
+          caller: { address: '127.0.0.1' },
+        }),
+      ])
     }
   })
 
@@ -112,6 +129,204 @@ describe('every request has one line', () => {
         expect(more).toEqual([])
       }
     }
+  })
+})
+
+describe('a line says who called', () => {
+  const ORG = 'DOWELL12345'
+  const MINUTE_MS = 60_000
+
+  /** The `caller` of the line of a request. */
+  async function callerOf(
+    app: TestApp,
+    outgoing: Parameters<typeof send>[1],
+  ): Promise<Record<string, unknown>> {
+    const { headers } = await send(app, outgoing)
+    const id = headers['x-request-id'] as string
+    await written(app, id)
+    const [line] = linesOf(app, id) as { caller?: Record<string, unknown> }[]
+    return line?.caller ?? {}
+  }
+
+  test('by address, role, organisation and key, on every API, and never by user', async () => {
+    await using app = await createTestApp({ ...unlimited, TRUST_PROXY: 'loopback' })
+    const org = await createOrganisation(app, ORG)
+    const { keys, tokens } = org
+    const forwarded: [header: string | undefined, address: string][] = [
+      [undefined, '127.0.0.1'],
+      ['192.0.2.7', '192.0.2.7'],
+      ['198.51.100.1, 192.0.2.7:4711', '192.0.2.7'],
+      ['2001:db8::1', '2001:db8::1'],
+      ['[2001:DB8:0::1]:4711', '2001:db8::1'],
+      ['::ffff:192.0.2.7', '192.0.2.7'],
+      ['a name of a person', 'unknown'],
+    ]
+    const input = encodeURIComponent(JSON.stringify({ json: { orgId: ORG } }))
+    const paths = [
+      `/api/v2/room-list/?org_id=${ORG}`,
+      `/api/v3/rooms?orgId=${ORG}`,
+      `/trpc/listRooms?input=${input}`,
+      `/trpc/listRooms?batch=1&input=${encodeURIComponent('{"0":{"json":{}}}')}`,
+    ]
+    const callers = [
+      [keys.admin.secret, 'adminKey', keys.admin.id],
+      [keys.read.secret, 'readKey', keys.read.id],
+      [tokens.support, 'supportToken', keys.admin.id],
+      [tokens.customer, 'customerToken', keys.admin.id],
+    ] as const
+    for (const path of paths) {
+      for (const [credential, role, keyId] of callers) {
+        const caller = await callerOf(app, { path, headers: bearer(credential) })
+        expect(caller).toEqual({ address: '127.0.0.1', role, orgId: ORG, keyId })
+      }
+    }
+    for (const [header, address] of forwarded) {
+      const headers = {
+        ...bearer(keys.admin.secret),
+        ...(header === undefined ? {} : { 'X-Forwarded-For': header }),
+      }
+      const path = `/api/v3/rooms?orgId=${ORG}`
+      expect(await callerOf(app, { path, headers }), header).toMatchObject({ address })
+      expect(await callerOf(app, { path: '/healthz', headers }), header).toEqual({ address })
+    }
+    expect(JSON.stringify(app.log)).not.toMatch(/customer of|supporter of|a name/)
+  })
+
+  test('and why a caller was refused, also when it gets 429', async () => {
+    const time = { now: Date.UTC(2026, 0, 1, 12) }
+    await using app = await createTestApp(
+      { ...unlimited, TOKEN_SIGNING_KEYS: signingKeysOf(signingKey), RATE_LIMIT_FAILURES: '100' },
+      { clock: () => time.now },
+    )
+    const org = await createOrganisation(app, ORG)
+    const { keys, tokens, customer } = org
+    const admin = as(app, keys.admin.secret)
+    const made = await admin.createApiKey({ orgId: ORG, right: 'support' })
+    const ofRevokedKey = await as(app, made.secret).createUserToken({
+      orgId: ORG,
+      userId: customer,
+      side: false,
+    })
+    await admin.revokeApiKey({ keyId: made.apiKey.id })
+    const mint = async (userId: string, expiresIn = 3600) =>
+      (await admin.createUserToken({ orgId: ORG, userId, side: false, expiresIn })).token
+    const [short, revoked] = [await mint(customer, 60), await mint('gone')]
+    await admin.revokeUserTokens({ orgId: ORG, userId: 'gone' })
+    time.now += 2 * MINUTE_MS
+    const iat = Math.floor(time.now / 1000)
+    const sign = (claims: JWTPayload, header = {}, secret = signingKey.secret) =>
+      new SignJWT({ org: ORG, sub: customer, side: false, key: keys.admin.id, ...claims })
+        .setProtectedHeader({
+          ...{ alg: 'HS256', typ: 'dowell-chat-user+jwt', kid: signingKey.id },
+          ...header,
+        })
+        .setIssuer('dowell-chat')
+        .setAudience('dowell-chat')
+        .sign(secret)
+    const body = `dck_${'0'.repeat(24)}_${'A'.repeat(43)}`
+    const sealed = (text: string) => text + crc32(text).toString(16).padStart(8, '0')
+    const streamToken = await as(app, tokens.customer).createStreamToken({})
+    const ofKey = { role: 'supportKey', orgId: ORG, keyId: made.apiKey.id }
+    const ofCustomer = { role: 'customerToken', orgId: ORG, keyId: keys.admin.id }
+    const times = { iat, exp: iat + 60 }
+    const refused: [authorization: string | undefined, failure: string, who?: object][] = [
+      [undefined, 'no_credential'],
+      ['Basic abc', 'malformed'],
+      ['Bearer garbage', 'malformed'],
+      [`Bearer dck_${'0'.repeat(80)}`, 'malformed'],
+      [`Bearer ${sealed(body)}`, 'unknown_key'],
+      [`Bearer ${sealed(body.replace('0'.repeat(24), keys.admin.id))}`, 'wrong_secret'],
+      [`Bearer ${made.secret}`, 'revoked_key', ofKey],
+      [
+        `Bearer ${ofRevokedKey.token}`,
+        'revoked_key_of_token',
+        { ...ofCustomer, keyId: made.apiKey.id },
+      ],
+      [`Bearer ${short}`, 'expired', ofCustomer],
+      [`Bearer ${revoked}`, 'revoked_user_tokens', ofCustomer],
+      [`Bearer ${streamToken.token}`, 'wrong_content'],
+      [`Bearer ${await sign(times, { kid: 'another' })}`, 'unknown_signing_key'],
+      [`Bearer ${await sign(times, {}, Buffer.alloc(32, 8))}`, 'bad_signature'],
+      [`Bearer ${await sign({ ...times, side: 'left' })}`, 'wrong_content'],
+      [`Bearer ${await sign({ iat, exp: iat + 90_000 })}`, 'too_long_lived', ofCustomer],
+      [`Bearer ${await sign({ iat: iat + 600, exp: iat + 900 })}`, 'not_yet_valid', ofCustomer],
+    ]
+    const outgoing = (authorization: string | undefined) => ({
+      path: `/api/v3/rooms?orgId=${ORG}`,
+      headers: authorization === undefined ? {} : { authorization },
+    })
+    for (const [authorization, authFailure, who = {}] of refused) {
+      expect(await callerOf(app, outgoing(authorization)), authFailure).toEqual({
+        address: '127.0.0.1',
+        authFailure,
+        ...who,
+      })
+    }
+    for (let n = refused.length; n < 100; n++) await send(app, outgoing('Bearer garbage'))
+    const { status, headers } = await send(app, outgoing(`Bearer ${made.secret}`))
+    expect(status).toBe(429)
+    await written(app, headers['x-request-id'] as string)
+    expect(linesOf(app, headers['x-request-id'] as string)).toMatchObject([
+      { res: { status: 429 }, caller: { ...ofKey, authFailure: 'revoked_key' } },
+    ])
+    expect(JSON.stringify(app.log)).not.toMatch(/customer of|gone/)
+  })
+
+  test('and a caller that is over its budget', async () => {
+    await using app = await createTestApp({ ...unlimited, RATE_LIMIT_ACTOR: '200' })
+    const org = await createOrganisation(app, ORG)
+    const path = `/api/v3/rooms?orgId=${ORG}`
+    const outgoing = { path, headers: bearer(org.keys.read.secret) }
+    const statuses = []
+    for (let n = 0; n < 200; n++) statuses.push((await send(app, outgoing)).status)
+    expect(new Set(statuses)).toEqual(new Set([200]))
+    const { status, headers } = await send(app, outgoing)
+    expect(status).toBe(429)
+    await written(app, headers['x-request-id'] as string)
+    expect(linesOf(app, headers['x-request-id'] as string)).toMatchObject([
+      { caller: { role: 'readKey', orgId: ORG, keyId: org.keys.read.id } },
+    ])
+  })
+
+  test('without the user in the path, in any spelling', async () => {
+    await using app = await createTestApp()
+    const ids: (string | undefined)[] = []
+    for (const users of ['users', 'user%73', 'USERS', 'users/', '%75sers']) {
+      for (const user of [
+        'sensitive',
+        '%73ensitive',
+        `${'a'.repeat(300)}sensitive`,
+        'sensitive%2Fa',
+      ]) {
+        for (const end of ['/events?orgId=a&after=x', '', '/nothing']) {
+          const path = `/api/v3/${users}/${user}${end}`
+          // A stream is refused before it begins: it has a line at once.
+          const { headers } = await send(app, { path, method: 'POST' })
+          ids.push(headers['x-request-id'] as string)
+        }
+      }
+    }
+    const masked = await send(app, { path: '/api/v3/users/sensitive/events', method: 'POST' })
+    ids.push(masked.headers['x-request-id'] as string)
+    await written(app, ...ids)
+    expect(JSON.stringify(app.log)).not.toContain('sensitive')
+    expect(linesOf(app, ids.at(-1))).toMatchObject([{ req: { path: '/api/v3/users/…/events' } }])
+  })
+
+  test('without a credential in a path that spells it in another way', async () => {
+    await using app = await createTestApp()
+    const ids: (string | undefined)[] = []
+    for (const key of [
+      `%64ck_${'a1'.repeat(12)}`,
+      `d%63%6B_${'a1'.repeat(12)}`,
+      `DCK_${'a1'.repeat(12)}`,
+    ]) {
+      ids.push(
+        (await send(app, { path: `/api/v3/api-keys/${key}` })).headers['x-request-id'] as string,
+      )
+    }
+    await written(app, ...ids)
+    expect(JSON.stringify(app.log)).not.toContain('a1a1')
   })
 })
 

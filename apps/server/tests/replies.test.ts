@@ -7,7 +7,6 @@ import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { readConfig } from '../src/config.ts'
 import { createDeps } from '../src/deps.ts'
-import { createProxies } from '../src/http/caller/address.ts'
 import { createContextFactory } from '../src/http/caller/identity.ts'
 import { createOpenMode } from '../src/http/caller/openMode.ts'
 import { createQuotas } from '../src/http/caller/quota.ts'
@@ -52,6 +51,7 @@ function fakeRequest(
   return createRequest(
     raw as unknown as IncomingMessage,
     new EventEmitter() as unknown as ServerResponse,
+    '127.0.0.1',
   ).request
 }
 
@@ -81,9 +81,8 @@ describe('REST v3 without a socket', () => {
       await deps.db.close()
     }
     const openMode = createOpenMode(config, deps.db)
-    const proxies = createProxies([])
     v3 = restV3({
-      createContext: createContextFactory(deps, createQuotas(config), openMode, proxies),
+      createContext: createContextFactory(deps, createQuotas(config), openMode),
       bodyLimit: 1_000,
       serveStream: async () => ({ status: 404, headers: [] }),
     })

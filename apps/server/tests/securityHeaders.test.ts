@@ -555,6 +555,7 @@ describe('patience', () => {
     const noQuota = { consume: async () => undefined, charge: async () => undefined }
     const dispatch = createDispatch({
       logger,
+      addressOf: () => '127.0.0.1',
       routes: [{ pattern: /^/, transport: staticRoutes(app, noQuota) }],
       defaultHeaders: securityHeaders,
       cors: async (_req, headers) => ({ headers, preflight: undefined }),

@@ -9,6 +9,7 @@ export {
   type SigningKeys,
   storedSigningKeys,
 } from './auth/signingKeys.ts'
+export { pruneUserTokenRevocations } from './auth/tokenRetention.ts'
 export type { Fields } from './encoding/coerce.ts'
 export { encodeOnce } from './encoding/encodeOnce.ts'
 export { toJson, toSuperjson, transformer } from './encoding/json.ts'
@@ -19,7 +20,7 @@ export type { Event, StreamEvent } from './events/schema.ts'
 export { rights } from './keys/schema.ts'
 export { LatestPageCache } from './messages/latestPageCache.ts'
 export { createOpenApiDocument, type OpenApiVersion } from './openapi/document.ts'
-export { type Access, type AccessLevel, type Role, roles } from './operation/access.ts'
+export { type Access, type AccessLevel, type Role, roleOf, roles } from './operation/access.ts'
 export {
   type AtVersion,
   type Context,

@@ -59,7 +59,7 @@ export const admins: Access = { ...noRole, adminKey: 'organisation' }
 /** Only admin and support keys, in open mode too. */
 export const tokenIssuers: Access = { ...admins, supportKey: 'organisation' }
 
-function roleOf(actor: Actor): Role {
+export function roleOf(actor: Actor): Role {
   switch (actor.kind) {
     case 'open':
       return 'open'

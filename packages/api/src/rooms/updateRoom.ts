@@ -1,5 +1,6 @@
 import { appendEvent, findRoomForUpdate, updateRoomDetails } from '@dowell-chat/db'
 import { z } from 'zod'
+import { appendAuditEvent } from '../audit/append.ts'
 import { supportTeam } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from './policy.ts'
@@ -30,7 +31,7 @@ export const updateRoom = mutation({
     input: { roomId: exampleRoom.id, status: 'pending', labels: ['billing'] },
     output: { ...exampleRoom, status: 'pending', labels: ['billing'] },
   },
-  async run({ deps, scope }, { roomId, ...changes }) {
+  async run({ deps, actor, scope }, { roomId, ...changes }) {
     return deps.db.write(async (tx) => {
       const before = await findRoomForUpdate(tx, { ...scope, roomId })
       if (!before) throw roomNotFound()
@@ -43,11 +44,20 @@ export const updateRoom = mutation({
       const custom = changes.custom ? JSON.stringify(changes.custom) : before.custom
       const details = { subject, status, assignee, labels, custom }
       const keys = Object.keys(details) as (keyof typeof details)[]
-      if (keys.every((key) => details[key] === before[key])) return toRoom(before)
+      const changed = keys.filter((key) => details[key] !== before[key])
+      if (changed.length === 0) return toRoom(before)
       const now = deps.clock()
       const { org_id: orgId } = before
       const row = await updateRoomDetails(tx, { ...details, orgId, roomId, now })
       appendEvent(tx, { type: 'room.updated', org_id: orgId, room_id: roomId, created_at: now })
+      // Without the values: the audit log keeps what it has for ever, and they may be about people.
+      await appendAuditEvent(deps, tx, {
+        actor,
+        orgId,
+        action: 'room.updated',
+        target: roomId,
+        details: { changed },
+      })
       return toRoom(row)
     })
   },

@@ -5,8 +5,8 @@ import proxyaddr from 'proxy-addr'
 
 /** Reads the headers of trusted proxies. */
 export interface Proxies {
-  /** The caller's address. */
-  callerOf(req: IncomingMessage): string | undefined
+  /** The caller's address; `unknown` if a proxy names something else. */
+  callerOf(req: IncomingMessage): string
   /** Whether the peer of a connection is a trusted proxy. */
   isTrusted(address: string | undefined): boolean
   /** Whether the caller used TLS, which ends at a proxy. */
@@ -17,7 +17,7 @@ export interface Proxies {
 export function createProxies(trusted: readonly string[]): Proxies {
   const trust = proxyaddr.compile([...trusted])
   return {
-    callerOf: (req) => proxyaddr(req, trust),
+    callerOf: (req) => normaliseAddress(proxyaddr(req, trust)),
     isTrusted: (address) => trust(address ?? '', 0),
     isSecure({ headers, socket }) {
       const proto = headers['x-forwarded-proto']
@@ -41,19 +41,23 @@ export function isLocalHost(hostname: string): boolean {
   )
 }
 
-/**
- * Normalises an address to its rate-limit key. An IPv6 address is cut to its first 64 bits: one customer has all the rest.
- * All invalid addresses share one key, since callers can make them up.
- */
-export function networkOf(address: string | undefined): string {
+/** Writes an address in its usual form. Invalid ones are all the same, since callers can make them up. */
+export function normaliseAddress(address: string | undefined): string {
   if (address !== undefined && isIPv4(address)) return address
   // Some proxies add the caller's port.
   const parsed = parse(address?.replace(/^(?:\[(.+)\]|([\d.]+))(?::\d+)?$/, '$1$2'))
-  if (parsed instanceof ipaddr.IPv6) {
-    const network = parsed.parts.slice(0, 4).map((part) => part.toString(16))
-    return `${network.join(':')}::/64`
-  }
-  return parsed?.toString() ?? 'unknown'
+  // The zone may be any text.
+  return parsed?.toString().replace(/%.*$/, '') ?? 'unknown'
+}
+
+/** Converts an address to its rate-limit key: the first 64 bits of an IPv6 address, since one customer has all the rest. */
+export function networkOf(address: string | undefined): string {
+  const normal = normaliseAddress(address)
+  if (isIPv4(normal)) return normal
+  const parsed = parse(normal)
+  if (!(parsed instanceof ipaddr.IPv6)) return normal
+  const network = parsed.parts.slice(0, 4).map((part) => part.toString(16))
+  return `${network.join(':')}::/64`
 }
 
 /** ipaddr.js alone would accept `127.1` and `0x7f000001`, too. */

@@ -8,11 +8,12 @@ import {
   type Context,
   type Deps,
   pointsOf as pointsOfCost,
+  roleOf,
 } from '@dowell-chat/api'
 import type { ByteMeter } from '../core/body.ts'
-import { type HttpRequest, valuesOf } from '../core/request.ts'
+import { type HttpRequest, type RequestCaller, valuesOf } from '../core/request.ts'
 import type { PageQuota } from '../pages/staticRoutes.ts'
-import { networkOf, type Proxies } from './address.ts'
+import { networkOf } from './address.ts'
 import type { OpenMode } from './openMode.ts'
 import { BODY_FACTOR, type Caller, pointsOf, type Quotas } from './quota.ts'
 import { createTurns, delay, PAUSE_PER_POINT_MS } from './turns.ts'
@@ -44,7 +45,6 @@ export function createContextFactory(
   deps: Deps,
   quotas: Quotas,
   openMode: OpenMode,
-  proxies: Proxies,
 ): CreateContext {
   async function actorFromCredentials(
     { raw }: HttpRequest,
@@ -71,9 +71,12 @@ export function createContextFactory(
       const actor = await actorFromCredentials(request, streamToken)
       if (actor.kind === 'open') await openMode.assertAnonymousAllowed(request.raw)
       else await openMode.assertTokenAllowed(actor)
+      identify(request.caller, actor)
       return actor
     } catch (error) {
       if (error instanceof AuthError) {
+        request.caller.authFailure = error.failure
+        if (error.actor) identify(request.caller, error.actor)
         await quotas.recordAuthFailure(request.quota, address, error)
       }
       throw error
@@ -84,7 +87,7 @@ export function createContextFactory(
 
   return async (request, stream) => {
     const { quota } = request
-    const address = networkOf(proxies.callerOf(request.raw))
+    const address = networkOf(request.caller.address)
     const actor = await authenticateRequest(request, address, stream?.token)
     const caller: Caller = {
       key: actor.kind === 'open' ? address : actorKey(actor),
@@ -142,15 +145,23 @@ export function createContextFactory(
 }
 
 /** The price of pages that need no context. */
-export function createPageQuota(quotas: Quotas, proxies: Proxies): PageQuota {
-  const callerOf = ({ raw }: HttpRequest): Caller => {
-    const address = networkOf(proxies.callerOf(raw))
+export function createPageQuota(quotas: Quotas): PageQuota {
+  const callerOf = (request: HttpRequest): Caller => {
+    const address = networkOf(request.caller.address)
     return { key: address, address, isCustomer: false }
   }
   return {
     consume: (request) => quotas.consume(request.quota, callerOf(request), pointsOfCost('read')),
     charge: (request, bytes) => quotas.charge(request.quota, callerOf(request), pointsOf(bytes)),
   }
+}
+
+/** Notes for the log who calls. Never the user: the log says nothing of people. */
+function identify(caller: RequestCaller, actor: Actor): void {
+  caller.role = roleOf(actor)
+  if (actor.kind === 'open') return
+  caller.orgId = actor.orgId
+  if (actor.keyId !== undefined) caller.keyId = actor.keyId
 }
 
 /** Ends the work for a client that left while its request waited. @throws AppError BAD_REQUEST */

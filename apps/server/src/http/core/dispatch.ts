@@ -18,6 +18,7 @@ export type Dispatch = (req: IncomingMessage, res: ServerResponse) => Fail
 
 export interface DispatchOptions {
   readonly logger: Logger
+  readonly addressOf: (req: IncomingMessage) => string
   /** The first whose pattern matches the path serves the request. The last one must match every path. */
   readonly routes: readonly { readonly pattern: RegExp; readonly transport: Transport }[]
   readonly defaultHeaders: (req: IncomingMessage) => HeaderList
@@ -27,7 +28,7 @@ export interface DispatchOptions {
 
 /** The way of every request: log, headers, CORS, URL and Host, transport, reply. */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { logger, routes, defaultHeaders, cors, isClosing } = options
+  const { logger, addressOf, routes, defaultHeaders, cors, isClosing } = options
 
   function transportFor(path: string): Transport {
     const route = routes.find(({ pattern }) => pattern.test(path))
@@ -36,7 +37,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   }
 
   return (req, res) => {
-    const { request, markServed } = createRequest(req, res)
+    const { request, markServed } = createRequest(req, res, addressOf(req))
     let outcome: Outcome = {}
     logRequest(logger, request, res, () => outcome)
     const { serve, errorFormat } = transportFor(request.path)

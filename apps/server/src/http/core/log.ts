@@ -2,20 +2,25 @@ import type { ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import type { Outcome } from './reply.ts'
 import type { HttpRequest } from './request.ts'
+import { decodeUnreserved } from './url.ts'
 
 /** Matches API keys and tokens in a path, and their beginnings. */
-const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/g
+const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/gi
+
+/** Matches the id of a user in a path. */
+const USER = /(\/users(?:\/|%2f)+)[^/]+/gi
 
 /** The path is cut before it is searched: 16 kB that begin like a token take 40 ms. */
 const MAX_PATH_CHARS = 200
 
 /**
- * Writes one line for a request when its response closes: method, path, status, time. Never the query, the body or a
- * header, since each may hold messages or a credential. The line of an event stream says why it ended.
+ * Writes one line for a request when its response closes: method, path, caller, status, time. Never the query, the body,
+ * a header or the id of a user, since each may hold messages, a credential or a name. The line of an event stream says why
+ * it ended.
  */
 export function logRequest(
   logger: Logger,
-  { id, method, path }: HttpRequest,
+  { id, method, path, caller }: HttpRequest,
   res: ServerResponse,
   outcome: () => Outcome,
 ): void {
@@ -26,7 +31,8 @@ export function logRequest(
     // Until headers are sent, Node's status code is a default.
     const { headersSent } = res
     const line = {
-      req: { id, method, path: path.slice(0, MAX_PATH_CHARS).replace(CREDENTIAL, '[credential]') },
+      req: { id, method, path: maskPath(path) },
+      caller,
       res: headersSent ? { status: res.statusCode } : {},
       responseTime: Math.round(performance.now() - startedAt),
       ...(streamEnd ? { streamEnd: streamEnd.reason } : {}),
@@ -35,6 +41,13 @@ export function logRequest(
     else if (!headersSent) logger.warn(line, 'the client left')
     else logger[streamEnd?.isFault ? 'warn' : levelOf(res.statusCode)](line, 'answered')
   })
+}
+
+/** Hides credentials and users, in every spelling of a URL. */
+function maskPath(path: string): string {
+  return decodeUnreserved(path.slice(0, MAX_PATH_CHARS))
+    .replace(CREDENTIAL, '[credential]')
+    .replace(USER, '$1…')
 }
 
 function toError(failure: unknown): Error {

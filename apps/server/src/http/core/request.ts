@@ -1,6 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AuthFailure, Role } from '@dowell-chat/api'
 import { QuotaHeaders } from './quotaHeaders.ts'
+
+/** Who sent a request, as far as it is known by now. For the log. */
+export interface RequestCaller {
+  /** Behind trusted proxies. `unknown` if it is no IP address. */
+  readonly address: string
+  role?: Role
+  orgId?: string
+  /** The API key, or the one that issued the user token. */
+  keyId?: string
+  authFailure?: AuthFailure
+}
 
 /** One request, as the transports see it. */
 export interface HttpRequest {
@@ -12,6 +24,7 @@ export interface HttpRequest {
   readonly path: string
   readonly query: string
   readonly quota: QuotaHeaders
+  readonly caller: RequestCaller
   /** Resolves when the transport is done, even if the client has left. */
   readonly served: Promise<void>
   isAbandoned(): boolean
@@ -19,10 +32,14 @@ export interface HttpRequest {
   whenSent(): Promise<void>
 }
 
-/** @returns the request, and what resolves its `served` */
+/**
+ * @param address the caller's
+ * @returns the request, and what resolves its `served`
+ */
 export function createRequest(
   raw: IncomingMessage,
   res: ServerResponse,
+  address: string,
 ): { readonly request: HttpRequest; readonly markServed: () => void } {
   const { method = '', url = '' } = raw
   const sentId = raw.headers['x-request-id']
@@ -35,6 +52,7 @@ export function createRequest(
     path: end < 0 ? url : url.slice(0, end),
     query: url[end] === '?' ? url.slice(end + 1) : '',
     quota: new QuotaHeaders(),
+    caller: { address },
     served,
     isAbandoned: () => res.closed || res.destroyed,
     whenSent: () => whenSent(res, served),

@@ -11,6 +11,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode, errorTable } from '@dowell-chat/api'
 import type { Logger } from 'pino'
+import { normaliseAddress } from '../caller/address.ts'
 import type { Dispatch, Fail } from './dispatch.ts'
 import { plainErrorFormat } from './errors.ts'
 import { securityHeaders } from './headers.ts'
@@ -96,7 +97,12 @@ export function createHttpServer(
     const code = codeOf(error)
     const requestId = randomUUID()
     const { status } = errorTable[code]
-    logger.warn({ req: { id: requestId }, res: { status }, reason: error.code }, 'not a request')
+    // Without headers there is no address behind a proxy.
+    const caller = { address: normaliseAddress((socket as Partial<Socket>).remoteAddress) }
+    logger.warn(
+      { req: { id: requestId }, caller, res: { status }, reason: error.code },
+      'not a request',
+    )
     socket.end(rawError(code, requestId))
     // Later: a reset would take the reply from a client that is still sending.
     setTimeout(() => socket.destroy(), timeouts.closeDelay).unref()
