@@ -41,7 +41,7 @@ type Shared =
   | 'listRooms'
 
 /** Those that came later than the document of v2. */
-type Later = 'updateRoom' | 'updateMessage' | 'deleteMessage'
+type Later = 'updateRoom' | 'getMessage' | 'updateMessage' | 'deleteMessage'
 
 /** The operations, by the names and shapes of the typed client. A surface that tells less answers less. */
 type Surface<Name extends Shared | Later = Shared> = {
@@ -71,6 +71,7 @@ function trpc(chat: DowellChat): Surface<Shared | Later> {
     createMessage: telling(chat.createMessage),
     getMessages: telling(chat.getMessages),
     updateRoom: telling(chat.updateRoom),
+    getMessage: telling(chat.getMessage),
     updateMessage: telling(chat.updateMessage),
     deleteMessage: telling(chat.deleteMessage),
   }
@@ -93,8 +94,9 @@ function v3(checked: CheckedApp): Surface<Shared | Later> {
     updateRoom: ({ roomId, ...body }) => call(`${rooms}/${roomId}`, json(body, 'PATCH')),
     updateMessage: ({ roomId, messageId, ...body }) =>
       call(`${rooms}/${roomId}/messages/${messageId}`, json(body, 'PATCH')),
-    deleteMessage: ({ roomId, messageId }) =>
-      call(`${rooms}/${roomId}/messages/${messageId}`, { method: 'DELETE' }),
+    getMessage: ({ roomId, messageId }) => call(`${rooms}/${roomId}/messages/${messageId}`),
+    deleteMessage: ({ roomId, messageId, ...query }) =>
+      call(`${rooms}/${roomId}/messages/${messageId}${queryOf(query)}`, { method: 'DELETE' }),
   }
 }
 
@@ -260,6 +262,8 @@ interface ModelRoom {
   /** As every surface must tell it. */
   readonly view: { -readonly [Key in keyof Room]: Room[Key] }
   readonly messages: List<Message>
+  /** What was sent first in each position. */
+  readonly firstTexts: Map<number, string>
 }
 
 const GREETING = 'How may I help you'
@@ -323,20 +327,23 @@ class World {
       custom: {},
       createdAt: now,
       updatedAt: now,
+      version: 1,
     }
-    this.rooms.push({ view, messages: new List() })
+    this.rooms.push({ view, messages: new List(), firstTexts: new Map() })
     return { room: view, created: true }
   }
 
-  deleteRoom({ roomId, isActive = false }: Inputs['deleteRoom']): Room | Failure {
+  deleteRoom({ roomId, isActive = false, ifVersion }: Inputs['deleteRoom']): Room | Failure {
     const now = this.#tick()
     const room = this.room(roomId)
     if (!room) return failure('NOT_FOUND')
     const { view } = room
+    if (isOutdated(view, ifVersion)) return failure('PRECONDITION_FAILED')
     if (view.isActive === isActive) return view
     if (isActive && this.#activeRoom(view)) return failure('ROOM_ALREADY_ACTIVE')
     view.isActive = isActive
     view.updatedAt = now
+    view.version++
     return view
   }
 
@@ -354,6 +361,7 @@ class World {
       createdAt: now,
       editedAt: null,
       deletedAt: null,
+      version: 1,
     }
     const earlier = room.messages.entries.find(
       ({ item }) =>
@@ -363,37 +371,44 @@ class World {
         item.author === message.author,
     )?.item
     if (earlier) {
-      const same =
-        earlier.messageData === message.messageData && earlier.messageType === message.messageType
-      const changed = earlier.editedAt !== null || earlier.deletedAt !== null
-      return same || changed
+      const firstText = room.firstTexts.get(earlier.seq)
+      const same = firstText === message.messageData && earlier.messageType === message.messageType
+      return same || earlier.deletedAt !== null
         ? { message: earlier, replayed: true }
         : failure('IDEMPOTENCY_CONFLICT')
     }
     if (!room.view.isActive) return failure('ROOM_CLOSED')
     room.messages.entries.push({ position: message.seq, item: message })
+    room.firstTexts.set(message.seq, message.messageData)
     this.#messagesChanged(room, now)
     return { message, replayed: false }
   }
 
-  updateMessage({ messageData, ...where }: Inputs['updateMessage']): Message | Failure {
+  updateMessage({ messageData, ifVersion, ...where }: Inputs['updateMessage']): Message | Failure {
     const now = this.#tick()
     const { room, message } = this.#message(where)
     if (!room || !message) return failure('NOT_FOUND')
+    if (isOutdated(message, ifVersion)) return failure('PRECONDITION_FAILED')
     if (!message.isActive) return failure('MESSAGE_DELETED')
     if (message.messageData === messageData) return message
     if (!room.view.isActive) return failure('ROOM_CLOSED')
-    Object.assign(message, { messageData, editedAt: now })
+    Object.assign(message, { messageData, editedAt: now, version: message.version + 1 })
     this.#messagesChanged(room, now)
     return message
   }
 
-  deleteMessage(where: Inputs['deleteMessage']): Message | Failure {
+  deleteMessage({ ifVersion, ...where }: Inputs['deleteMessage']): Message | Failure {
     const now = this.#tick()
     const { room, message } = this.#message(where)
     if (!room || !message) return failure('NOT_FOUND')
+    if (isOutdated(message, ifVersion)) return failure('PRECONDITION_FAILED')
     if (!message.isActive) return message
-    Object.assign(message, { messageData: '', isActive: false, deletedAt: now })
+    Object.assign(message, {
+      messageData: '',
+      isActive: false,
+      deletedAt: now,
+      version: message.version + 1,
+    })
     this.#messagesChanged(room, now)
     return message
   }
@@ -412,13 +427,27 @@ class World {
     view.updatedAt = now
   }
 
-  updateRoom({ roomId, ...changes }: Inputs['updateRoom']): Room | Failure {
+  updateRoom({ roomId, ifVersion, ...input }: Inputs['updateRoom']): Room | Failure {
+    const { addLabels = [], removeLabels = [], customPatch = {}, ...changes } = input
     const now = this.#tick()
     const room = this.room(roomId)
     if (!room) return failure('NOT_FOUND')
-    const after = { ...room.view, ...changes }
-    if (isDeepStrictEqual(after, room.view)) return room.view
-    return Object.assign(room.view, changes, { updatedAt: now })
+    const { view } = room
+    if (isOutdated(view, ifVersion)) return failure('PRECONDITION_FAILED')
+    const kept = view.labels.filter((each) => !removeLabels.includes(each))
+    const labels = [...new Set([...kept, ...addLabels])]
+    const custom = Object.fromEntries(
+      Object.entries({ ...view.custom, ...customPatch }).filter(
+        ([key]) => customPatch[key] !== null,
+      ),
+    )
+    const after = { ...view, labels, custom, ...changes }
+    if (isDeepStrictEqual(after, view)) return view
+    return Object.assign(view, after, { updatedAt: now, version: view.version + 1 })
+  }
+
+  getMessage(where: Inputs['getMessage']): Message | Failure {
+    return this.#message(where).message ?? failure('NOT_FOUND')
   }
 
   room(id: string): ModelRoom | undefined {
@@ -435,6 +464,11 @@ class World {
         view.productName === identity.productName,
     )
   }
+}
+
+/** Whether a caller names another version than there is. */
+function isOutdated({ version }: { version: number }, required: number | undefined): boolean {
+  return required !== undefined && required !== version
 }
 
 /** What a room tells of its latest message: the first 200 characters of its text, among other things. */
@@ -577,6 +611,8 @@ const deleteRoom = fc
   )
 
 const later = fc.constantFrom(...laterNames)
+/** Often the version of an object that was changed once or never. */
+const ifVersion = fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined })
 
 /** A message of a room by its number, sometimes one that is not there. */
 function messageIn(world: World, roomPick: number, messagePick: number) {
@@ -587,22 +623,34 @@ function messageIn(world: World, roomPick: number, messagePick: number) {
 }
 
 const updateMessage = fc
-  .record({ by: later, pick: picked, which: picked, messageData: text })
+  .record({ by: later, pick: picked, which: picked, messageData: text, ifVersion })
   .map((details) =>
     command('updateMessage', details, async (world, real) => {
-      const { by, pick, which, messageData } = details
-      const input = { ...messageIn(world, pick, which), messageData }
+      const { by, pick, which, messageData, ifVersion } = details
+      const input = { ...messageIn(world, pick, which), messageData, ifVersion }
       const wanted = world.updateMessage(input)
       expectAlike(by, await real.surfaces[by].updateMessage(input), wanted)
     }),
   )
 
-const deleteMessage = fc.record({ by: later, pick: picked, which: picked }).map((details) =>
-  command('deleteMessage', details, async (world, real) => {
-    const { by, pick, which } = details
-    const input = messageIn(world, pick, which)
-    const wanted = world.deleteMessage(input)
-    expectAlike(by, await real.surfaces[by].deleteMessage(input), wanted)
+const deleteMessage = fc
+  .record({ by: later, pick: picked, which: picked, ifVersion })
+  .map((details) =>
+    command('deleteMessage', details, async (world, real) => {
+      const { by, pick, which, ifVersion } = details
+      const input = { ...messageIn(world, pick, which), ifVersion }
+      const wanted = world.deleteMessage(input)
+      expectAlike(by, await real.surfaces[by].deleteMessage(input), wanted)
+    }),
+  )
+
+const getMessage = fc.record({ pick: picked, which: picked }).map((details) =>
+  command('getMessage', details, async (world, real) => {
+    const input = messageIn(world, details.pick, details.which)
+    const wanted = world.getMessage(input)
+    for (const name of laterNames) {
+      expectAlike(name, await real.surfaces[name].getMessage(input), wanted)
+    }
   }),
 )
 
@@ -614,16 +662,34 @@ const updateRoom = fc
   .record({
     by: later,
     pick: picked,
-    changes: fc.record(
-      {
-        subject: fc.constantFrom(null, 'a question', '✉️'),
-        status: roomStatus,
-        assignee: fc.option(assignee),
-        labels: fc.uniqueArray(label),
-        custom: fc.constantFrom({}, { order: 4711 }, { deep: [{ er: null }], text: 'ü' }),
-      },
-      { requiredKeys: [] },
-    ),
+    changes: fc
+      .tuple(
+        fc.record(
+          {
+            subject: fc.constantFrom(null, 'a question', '✉️'),
+            status: roomStatus,
+            assignee: fc.option(assignee),
+            ifVersion: fc.integer({ min: 1, max: 4 }),
+          },
+          { requiredKeys: [] },
+        ),
+        fc.oneof(
+          fc.record({ labels: fc.uniqueArray(label) }),
+          fc.record({ addLabels: fc.uniqueArray(label) }),
+          fc.record({ removeLabels: fc.uniqueArray(label) }),
+          fc.constant({}),
+        ),
+        fc.oneof(
+          fc.record({
+            custom: fc.constantFrom({}, { order: 4711 }, { deep: [{ er: null }], text: 'ü' }),
+          }),
+          fc.record({
+            customPatch: fc.constantFrom({}, { order: null }, { text: 'ü', deep: [1] }),
+          }),
+          fc.constant({}),
+        ),
+      )
+      .map((parts): Omit<Inputs['updateRoom'], 'roomId'> => Object.assign({}, ...parts)),
   })
   .map((details) =>
     command('updateRoom', details, async (world, real) => {
@@ -920,6 +986,7 @@ test('REST v2, REST v3 and the typed client are one server', async () => {
       updateRoom,
       updateMessage,
       deleteMessage,
+      getMessage,
       getRoomById,
       getMessages,
       getMessages,

@@ -36,7 +36,14 @@ export {
   type FieldErrors,
 } from './operation/errors.ts'
 export { execute, pointsOf } from './operation/execute.ts'
-export type { Executable, Mutation, Operation, Query, Subscription } from './operation/operation.ts'
+export type {
+  Executable,
+  MergePatch,
+  Mutation,
+  Operation,
+  Query,
+  Subscription,
+} from './operation/operation.ts'
 export {
   type CallName,
   callNames,
@@ -48,6 +55,7 @@ export {
   type StreamName,
   streamNames,
 } from './operation/operations.ts'
+export type { IfMatch } from './operation/preconditions.ts'
 export { type PublicError, toPublicError } from './operation/publicError.ts'
 export { ReadBudget } from './operation/readBudget.ts'
 export { withRequestId } from './operation/requestId.ts'

@@ -180,6 +180,7 @@ const messageRow = {
   support_count: 0,
   edited_at: null,
   deleted_at: null,
+  text_version: 1,
 } as const
 
 /** A separate registry of streams, as of another process: `using live = createLive(log)`. */

@@ -7,6 +7,7 @@ export const operationKinds = {
   createUserToken: 'mutate',
   deleteMessage: 'mutate',
   deleteRoom: 'mutate',
+  getMessage: 'query',
   getMessages: 'query',
   getOrganisation: 'query',
   getRoomById: 'query',

@@ -23,6 +23,7 @@ export {
 export { deleteEvents, eventLogsAfter, oldestEvents } from './eventLog/retention.ts'
 export * from './queries/apiKeys.ts'
 export * from './queries/auditEvents.ts'
+export * from './queries/firstTexts.ts'
 export * from './queries/messages.ts'
 export * from './queries/organisations.ts'
 export * from './queries/readMarkers.ts'

@@ -14,6 +14,8 @@ export interface Tables {
   read_markers: ReadMarkersTable
   events: EventsTable
   event_log: EventLogTable
+  first_text_keys: FirstTextKeysTable
+  first_texts: FirstTextsTable
 }
 
 /** The tables whose rows belong to organisations or to the server: all but the one about the logs. */
@@ -32,6 +34,8 @@ export const primaryKeys: { readonly [T in DataTable]: readonly (keyof Tables[T]
   messages: ['org_id', 'room_id', 'seq'],
   read_markers: ['org_id', 'room_id', 'side', 'user_id'],
   events: ['org_id', 'position'],
+  first_text_keys: ['org_id'],
+  first_texts: ['org_id', 'room_id', 'seq'],
 }
 
 type ColumnType<Value> = [Exclude<Value, null>] extends [number] ? 'integer' : 'text'
@@ -56,6 +60,7 @@ const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
   organisation_settings: {
     org_id: 'text',
     settings: 'text',
+    version: 'integer',
   },
   rooms: {
     id: 'text',
@@ -83,6 +88,7 @@ const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
     last_message_side: 'integer',
     last_message_author: 'text',
     last_message_at: 'integer',
+    details_version: 'integer',
   },
   messages: {
     org_id: 'text',
@@ -99,6 +105,7 @@ const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
     support_count: 'integer',
     edited_at: 'integer',
     deleted_at: 'integer',
+    text_version: 'integer',
   },
   api_keys: {
     id: 'text',
@@ -162,6 +169,16 @@ const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
     first_epoch: 'text',
     timeline: 'text',
   },
+  first_text_keys: {
+    org_id: 'text',
+    secret: 'text',
+  },
+  first_texts: {
+    org_id: 'text',
+    room_id: 'text',
+    seq: 'integer',
+    hash: 'text',
+  },
 }
 
 /** The names of all columns of a table. */
@@ -194,6 +211,8 @@ export interface OrganisationSettingsTable {
   org_id: string
   /** A JSON object of the settings that were set. */
   settings: string
+  /** Grows with every change. */
+  version: number
 }
 
 export interface RoomsTable {
@@ -235,6 +254,8 @@ export interface RoomsTable {
   last_message_side: Generated<0 | 1 | null>
   last_message_author: Generated<string | null>
   last_message_at: Generated<number | null>
+  /** Grows with every change of `is_active`, or of a column that the organisation sets. A message does not change it. */
+  details_version: Generated<number>
 }
 
 /** One row per label of a room. */
@@ -268,6 +289,8 @@ export interface MessagesTable {
   edited_at: number | null
   /** The time of deletion, which empties the text; null before. */
   deleted_at: number | null
+  /** Grows with every change of the text, deletion included. */
+  text_version: number
 }
 
 /** How far a reader has read in a room. */
@@ -306,6 +329,23 @@ export interface EventLogTable {
   first_epoch: string
   /** The PostgreSQL timeline of `epoch`: another timeline has another epoch. Null on SQLite. */
   timeline: string | null
+}
+
+/** The keys of the hashes in `first_texts`, one per organisation. */
+export interface FirstTextKeysTable {
+  org_id: string
+  /** 32 random bytes in base64url. */
+  secret: string
+}
+
+/** The first text of an edited message, as a keyed hash: a repeated send is compared with it. */
+export interface FirstTextsTable {
+  org_id: string
+  room_id: string
+  /** The message's. */
+  seq: number
+  /** HMAC-SHA-256 in base64url. */
+  hash: string
 }
 
 export type EventType =

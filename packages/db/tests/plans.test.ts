@@ -11,6 +11,7 @@ import * as retention from '../src/eventLog/retention.ts'
 import { allOrganisations } from '../src/index.ts'
 import * as apiKeys from '../src/queries/apiKeys.ts'
 import * as auditEvents from '../src/queries/auditEvents.ts'
+import * as firstTexts from '../src/queries/firstTexts.ts'
 import * as messages from '../src/queries/messages.ts'
 import * as organisations from '../src/queries/organisations.ts'
 import * as readMarkers from '../src/queries/readMarkers.ts'
@@ -68,6 +69,8 @@ const newestLeft = [
 ]
 /** The texts that are too long to be read with their rows. */
 const eachText = ['LIST SUBQUERY 1', 'SCAN given VIRTUAL TABLE INDEX 1:']
+const firstTextKey = 'SEARCH first_text_keys USING PRIMARY KEY (org_id=?)'
+const firstText = 'SEARCH first_texts USING PRIMARY KEY (org_id=? AND room_id=? AND seq=?)'
 const oneMessage = { ...message, seq: 1 }
 const description = {
   orgId,
@@ -231,7 +234,11 @@ const cases: Record<string, Case[]> = {
     ],
   ],
   saveOrganisationSettings: [
-    ['', (db) => organisations.saveOrganisationSettings(db, { orgId, settings: '{}' }), [[]]],
+    [
+      '',
+      (db) => organisations.saveOrganisationSettings(db, { orgId, settings: '{}', version: 1 }),
+      [[]],
+    ],
   ],
   organisationExists: [
     [
@@ -623,6 +630,17 @@ const cases: Record<string, Case[]> = {
       ],
     ],
   ],
+  findFirstTextKey: [['', (db) => firstTexts.findFirstTextKey(db, { orgId }), [[firstTextKey]]]],
+  getOrInsertFirstTextKey: [orgId, 'new'].map((orgId) => [
+    `(${orgId})`,
+    (db) => firstTexts.getOrInsertFirstTextKey(db, { orgId, secret: 'secret' }),
+    [[], [firstTextKey]],
+  ]),
+  findFirstText: [['', (db) => firstTexts.findFirstText(db, oneMessage), [[firstText]]]],
+  insertFirstText: [
+    ['', (db) => firstTexts.insertFirstText(db, { ...message, seq: 2, hash: 'hash' }), [[]]],
+  ],
+  deleteFirstText: [['', (db) => firstTexts.deleteFirstText(db, oneMessage), [[firstText]]]],
   editMessage: [
     [
       '',
@@ -839,6 +857,7 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
     const marker = { room_id, side: i % 3 === 0 ? 1 : 0, user_id: `reader ${i}` }
     insert('read_markers', { org_id: orgId, ...marker, seq: i, updated_at: i })
   }
+  for (const org_id of [orgId, 'org 1']) insert('first_text_keys', { org_id, secret: 'secret' })
   for (let i = 0; i < 5; i++) {
     insert('signing_keys', { id: idOf(i + 1), secret: 'secret', created_at: i })
   }
@@ -857,6 +876,9 @@ function fill(insert: (table: keyof Tables, row: object) => void, size: number):
         client_message_id: i % 4 === 0 ? `client-message-${String(i).padStart(4, '0')}` : null,
       }),
     )
+    if (i % 40 === 0) {
+      insert('first_texts', { org_id: orgId, room_id: roomId, seq: i + 1, hash: 'hash' })
+    }
     insert('events', {
       org_id: talkative ? orgId : 'org 1',
       position: Math.floor(i / 2) + 1,

@@ -75,6 +75,7 @@ export function roomRow(row: Partial<RoomRow> = {}): RoomRow {
     created_at: 1_693_018_738_000,
     updated_at: 1_693_018_738_000,
     version: 0,
+    details_version: 1,
     support_count: 0,
     status: 'open',
     labels: '[]',
@@ -143,6 +144,7 @@ export function messageRow(row: Partial<MessageRow> = {}): MessageRow {
     support_count: 0,
     edited_at: null,
     deleted_at: null,
+    text_version: 1,
     ...row,
   }
 }

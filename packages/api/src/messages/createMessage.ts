@@ -15,6 +15,7 @@ import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
+import { isFirstText } from './firstText.ts'
 import { assertMessageLength, newAuthor } from './policy.ts'
 import { exampleMessage, Message, messageInput, toMessage } from './schema.ts'
 
@@ -57,11 +58,15 @@ async function findEarlierMessage(
   if (!room) throw roomNotFound()
   const earlier = await findMessageByClientId(tx, { ...input, orgId: room.org_id })
   if (!earlier) return undefined
+  // Of a deleted message nothing is left to compare with.
+  if (earlier.deleted_at !== null) return earlier
+  const content = { message_type: input.messageType, message_data: input.messageData }
   const isSame =
-    earlier.message_data === input.messageData && earlier.message_type === input.messageType
-  // An edited or deleted message no longer has its original content to compare with.
-  const wasChanged = earlier.edited_at !== null || earlier.deleted_at !== null
-  if (!isSame && !wasChanged) throw new AppError('IDEMPOTENCY_CONFLICT')
+    earlier.edited_at === null
+      ? earlier.message_data === content.message_data &&
+        earlier.message_type === content.message_type
+      : await isFirstText(tx, earlier, content)
+  if (!isSame) throw new AppError('IDEMPOTENCY_CONFLICT')
   return earlier
 }
 
@@ -88,6 +93,7 @@ export const createMessage = mutation({
       message: { ...exampleMessage, clientMessageId: '0192f3a1-7c1e-4d3b' },
       replayed: true,
     },
+    resource: ({ message }) => message,
   },
   example: {
     input: {

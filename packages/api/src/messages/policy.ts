@@ -13,6 +13,10 @@ import type { Deps } from '../operation/context.ts'
 import { AppError, badField } from '../operation/errors.ts'
 import { roomNotFound } from '../rooms/policy.ts'
 
+export function messageNotFound(): AppError {
+  return new AppError('NOT_FOUND', { message: 'There is no such message in this room' })
+}
+
 /** @throws AppError BAD_REQUEST for a text that is longer than the configured limit */
 export function assertMessageLength({ limits }: Deps, messageData: string): void {
   if (!isLongerThan(messageData, limits.messageMaxChars)) return
@@ -46,8 +50,7 @@ export async function findEditableMessage(
   const room = await findRoomForUpdate(tx, where)
   if (!room) throw roomNotFound()
   const message = await findMessage(tx, { ...where, orgId: room.org_id })
-  if (!message)
-    throw new AppError('NOT_FOUND', { message: 'There is no such message in this room' })
+  if (!message) throw messageNotFound()
   const isOwn =
     actor.kind !== 'user' ||
     (message.author === actor.userId && (message.side === 1) === actor.side)

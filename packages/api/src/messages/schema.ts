@@ -9,6 +9,7 @@ import {
   name,
   time,
 } from '../encoding/fields.ts'
+import { versionField } from '../operation/preconditions.ts'
 
 const side = boolean.meta({ description: 'False: the customer. True: the support team.' })
 
@@ -54,6 +55,7 @@ export const Message = z
     deletedAt: time
       .nullable()
       .meta({ description: 'When the message was deleted; null: not deleted.' }),
+    version: versionField('the text'),
   })
   .meta({ id: 'Message', additionalProperties: true })
 export type Message = z.output<typeof Message>
@@ -72,6 +74,7 @@ export function toMessage(row: MessageRow): Message {
     createdAt: new Date(row.created_at),
     editedAt: row.edited_at === null ? null : new Date(row.edited_at),
     deletedAt: row.deleted_at === null ? null : new Date(row.deleted_at),
+    version: row.text_version,
   }
 }
 
@@ -88,4 +91,5 @@ export const exampleMessage = {
   createdAt: '2023-08-29T05:10:21.000Z',
   editedAt: null,
   deletedAt: null,
+  version: 1,
 }

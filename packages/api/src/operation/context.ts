@@ -4,6 +4,7 @@ import type { LastUsedTracker } from '../auth/lastUsed.ts'
 import type { SigningKeys } from '../auth/signingKeys.ts'
 import type { Live } from '../events/live/live.ts'
 import type { LatestPageCache } from '../messages/latestPageCache.ts'
+import type { IfMatch } from './preconditions.ts'
 import type { ReadBudget } from './readBudget.ts'
 
 /** What operations work with. The composition root builds it once; the only shared type that names features. */
@@ -65,6 +66,8 @@ export interface Context {
   readonly reads?: ReadBudget | undefined
   /** Set for a conditional read. */
   readonly atVersion?: AtVersion | undefined
+  /** Set for a conditional write. */
+  readonly ifMatch?: IfMatch | undefined
 }
 
 /** What an operation runs with: the request, and the rows its caller may access. */

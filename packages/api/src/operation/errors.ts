@@ -37,6 +37,11 @@ export const errorTable = {
     trpc: 'CONFLICT',
     text: 'The event log no longer reaches back to this cursor',
   },
+  PRECONDITION_FAILED: {
+    status: 412,
+    trpc: 'PRECONDITION_FAILED',
+    text: 'This was changed since you read it: read it again, and repeat the change if it is still right',
+  },
   PAYLOAD_TOO_LARGE: {
     status: 413,
     trpc: 'PAYLOAD_TOO_LARGE',

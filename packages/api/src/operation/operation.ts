@@ -15,6 +15,20 @@ export interface RestPlace<Output> {
   created?(output: Output): boolean
   /** An example of the output with status 200, when nothing new was created. */
   readonly repeated?: unknown
+  /** The object in an output that has a version. Replies then carry its entity tag. */
+  resource?(output: Output): { readonly version: number }
+  /** Set for a PATCH that takes `application/merge-patch+json`. */
+  readonly mergePatch?: MergePatch
+}
+
+/** How a JSON merge patch (RFC 7396) of a resource becomes an input. */
+export interface MergePatch {
+  /** The members that a patch may have. They are input fields of the same names. */
+  readonly members: readonly string[]
+  /** The values of the members that null removes; null itself for the others. */
+  readonly removed?: Readonly<Record<string, unknown>>
+  /** The input fields that merge an object into a member. */
+  readonly merged?: Readonly<Record<string, string>>
 }
 
 /** What any surface needs to run an operation. */

@@ -12,6 +12,7 @@ import { revokeApiKey } from '../keys/revokeApiKey.ts'
 import { revokeUserTokens } from '../keys/revokeUserTokens.ts'
 import { createMessage } from '../messages/createMessage.ts'
 import { deleteMessage } from '../messages/deleteMessage.ts'
+import { getMessage } from '../messages/getMessage.ts'
 import { getMessages } from '../messages/getMessages.ts'
 import { getRoomSnapshot } from '../messages/getRoomSnapshot.ts'
 import { updateMessage } from '../messages/updateMessage.ts'
@@ -38,6 +39,7 @@ export const operations = {
   createMessage,
   updateMessage,
   deleteMessage,
+  getMessage,
   getMessages,
   getRoomSnapshot,
   markRead,

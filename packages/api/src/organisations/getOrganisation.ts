@@ -2,7 +2,14 @@ import { findOrganisationSettings } from '@dowell-chat/db'
 import { z } from 'zod'
 import { admins, assertOrganisation } from '../operation/access.ts'
 import { query } from '../operation/operation.ts'
-import { exampleOrganisation, Organisation, orgId, readSettings, toOrganisation } from './schema.ts'
+import {
+  exampleOrganisation,
+  Organisation,
+  orgId,
+  readSettings,
+  settingsVersion,
+  toOrganisation,
+} from './schema.ts'
 
 const input = z.strictObject({ orgId })
 
@@ -19,13 +26,12 @@ export const getOrganisation = query({
     tag: 'access',
     summary: "Get an organisation's settings",
     description: 'Needs an admin key.',
+    resource: (organisation) => organisation,
   },
   example: { input: { orgId: exampleOrganisation.id }, output: exampleOrganisation },
   async run({ deps, scope }, { orgId }) {
     assertOrganisation(scope, orgId)
-    return toOrganisation(
-      orgId,
-      readSettings(await findOrganisationSettings(deps.db.read, { orgId })),
-    )
+    const stored = await findOrganisationSettings(deps.db.read, { orgId })
+    return toOrganisation(orgId, readSettings(stored), settingsVersion(stored))
   },
 })

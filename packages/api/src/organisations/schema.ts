@@ -1,5 +1,7 @@
+import type { StoredSettings } from '@dowell-chat/db'
 import { z } from 'zod'
 import { name, newName } from '../encoding/fields.ts'
+import { versionField } from '../operation/preconditions.ts'
 
 const MAX_PRODUCTS = 100
 
@@ -24,11 +26,17 @@ export const settings = {
 export const Settings = z.object(settings)
 export type Settings = z.output<typeof Settings>
 
-const defaults: Settings = { products: null }
+/** The settings of an organisation that never set them. */
+export const defaults: Settings = { products: null }
 
-/** @param stored the JSON in the database; undefined for an organisation without settings */
-export function readSettings(stored: string | undefined): Settings {
-  return stored === undefined ? defaults : { ...defaults, ...JSON.parse(stored) }
+/** @param stored undefined for an organisation without settings */
+export function readSettings(stored: StoredSettings | undefined): Settings {
+  return stored === undefined ? defaults : { ...defaults, ...JSON.parse(stored.settings) }
+}
+
+/** The version of the settings; 0 if they were never set. */
+export function settingsVersion(stored: StoredSettings | undefined): number {
+  return stored?.version ?? 0
 }
 
 export const Organisation = z
@@ -38,13 +46,18 @@ export const Organisation = z
       .array(z.string())
       .nullable()
       .meta({ description: 'The products for which customers may open rooms; null: any product.' }),
+    version: versionField('the settings'),
   })
   .meta({ id: 'Organisation', additionalProperties: true })
 export type Organisation = z.output<typeof Organisation>
 
 /** Drops settings that a newer version stored. */
-export function toOrganisation(id: string, { products }: Settings): Organisation {
-  return { id, products }
+export function toOrganisation(id: string, { products }: Settings, version: number): Organisation {
+  return { id, products, version }
 }
 
-export const exampleOrganisation = { id: 'DOWELL12345', products: ['WIFIQRCODE', 'LEGALZARD'] }
+export const exampleOrganisation = {
+  id: 'DOWELL12345',
+  products: ['WIFIQRCODE', 'LEGALZARD'],
+  version: 1,
+}

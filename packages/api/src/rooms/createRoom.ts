@@ -38,6 +38,7 @@ export const createRoom = mutation({
       'Returns the active room of this user, organisation, portfolio and product (200), or opens one (201). Safe to repeat. A customer may open rooms only for the products that the organisation lists (403), and only a limited number (429).',
     created: (result: z.output<typeof output>) => result.created,
     repeated: { room: exampleRoom, created: false },
+    resource: ({ room }) => room,
   },
   example: {
     input: {

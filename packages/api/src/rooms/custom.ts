@@ -7,10 +7,23 @@ const MAX_DEPTH = 20
 
 const TOO_LONG = `must have at most ${MAX_BYTES} bytes as JSON`
 
+/** A JSON merge patch (RFC 7396) of a room's `custom`. */
+export const customPatch = z
+  .custom<Record<string, unknown>>((value) => findCustomError(value) === undefined, {
+    error: ({ input }) => findCustomError(input),
+  })
+  .meta({
+    type: 'object',
+    additionalProperties: true,
+    description:
+      'Merged into `custom` by RFC 7396: keys that you leave out stay, null removes a key. Not together with `custom`.',
+    example: { orderNumber: 4711, coupon: null },
+  })
+
 /** A JSON object with the organisation's own data, stored and returned unchanged. */
 export const custom = z
-  .custom<Record<string, unknown>>((value) => findError(value) === undefined, {
-    error: ({ input }) => findError(input),
+  .custom<Record<string, unknown>>((value) => findCustomError(value) === undefined, {
+    error: ({ input }) => findCustomError(input),
   })
   .meta({
     type: 'object',
@@ -19,7 +32,8 @@ export const custom = z
     example: { orderNumber: 4711 },
   })
 
-function findError(value: unknown): string | undefined {
+/** Returns why a value cannot be a room's `custom`; undefined if it can. */
+export function findCustomError(value: unknown): string | undefined {
   if (!isPlainObject(value)) return 'must be an object'
   const error = findErrorWithin(value, 1, { bytes: MAX_BYTES })
   if (error !== undefined) return error

@@ -5,6 +5,7 @@ import { boolean } from '../encoding/fields.ts'
 import { supportTeam } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
+import { assertVersion, ifVersion } from '../operation/preconditions.ts'
 import { roomNotFound } from './policy.ts'
 import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
 
@@ -15,19 +16,20 @@ export const isActive = boolean.meta({
 const input = z.strictObject({
   roomId,
   isActive: isActive.optional(),
+  ifVersion,
 })
 
 /**
  * Deletes a room, or restores it. A deleted room keeps its data and takes no new messages. Repeating a call does nothing.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND; ROOM_ALREADY_ACTIVE when restoring would make a second active room
+ * @throws AppError FORBIDDEN; NOT_FOUND; PRECONDITION_FAILED; ROOM_ALREADY_ACTIVE when restoring would make a second active room
  */
 export const deleteRoom = mutation({
   access: supportTeam,
   cost: 'write',
   input,
   output: Room,
-  errors: ['NOT_FOUND', 'ROOM_ALREADY_ACTIVE'],
+  errors: ['NOT_FOUND', 'PRECONDITION_FAILED', 'ROOM_ALREADY_ACTIVE'],
   rest: {
     method: 'DELETE',
     path: '/api/v3/rooms/{roomId}',
@@ -35,13 +37,19 @@ export const deleteRoom = mutation({
     summary: 'Delete or restore a room',
     description:
       'A deleted room stays listed and readable, with `isActive` false, and takes no new messages. `isActive=true` restores it.',
+    resource: (room) => room,
   },
-  example: { input: { roomId: exampleRoom.id }, output: { ...exampleRoom, isActive: false } },
-  async run({ deps, actor, scope }, { roomId, isActive = false }) {
+  example: {
+    input: { roomId: exampleRoom.id },
+    output: { ...exampleRoom, isActive: false, version: 2 },
+  },
+  async run(call, { roomId, isActive = false, ifVersion }) {
+    const { deps, actor, scope } = call
     try {
       return await deps.db.write(async (tx) => {
         const before = await findRoomForUpdate(tx, { ...scope, roomId })
         if (!before) throw roomNotFound()
+        assertVersion(call, ifVersion, before.details_version)
         if ((before.is_active === 1) === isActive) return toRoom(before)
         const { org_id: orgId } = before
         const now = deps.clock()

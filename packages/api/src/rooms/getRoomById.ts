@@ -19,6 +19,7 @@ export const getRoomById = query({
     tag: 'rooms',
     summary: 'Read a room',
     description: 'Deleted rooms stay readable, with `isActive` false.',
+    resource: (room) => room,
   },
   example: { input: { roomId: exampleRoom.id }, output: exampleRoom },
   async run({ deps, scope, atVersion }, { roomId }) {

@@ -12,6 +12,7 @@ import {
   unreadOfReader,
 } from '../encoding/fields.ts'
 import { BYTES_PER_CHARACTER } from '../encoding/pageBytes.ts'
+import { versionField } from '../operation/preconditions.ts'
 import { custom } from './custom.ts'
 
 /** The `messageData` of a room without messages. */
@@ -36,7 +37,28 @@ export const roomId = id.meta({ description: "The room's id." })
 const roomStatuses = ['open', 'pending', 'resolved'] as const
 const status = z.enum(roomStatuses, { error: `must be one of ${roomStatuses.join(', ')}` })
 
-const MAX_LABELS = 20
+export const MAX_LABELS = 20
+
+const labelList = <Label extends z.ZodType<string>>(item: Label) =>
+  z
+    .array(item, { error: 'must be a list' })
+    .max(MAX_LABELS, { error: `must have at most ${MAX_LABELS} labels` })
+    .refine((labels) => new Set(labels).size === labels.length, {
+      error: 'must not have the same label twice',
+    })
+
+/** Labels to add to a room's list. */
+export const addLabels = labelList(newLabel).meta({
+  uniqueItems: true,
+  description: 'Labels to add. The others stay. Not together with `labels`.',
+})
+
+/** Labels to remove from a room's list. Any text: a label may be older than a rule about labels. */
+export const removeLabels = labelList(z.string({ error: 'must be text' })).meta({
+  uniqueItems: true,
+  description:
+    'Labels to remove. The others stay; a label that the room does not have is ignored. Not together with `labels`.',
+})
 
 /** The editable fields of a room. */
 export const roomDetails = {
@@ -48,16 +70,10 @@ export const roomDetails = {
   assignee: newForeignId.nullable().meta({
     description: 'The user id of the assigned member of the support team; null: not assigned.',
   }),
-  labels: z
-    .array(newLabel, { error: 'must be a list' })
-    .max(MAX_LABELS, { error: `must have at most ${MAX_LABELS} labels` })
-    .refine((labels) => new Set(labels).size === labels.length, {
-      error: 'must not have the same label twice',
-    })
-    .meta({
-      uniqueItems: true,
-      description: 'The new list of labels. It replaces the previous one.',
-    }),
+  labels: labelList(newLabel).meta({
+    uniqueItems: true,
+    description: 'The new list of labels. It replaces the previous one.',
+  }),
   custom,
 }
 
@@ -127,6 +143,9 @@ export const Room = z
       .meta({ description: "The organisation's own data for this room." }),
     createdAt: time,
     updatedAt: time,
+    version: versionField(
+      '`subject`, `status`, `assignee`, `labels`, `custom` and `isActive`; a message does not change it',
+    ),
   })
   .meta({ id: 'Room', additionalProperties: true })
 export type Room = z.output<typeof Room>
@@ -156,6 +175,7 @@ export function toRoom(row: RoomRow): Room {
     custom: row.custom === '{}' ? {} : JSON.parse(row.custom),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),
+    version: row.details_version,
   }
 }
 
@@ -200,4 +220,5 @@ export const exampleRoom = {
   custom: {},
   createdAt: '2023-08-26T02:58:58.000Z',
   updatedAt: '2023-08-26T02:58:58.000Z',
+  version: 1,
 }

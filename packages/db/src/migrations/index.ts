@@ -6,6 +6,7 @@ import * as lastMessage from './004-last-message.ts'
 import * as organisationSettings from './005-organisation-settings.ts'
 import * as logEpoch from './006-log-epoch.ts'
 import * as userTokenRevocations from './007-user-token-revocations.ts'
+import * as versions from './008-versions.ts'
 import * as hashedProduct from './009-hashed-product.ts'
 
 /** Every migration, in order. A released one never changes; a new one is a new line. */
@@ -17,5 +18,6 @@ export const migrations: Record<string, Migration> = {
   '005-organisation-settings': organisationSettings,
   '006-log-epoch': logEpoch,
   '007-user-token-revocations': userTokenRevocations,
+  '008-versions': versions,
   '009-hashed-product': hashedProduct,
 }

@@ -26,6 +26,7 @@ import {
   whereRoomInScope,
 } from '../query/scope.ts'
 import type { MessageRow } from '../tables.ts'
+import { deleteFirstText } from './firstTexts.ts'
 
 interface InRoom {
   readonly orgId: string
@@ -139,7 +140,14 @@ export async function appendMessage(
     preview,
   })
   if (!place) return undefined
-  const row: MessageRow = { ...message, ...place, is_active: 1, edited_at: null, deleted_at: null }
+  const row: MessageRow = {
+    ...message,
+    ...place,
+    is_active: 1,
+    edited_at: null,
+    deleted_at: null,
+    text_version: 1,
+  }
   if (!isOneStatement) await insertMessage(tx, row)
   return row
 }
@@ -268,7 +276,11 @@ const editMessageQuery = preparedWrite(
   (db, where: Params<OneMessage & { messageData: string; now: number }>) =>
     db
       .updateTable('messages')
-      .set({ message_data: where.messageData, edited_at: where.now })
+      .set((eb) => ({
+        message_data: where.messageData,
+        edited_at: where.now,
+        text_version: eb('text_version', '+', 1),
+      }))
       .where('org_id', '=', where.orgId)
       .where('room_id', '=', where.roomId)
       .where('seq', '=', where.seq)
@@ -278,7 +290,12 @@ const editMessageQuery = preparedWrite(
 const softDeleteMessageQuery = preparedWrite((db, where: Params<OneMessage & { now: number }>) =>
   db
     .updateTable('messages')
-    .set({ message_data: '', is_active: 0, deleted_at: where.now })
+    .set((eb) => ({
+      message_data: '',
+      is_active: 0,
+      deleted_at: where.now,
+      text_version: eb('text_version', '+', 1),
+    }))
     .where('org_id', '=', where.orgId)
     .where('room_id', '=', where.roomId)
     .where('seq', '=', where.seq)
@@ -350,7 +367,8 @@ export async function editMessage(
 }
 
 /**
- * Empties a message's text; the message keeps its position. The room's latest message becomes the newest one left.
+ * Empties a message's text, and deletes the hash of its first one. The message keeps its position. The room's latest message
+ * becomes the newest one left.
  *
  * @returns the new row
  */
@@ -359,6 +377,7 @@ export async function softDeleteMessage(
   where: OneMessage & { now: number },
 ): Promise<MessageRow> {
   const [message] = await softDeleteMessageQuery(tx, where)
+  if (message?.client_message_id && message.edited_at !== null) await deleteFirstText(tx, where)
   return updateRoomOf(tx, where, message)
 }
 

@@ -2,6 +2,7 @@ import type { Session } from '../engine/session.ts'
 import type { Transaction } from '../engine/transaction.ts'
 import { announceOrganisationLock } from '../query/locks.ts'
 import { mutate, type Params, prepared, select } from '../query/prepared.ts'
+import type { OrganisationSettingsTable } from '../tables.ts'
 
 type Counter = 'last_room_position' | 'last_key_position' | 'last_audit_position'
 
@@ -61,27 +62,33 @@ export async function organisationExists(
 }
 
 const settingsQuery = prepared((db, params: Params<{ orgId: string }>) =>
-  db.selectFrom('organisation_settings').select('settings').where('org_id', '=', params.orgId),
+  db
+    .selectFrom('organisation_settings')
+    .select(['settings', 'version'])
+    .where('org_id', '=', params.orgId),
 )
 
-/** @returns the settings as stored; undefined for an organisation without any */
+/** An organisation's settings as stored: JSON, and its version. */
+export type StoredSettings = Pick<OrganisationSettingsTable, 'settings' | 'version'>
+
+/** @returns undefined for an organisation without any */
 export async function findOrganisationSettings(
   session: Session,
   where: { orgId: string },
-): Promise<string | undefined> {
+): Promise<StoredSettings | undefined> {
   const [row] = await settingsQuery(session, where)
-  return row?.settings
+  return row
 }
 
 /** Inserts or replaces an organisation's settings. */
 export async function saveOrganisationSettings(
   tx: Transaction,
-  { orgId, settings }: { orgId: string; settings: string },
+  { orgId, settings, version }: StoredSettings & { orgId: string },
 ): Promise<void> {
   await mutate(tx, (db) =>
     db
       .insertInto('organisation_settings')
-      .values({ org_id: orgId, settings })
-      .onConflict((conflict) => conflict.column('org_id').doUpdateSet({ settings })),
+      .values({ org_id: orgId, settings, version })
+      .onConflict((conflict) => conflict.column('org_id').doUpdateSet({ settings, version })),
   )
 }

@@ -193,6 +193,7 @@ const setRoomActiveQuery = preparedWriteInScope(
       .updateTable('rooms')
       .set((eb) => ({
         version: eb('version', '+', 1),
+        details_version: eb('details_version', '+', 1),
         is_active: where.wanted,
         updated_at: where.now,
       }))
@@ -226,6 +227,7 @@ const updateRoomDetailsQuery = preparedWrite(
       .updateTable('rooms')
       .set((eb) => ({
         version: eb('version', '+', 1),
+        details_version: eb('details_version', '+', 1),
         subject: where.subject,
         status: where.status,
         assignee: where.assignee,

@@ -156,6 +156,7 @@ const someContent: fc.Arbitrary<Content> = fc
           content.messages.push(
             messageRow({ ...message, id, org_id, room_id, seq: at + 1, client_message_id }),
           )
+          content.first_texts.push({ org_id, room_id, seq: at + 1, hash: id })
           content.events.push({
             org_id,
             position: content.events.length + 1,
@@ -187,8 +188,9 @@ const someContent: fc.Arbitrary<Content> = fc
           auditEventRow({ ...entry, id: idOf(++ids), org_id, position: index + 1 }),
         )
       }
-      if (settings !== null) content.organisation_settings.push({ org_id, settings })
       content.user_token_revocations.push({ org_id, user_id: org_id, revoked_at: ids })
+      if (settings !== null) content.organisation_settings.push({ org_id, settings, version: 1 })
+      content.first_text_keys.push({ org_id, secret: `secret of ${org_id}` })
       content.signing_keys.push({ id: idOf(++ids), secret: org_id, created_at: ids })
       content.organisations.push({
         id: org_id,

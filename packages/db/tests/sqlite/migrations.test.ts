@@ -66,7 +66,11 @@ async function fill(db: TestDatabase): Promise<void> {
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 1 })
     await saveUserTokenRevocation(tx, { orgId: org_id, userId: 'user', now: 1 })
-    await saveOrganisationSettings(tx, { orgId: org_id, settings: '{"products":["a"]}' })
+    await saveOrganisationSettings(tx, {
+      orgId: org_id,
+      settings: '{"products":["a"]}',
+      version: 1,
+    })
     await kyselyOn(tx).insertInto('room_labels').values(roomLabel).execute()
     await kyselyOn(tx).insertInto('read_markers').values(readMarker).execute()
     appendEvent(tx, {
@@ -385,6 +389,26 @@ test('007 begins without revocations and keeps the data of 006, up and down', as
   expect(contents(db.location)).toEqual(before)
 })
 
+test('008 gives what is there its first version and keeps the data of 006, up and down', async () => {
+  await using db = await createTestDb({ migration: '006-log-epoch' })
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', organisationAt001)
+  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+  insertInto(connection, 'messages', messageAt001)
+  insertInto(connection, 'organisation_settings', { org_id: ORG, settings: '{}' })
+  const before = contents(db.location)
+
+  await db.migrateTo('008-versions')
+  expect(rowsOf(db.location, 'rooms')).toMatchObject([{ version: 3, details_version: 1 }])
+  expect(rowsOf(db.location, 'messages', 'seq')).toMatchObject([{ text_version: 1 }])
+  expect(rowsOf(db.location, 'organisation_settings', 'org_id')).toMatchObject([{ version: 1 }])
+  insertInto(connection, 'first_text_keys', { org_id: ORG, secret: 'secret' })
+  insertInto(connection, 'first_texts', { ...firstText, org_id: ORG, room_id: roomAt001.id })
+
+  await db.migrateTo('006-log-epoch')
+  expect(contents(db.location)).toEqual(before)
+})
+
 test('a database of the first version works after all migrations', async () => {
   await using db = await createTestDb({ migration: '001-rooms-and-messages' })
   using connection = connect(db.location)
@@ -407,13 +431,13 @@ test('a database of the first version works after all migrations', async () => {
     await insertApiKey(tx, apiKeyRow())
     await insertAuditEvent(tx, auditEventRow())
     await insertSigningKey(tx, { id: 'id', secret: 'secret', created_at: 0 })
-    await saveOrganisationSettings(tx, { orgId: ORG, settings: '{"products":["a"]}' })
-    await saveOrganisationSettings(tx, { orgId: ORG, settings: '{"products":["b"]}' })
+    await saveOrganisationSettings(tx, { orgId: ORG, settings: '{"products":["a"]}', version: 1 })
+    await saveOrganisationSettings(tx, { orgId: ORG, settings: '{"products":["b"]}', version: 2 })
     await lockOrganisation(tx, { orgId: 'new', now: 6 })
     await lockOrganisation(tx, where)
     appendEvent(tx, { type: 'room.updated', org_id: ORG, room_id: ROOM, created_at: 6 })
   })
-  expect(await settings()).toBe('{"products":["b"]}')
+  expect(await settings()).toEqual({ settings: '{"products":["b"]}', version: 2 })
   const organisations = await read.selectFrom('organisations').selectAll().orderBy('id').execute()
   expect(organisations).toMatchObject([
     { ...organisationAt001, last_room_position: 2, last_event_position: 1 },
@@ -592,6 +616,7 @@ const readMarker: ReadMarkerRow = {
   seq: 1,
   updated_at: 0,
 }
+const firstText = { org_id: room.org_id, room_id: room.id, seq: 1, hash: 'hash' }
 const CHECK = 'SQLITE_CONSTRAINT_CHECK'
 const TYPE = 'SQLITE_CONSTRAINT_DATATYPE'
 const UNIQUE = 'SQLITE_CONSTRAINT_UNIQUE'
@@ -626,6 +651,9 @@ test.for<[table: string, row: object, code: string]>([
   ],
   ['rooms', { ...room, version: 'new' }, TYPE],
   ['rooms', { ...room, support_count: 0.5 }, TYPE],
+  ['rooms', { ...room, details_version: 'new' }, TYPE],
+  ['messages', { ...message, text_version: 0.5 }, TYPE],
+  ['first_texts', { ...firstText, seq: 'first' }, TYPE],
   ['messages', { ...message, support_count: 'many' }, TYPE],
   ['messages', { ...message, edited_at: 'today' }, TYPE],
   ['messages', { ...message, deleted_at: 'today' }, TYPE],
@@ -660,6 +688,8 @@ test.for<[table: string, row: object, code: string]>([
   ['events', { ...happened, org_id: 'nobody' }, FOREIGN],
   ['organisation_settings', { org_id: 'nobody', settings: '{}' }, FOREIGN],
   ['user_token_revocations', { ...revocation, org_id: 'nobody' }, FOREIGN],
+  ['first_text_keys', { org_id: 'nobody', secret: 'secret' }, FOREIGN],
+  ['first_texts', { ...firstText, room_id: 'f'.repeat(24) }, FOREIGN],
   ['events', { ...happened, room_id: 'f'.repeat(24) }, FOREIGN],
   ['room_labels', { ...roomLabel, room_id: 'f'.repeat(24) }, FOREIGN],
   ['read_markers', { ...readMarker, room_id: 'f'.repeat(24) }, FOREIGN],
@@ -690,10 +720,13 @@ test.for<[table: string, row: object, code: string]>([
     { id: 'A', created_at: 0, last_room_position: 0, last_event_position: null },
     NULL,
   ],
-  ...['version', 'support_count', 'status', 'labels', 'custom'].map(
+  ...['version', 'details_version', 'support_count', 'status', 'labels', 'custom'].map(
     (column): [string, object, string] => ['rooms', { ...room, [column]: null }, NULL],
   ),
   ['messages', { ...message, support_count: null }, NULL],
+  ['messages', { ...message, text_version: null }, NULL],
+  ['first_text_keys', { org_id: room.org_id, secret: null }, NULL],
+  ['first_texts', { ...firstText, hash: null }, NULL],
   ['organisation_settings', { org_id: room.org_id, settings: null }, NULL],
   ...Object.keys(revocation).map((column): [string, object, string] => [
     'user_token_revocations',
@@ -726,6 +759,8 @@ test.for<[table: string, row: object, code: string]>([
   ['signing_keys', { ...signingKey, id: '9' }, KEY],
   ['organisation_settings', { org_id: room.org_id, settings: '{}' }, KEY],
   ['user_token_revocations', revocation, KEY],
+  ['first_text_keys', { org_id: room.org_id, secret: 'other' }, KEY],
+  ['first_texts', { ...firstText, hash: 'other' }, KEY],
   ['rooms', { ...room, id: '9'.padStart(24, '0'), position: 10, user_id: 'other' }, KEY],
   ['rooms', { ...room, position: 9, user_id: 'other' }, UNIQUE],
   ['rooms', { ...room, position: 10, user_id: 'nine' }, UNIQUE],
@@ -758,6 +793,8 @@ test.for<[table: string, row: object, code: string]>([
   insert('signing_keys', { ...signingKey, id: '9' })
   insert('organisation_settings', { org_id: room.org_id, settings: '{}' })
   insert('user_token_revocations', revocation)
+  insert('first_text_keys', { org_id: room.org_id, secret: 'secret' })
+  insert('first_texts', { ...firstText, room_id: nine })
   insert('events', { ...happened, room_id: eight, position: 9 })
   insert('room_labels', { ...roomLabel, room_id: eight, position: 9 })
   insert('room_labels', { ...roomLabel, room_id: nine, label: 'nine', position: 9 })

@@ -16,6 +16,7 @@ export type BodyReader<Body> = (req: IncomingMessage, meter: ByteMeter) => Promi
 type Parsed = IncomingMessage & { body: never }
 
 const JSON_TYPE = 'application/json'
+const MERGE_PATCH_TYPE = 'application/merge-patch+json'
 const FORM_TYPE = 'application/x-www-form-urlencoded'
 const MULTIPART_TYPE = 'multipart/form-data'
 
@@ -23,7 +24,7 @@ const MULTIPART_TYPE = 'multipart/form-data'
 const MAX_FIELDS = 100
 
 /**
- * Reads JSON bodies and, with `forms`, urlencoded and multipart ones, into fields.
+ * Reads JSON bodies, those of PATCH also as merge patches, and, with `forms`, urlencoded and multipart ones, into fields.
  *
  * @param limit bytes; a larger body is refused before it is held in memory
  * @throws AppError PARSE_ERROR, UNSUPPORTED_MEDIA_TYPE or PAYLOAD_TOO_LARGE
@@ -33,7 +34,7 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
   return async (req, meter) => {
     if (!(await hasBody(req))) return undefined
     const type = mediaTypeOf(req)
-    if (type === JSON_TYPE) {
+    if (type === JSON_TYPE || (req.method === 'PATCH' && isMergePatch(req))) {
       const text = textOf(req, await readBytes(req, meter))
       return text === '' ? undefined : objectOf(text)
     }
@@ -42,7 +43,8 @@ export function createBodyReader(limit: number, options: { forms: boolean }): Bo
     if (options.forms && type === MULTIPART_TYPE) {
       return readMultipart(req, await readBytes(req, meter), limit)
     }
-    throw unsupportedType(options.forms ? [JSON_TYPE, FORM_TYPE, MULTIPART_TYPE] : [JSON_TYPE])
+    if (options.forms) throw unsupportedType([JSON_TYPE, FORM_TYPE, MULTIPART_TYPE])
+    throw unsupportedType(req.method === 'PATCH' ? [JSON_TYPE, MERGE_PATCH_TYPE] : [JSON_TYPE])
   }
 }
 
@@ -197,6 +199,11 @@ function unsupportedType(supported: string[]): AppError {
 /** Without parameters. A missing Content-Type yields ''. */
 function mediaTypeOf(req: IncomingMessage): string {
   return (req.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+}
+
+/** Whether the body is a JSON merge patch (RFC 7396). */
+export function isMergePatch(req: IncomingMessage): boolean {
+  return mediaTypeOf(req) === MERGE_PATCH_TYPE
 }
 
 /**

@@ -49,7 +49,8 @@ export interface DelegatedReply {
 
 export type Reply = MessageReply | StreamReply | DelegatedReply
 
-const JSON_HEADERS: HeaderList = [
+/** The headers of JSON that is not stored: of writes and errors. */
+export const noStoreJson: HeaderList = [
   'Cache-Control',
   'no-store',
   'Content-Type',
@@ -62,7 +63,7 @@ const LONG_CHARS = 4_096
 export function jsonReply(
   status: number,
   json: string | Buffer,
-  headers: HeaderList = JSON_HEADERS,
+  headers: HeaderList = noStoreJson,
 ): MessageReply {
   const body = typeof json === 'string' && json.length >= LONG_CHARS ? toUtf8(json) : json
   return { status, headers, body }

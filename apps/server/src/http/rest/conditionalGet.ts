@@ -17,8 +17,15 @@ export interface Read {
   readonly key: string
   /** Returns the output, or throws {@link Unchanged} when `atVersion` does. */
   run(atVersion: AtVersion): Promise<unknown>
+  /** Returns the object in the output that has a version; undefined for an output without one. */
+  resource?: ((output: never) => Versioned) | undefined
   /** Called with the bytes of each output that was encoded, sent or not. */
   charge(bytes: number): Promise<void>
+}
+
+/** An object with a version, which its entity tag ends with. */
+export interface Versioned {
+  readonly version: number
 }
 
 export type ConditionalGet = (
@@ -36,6 +43,12 @@ interface KnownTag {
 const MAX_TAGS = 50_000
 const MAX_KEY_CHARS = 300
 
+/** A strong tag. That of an object with a version ends with it, for If-Match. */
+export function entityTag(json: string | Buffer, resource?: Versioned): string {
+  const version = resource ? `.${resource.version}` : ''
+  return `"${hash('sha256', json, 'base64url')}${version}"`
+}
+
 export function readKey(operation: string, fields: Fields): string {
   return `${operation} ${JSON.stringify(fields)}`
 }
@@ -44,13 +57,13 @@ export function readKey(operation: string, fields: Fields): string {
  * Serves reads with an entity tag, and with 304 if the client's tag matches. A browser may keep a reply and must revalidate
  * it; proxies do not store it.
  *
- * A tag is a hash of the body. For an output with a version, such as a room's, the tag is kept by version: while nothing
+ * A tag is a hash of the body, with the version of an object that has one. For an output with a version, such as a room's, the tag is kept by version: while nothing
  * changes, a conditional read reads no content.
  */
 export function createConditionalGet(): ConditionalGet {
   const tags = new LRUCache<string, KnownTag>({ max: MAX_TAGS })
 
-  return async ({ raw }, { key, run, charge }) => {
+  return async ({ raw }, { key, run, resource, charge }) => {
     const condition = raw.headers['if-none-match']
     let version: string | undefined
     const atVersion: AtVersion = (current) => {
@@ -63,7 +76,8 @@ export function createConditionalGet(): ConditionalGet {
     }
     let representation: Representation
     try {
-      representation = represent((await run(atVersion)) as object)
+      const output = (await run(atVersion)) as object
+      representation = represent(output, resource?.(output as never))
     } catch (error) {
       if (!(error instanceof Unchanged)) throw error
       return notModified(error.message)
@@ -80,14 +94,17 @@ export function createConditionalGet(): ConditionalGet {
   }
 }
 
-function represent(output: object): Representation {
+function represent(output: object, resource: Versioned | undefined): Representation {
+  if (resource) return encode(output, resource)
   // Frozen outputs are shared between readers.
-  return Object.isFrozen(output) ? encodeOnce(output, 'rest', encode) : encode(output)
+  return Object.isFrozen(output)
+    ? encodeOnce(output, 'rest', (shared) => encode(shared))
+    : encode(output)
 }
 
-function encode(output: object): Representation {
+function encode(output: object, resource?: Versioned): Representation {
   const body = toUtf8(toJson(output))
-  return { body, tag: `"${hash('sha256', body, 'base64url')}"` }
+  return { body, tag: entityTag(body, resource) }
 }
 
 function notModified(tag: string): MessageReply {

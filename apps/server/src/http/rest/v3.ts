@@ -1,11 +1,13 @@
 import { type AtVersion, execute, matchV3 } from '@dowell-chat/api'
-import { createBodyReader } from '../core/body.ts'
+import { createBodyReader, isMergePatch } from '../core/body.ts'
 import { MethodNotAllowedError, notFound, plainErrorFormat } from '../core/errors.ts'
 import type { Transport } from '../core/transport.ts'
 import { decodeUnreserved } from '../core/url.ts'
 import type { ServeStream } from '../streams/sse.ts'
 import { createConditionalGet, readKey } from './conditionalGet.ts'
+import { ifMatchNotTaken, readIfMatch } from './ifMatch.ts'
 import { decodeParameters, fieldsFrom, methodOf, queryOf } from './input.ts'
+import { fieldsOfPatch, namedAsInPatch } from './mergePatch.ts'
 import type { RestOptions } from './v2.ts'
 import { writeOutput } from './write.ts'
 
@@ -32,22 +34,29 @@ export function restV3({
       const { name, operation, coerce, lists } = route
       if (operation.kind === 'subscription') return serveStream(request, route, match.parameters)
       const context = await createContext(request)
-      const fields = await context.readRequest(async (meter) =>
-        fieldsFrom(
-          method,
-          queryOf(request.query, lists),
-          await readBody(request.raw, meter),
-          decodeParameters(match.parameters),
-        ),
-      )
-      const call = (atVersion?: AtVersion) =>
-        execute({ ...context, atVersion }, operation, () => coerce(fields))
-      if (method !== 'GET') {
-        const output = await call()
-        return writeOutput(context, operation.rest.created?.(output) ? 201 : 200, output)
+      const { rest } = operation
+      const mergePatch = isMergePatch(request.raw) ? rest.mergePatch : undefined
+      const fields = await context.readRequest(async (meter) => {
+        const body = await readBody(request.raw, meter)
+        const patch = body && mergePatch ? fieldsOfPatch(body, mergePatch) : body
+        return fieldsFrom(method, queryOf(request.query, lists), patch, decodeParameters(match.parameters))
+      })
+      if (method === 'GET') {
+        const run = (atVersion: AtVersion) =>
+          execute({ ...context, atVersion }, operation, () => coerce(fields))
+        const key = readKey(name, fields)
+        const { resource } = rest
+        return conditionalGet(request, { key, run, resource, charge: context.charge })
       }
-      const key = readKey(name, fields)
-      return conditionalGet(request, { key, run: call, charge: context.charge })
+      const ifMatch = readIfMatch(request.raw.headers['if-match'])
+      if (ifMatch && !('ifVersion' in operation.input.shape)) throw ifMatchNotTaken()
+      try {
+        const output = await execute({ ...context, ifMatch }, operation, () => coerce(fields))
+        const status = rest.created?.(output) ? 201 : 200
+        return await writeOutput(context, status, output, rest.resource?.(output))
+      } catch (error) {
+        throw mergePatch ? namedAsInPatch(error, mergePatch) : error
+      }
     },
   }
 }
