@@ -3,8 +3,10 @@ import {
   createRevocationCheck,
   type Deps,
   fixedSigningKeys,
+  hiddenFromCustomers,
   LatestPageCache,
   Live,
+  SettingsCache,
   type SigningKeys,
   storedSigningKeys,
 } from '@dowell-chat/api'
@@ -40,6 +42,7 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
   const clock = overrides.clock ?? Date.now
   const ids = { clock, randomBytes: overrides.randomBytes ?? createRandomBytes() }
   const signingKeys = createSigningKeys(config, logger, { ...ids, db })
+  const settings = new SettingsCache(db)
   return {
     db,
     ...ids,
@@ -50,6 +53,7 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
       roomsPerMinute: config.ROOMS_PER_MINUTE,
       roomsPerHour: config.ROOMS_PER_HOUR,
     },
+    settings,
     latestPages: new LatestPageCache(NEWEST_PAGES_BYTES),
     checkOutputs: overrides.checkOutputs ?? false,
     lastUsed: createLastUsedTracker(db, clock),
@@ -59,6 +63,7 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
         { db, signingKeys, clock },
         createOpenMode(config, db).isOn,
       ),
+      hiddenFromCustomers: (orgId) => hiddenFromCustomers(settings, orgId),
       onError: (error, message) => logger.error({ err: error }, message),
       caps: {
         total: config.STREAMS_MAX,

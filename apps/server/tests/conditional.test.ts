@@ -20,6 +20,7 @@ async function reads(server: TestApp): Promise<string[]> {
   return [
     `/api/v3/rooms/${room}`,
     `/api/v3/rooms/${room}/messages`,
+    `/api/v3/rooms/${room}/messages/${body?.items?.[0]?.id}`,
     `/api/v3/rooms/${room}/messages?limit=1`,
     `/api/v3/rooms/${room}/snapshot?readerId=a&readerSide=true`,
     `/api/v3/event-log?orgId=${ORG}`,
@@ -44,7 +45,7 @@ test('every read has an entity tag and answers 304 while nothing changes', async
     const first = await get(path)
     expect(first.status, path).toBe(200)
     const tag = first.headers.etag as string
-    expect(tag, path).toMatch(/^"[\w-]+"$/)
+    expect(tag, path).toMatch(/^"[\w-]+(\.\d+)?"$/)
     expect(first.headers['cache-control']).toBe('private, no-cache')
     for (const condition of [tag, `W/${tag}`, `"a", ${tag}`, `"a,b" , W/${tag},"c"`, '*']) {
       const again = await get(path, { 'If-None-Match': condition })
@@ -66,15 +67,13 @@ test('every read has an entity tag and answers 304 while nothing changes', async
   }
 })
 
-test('writes and failures have no-store and no entity tag', async () => {
+test('writes and failures have no-store, and no entity tag but that of what was written', async () => {
   await using app = await createTestApp()
   const get = getFrom(app)
   const room = await openRoom(app, 'kept')
   const answers = [
-    await surfaces.v3.say(app, { room, text: 'x' }),
     await surfaces.v2.say(app, { room, text: 'x' }),
     await get(`/api/v2/room-service/?type=delete_room&room_id=${room}`, { 'If-None-Match': '*' }),
-    await get(`/api/v3/rooms/${room}`, { 'If-None-Match': '*' }, 'DELETE'),
     await get(`/api/v3/rooms/${'0'.repeat(24)}`, { 'If-None-Match': '*' }),
     await get('/api/v3/rooms', { 'If-None-Match': '*' }),
   ]
@@ -82,6 +81,15 @@ test('writes and failures have no-store and no entity tag', async () => {
     expect(status).not.toBe(304)
     expect(headers['cache-control']).toBe('no-store')
     expect(headers).not.toHaveProperty('etag')
+  }
+  const written = [
+    await surfaces.v3.say(app, { room: await openRoom(app, 'other'), text: 'x' }),
+    await get(`/api/v3/rooms/${room}`, { 'If-None-Match': '*' }, 'DELETE'),
+  ]
+  for (const { status, headers } of written) {
+    expect(status).not.toBe(304)
+    expect(headers['cache-control']).toBe('no-store')
+    expect(headers.etag).toMatch(/^"[\w-]+\.\d+"$/)
   }
 })
 

@@ -120,6 +120,7 @@ export const inputKeys: Readonly<Record<InputKey, 'id' | 'selector' | 'value'>> 
   author: 'value',
   custom: 'value',
   customPatch: 'value',
+  customerRoomFields: 'value',
   expiresIn: 'value',
   ifVersion: 'value',
   isActive: 'value',

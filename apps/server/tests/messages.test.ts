@@ -77,7 +77,12 @@ describe.each(Object.entries(wires))('over %s', (_, { edit, remove }) => {
 
     now += 1_000
     const edited = await edit(roomId, second, 'second, edited')
-    expect(edited).toEqual({ ...before, messageData: 'second, edited', editedAt: new Date(now) })
+    expect(edited).toEqual({
+      ...before,
+      messageData: 'second, edited',
+      editedAt: new Date(now),
+      version: 2,
+    })
     expect((await admin().getMessages({ roomId })).items[1]).toEqual(edited)
     const later = await stateOf(roomId)
     expect(later.room).toMatchObject({ last_message: 'second, edited', updated_at: now })
@@ -259,8 +264,20 @@ test('a send that is repeated answers the message as it is now', async () => {
   const messageId = (await send('sent')).message.id
   const edited = await admin().updateMessage({ roomId, messageId, messageData: 'edited' })
   expect(await send('sent')).toEqual({ message: edited, replayed: true })
+  // What it was edited to was never sent under this id, nor was any other text.
+  for (const other of ['edited', 'another']) {
+    await expect(send(other)).rejects.toMatchObject({ code: 'IDEMPOTENCY_CONFLICT', status: 409 })
+  }
+  const kept = await ask(app, 'select hash from first_texts where room_id = ?', roomId)
+  expect(kept).toEqual([{ hash: expect.stringMatching(/^[\w-]{43}$/) }])
+  await admin().updateMessage({ roomId, messageId, messageData: 'edited again' })
+  expect(await ask(app, 'select hash from first_texts where room_id = ?', roomId)).toEqual(kept)
   const deleted = await admin().deleteMessage({ roomId, messageId })
-  expect(await send('sent')).toEqual({ message: deleted, replayed: true })
+  // Nothing is left to compare with.
+  for (const text of ['sent', 'another']) {
+    expect(await send(text)).toEqual({ message: deleted, replayed: true })
+  }
+  expect(await ask(app, 'select hash from first_texts where room_id = ?', roomId)).toEqual([])
   expect((await admin().getMessages({ roomId })).items).toEqual([deleted])
 })
 

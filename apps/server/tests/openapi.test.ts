@@ -240,6 +240,10 @@ async function cases(): Promise<Case[]> {
     ['415 UNSUPPORTED_MEDIA_TYPE', path, { ...xml, method }],
   ]
   const DELETE = { method: 'DELETE' }
+  const stale = (init: RequestInit): RequestInit => ({
+    ...init,
+    headers: { ...init.headers, 'If-Match': '"stale"' },
+  })
   const log = '/api/v3/event-log'
   const forgotten = await forgetFirstEvent(orgId)
   const edit = json({ messageData: 'edited' }, 'PATCH')
@@ -268,6 +272,7 @@ async function cases(): Promise<Case[]> {
       ['200', `${v3}/${active}`, json({ subject: null, labels: ['new'], custom: {} }, 'PATCH')],
       ['400 BAD_REQUEST', `${v3}/${active}`, json({ status: 'lost' }, 'PATCH')],
       ['404 NOT_FOUND', `${v3}/${unknownId}`, json({ status: 'open' }, 'PATCH')],
+      ['412 PRECONDITION_FAILED', `${v3}/${active}`, stale(json({ status: 'open' }, 'PATCH'))],
       ...withBody(`${v3}/${active}`, 'PATCH'),
     ]),
     ...group('updateMessage', [
@@ -275,9 +280,17 @@ async function cases(): Promise<Case[]> {
       ['400 BAD_REQUEST', edited, json({}, 'PATCH')],
       ['404 NOT_FOUND', `${v3}/${active}/messages/${unknownId}`, edit],
       ['409 ROOM_CLOSED', closedMessage, edit],
+      ['412 PRECONDITION_FAILED', edited, stale(edit)],
       ...withBody(edited, 'PATCH'),
     ]),
+    ...group('getMessage', [
+      ['200', edited],
+      ['400 BAD_REQUEST', `${v3}/${active}/messages/x`],
+      ['404 NOT_FOUND', `${v3}/${active}/messages/${unknownId}`],
+    ]),
     ...group('deleteMessage', [
+      ['412 PRECONDITION_FAILED', deleted, stale(DELETE)],
+      ['414 URI_TOO_LONG', `${deleted}?ifVersion=${tooLong}`, DELETE],
       ['200', deleted, DELETE],
       ['400 BAD_REQUEST', `${v3}/${active}/messages/x`, DELETE],
       ['404 NOT_FOUND', `${v3}/${active}/messages/${unknownId}`, DELETE],
@@ -327,6 +340,7 @@ async function cases(): Promise<Case[]> {
       ...withBody(`${v3}/${active}/typing`),
     ]),
     ...group('deleteRoom', [
+      ['412 PRECONDITION_FAILED', `${v3}/${active}`, stale(DELETE)],
       ['200', `${v3}/${active}?isActive=true`, DELETE],
       ['400 BAD_REQUEST', `${v3}/${active}?isActive=perhaps`, DELETE],
       ['404 NOT_FOUND', `${v3}/${unknownId}`, DELETE],
@@ -584,6 +598,12 @@ describe('the running server', () => {
       path: v3Organisation,
       init: json({ products: ['WIFIQRCODE'] }, 'PATCH'),
       answer: '200',
+    },
+    {
+      operation: 'updateOrganisation',
+      path: v3Organisation,
+      init: json({ ifVersion: 99 }, 'PATCH'),
+      answer: '412 PRECONDITION_FAILED',
     },
     {
       operation: 'updateOrganisation',

@@ -14,6 +14,14 @@ import { createTestApp, json, type TestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
 
+/** Settings that were changed so often. */
+const settings = (id: string, version: number, products: string[] | null = null) => ({
+  id,
+  products,
+  customerRoomFields: [],
+  version,
+})
+
 let app: TestApp
 beforeAll(async () => {
   app = await createTestApp(unlimited)
@@ -40,17 +48,17 @@ async function createOwn() {
 describe('the settings of an organisation', () => {
   test('are the defaults until somebody sets them', async () => {
     const { orgId, admin } = await createOwn()
-    expect(await admin.getOrganisation({ orgId })).toEqual({ id: orgId, products: null })
+    expect(await admin.getOrganisation({ orgId })).toEqual(settings(orgId, 0))
   })
 
   test('change where they are given, and stay where they are left out', async () => {
     const { orgId, admin } = await createOwn()
     const products = ['WIFIQRCODE', 'LOGIN']
-    const wanted = { id: orgId, products }
+    const wanted = settings(orgId, 1, products)
     expect(await admin.updateOrganisation({ orgId, products })).toEqual(wanted)
     expect(await admin.updateOrganisation({ orgId })).toEqual(wanted)
     expect(await admin.getOrganisation({ orgId })).toEqual(wanted)
-    const cleared = { id: orgId, products: null }
+    const cleared = settings(orgId, 2)
     expect(await admin.updateOrganisation({ orgId, products: null })).toEqual(cleared)
     expect(await admin.getOrganisation({ orgId })).toEqual(cleared)
   })
@@ -58,9 +66,9 @@ describe('the settings of an organisation', () => {
   test('keep what only a newer version of the server knows', async () => {
     const { orgId, admin } = await createOwn()
     const stored = JSON.stringify({ invented: { later: true } })
-    await ask(app, 'insert into organisation_settings values (?, ?)', orgId, stored)
-    expect(await admin.getOrganisation({ orgId })).toEqual({ id: orgId, products: null })
-    const wanted = { id: orgId, products: ['A'] }
+    await ask(app, 'insert into organisation_settings values (?, ?, 1)', orgId, stored)
+    expect(await admin.getOrganisation({ orgId })).toEqual(settings(orgId, 1))
+    const wanted = settings(orgId, 2, ['A'])
     expect(await admin.updateOrganisation({ orgId, products: ['A'] })).toEqual(wanted)
     const [row] = await ask(app, 'select * from organisation_settings where org_id = ?', orgId)
     expect(JSON.parse(String(row?.settings))).toEqual({ ...JSON.parse(stored), products: ['A'] })
@@ -84,9 +92,9 @@ describe('the settings of an organisation', () => {
     await using operator = createOperator(app)
     const orgId = 'nothing yet'
     const rows = () => ask(app, 'select id from organisations where id = ?', orgId)
-    expect(await operator.call.getOrganisation({ orgId })).toEqual({ id: orgId, products: null })
+    expect(await operator.call.getOrganisation({ orgId })).toEqual(settings(orgId, 0))
     expect(await rows()).toEqual([])
-    const wanted = { id: orgId, products: ['A'] }
+    const wanted = settings(orgId, 1, ['A'])
     expect(await operator.call.updateOrganisation({ orgId, products: ['A'] })).toEqual(wanted)
     expect(await operator.call.getOrganisation({ orgId })).toEqual(wanted)
     expect(await rows()).toEqual([{ id: orgId }])
@@ -133,7 +141,7 @@ describe('the settings of an organisation', () => {
       expect(await outcomes(other)).toEqual(['FORBIDDEN', 'FORBIDDEN'])
     }
     expect(await outcomes(foreign.keys.admin.secret)).toEqual(['NOT_FOUND', 'NOT_FOUND'])
-    expect(await admin.getOrganisation({ orgId })).toEqual({ id: orgId, products: ['SECRET'] })
+    expect(await admin.getOrganisation({ orgId })).toEqual(settings(orgId, 1, ['SECRET']))
   })
 })
 
@@ -149,7 +157,7 @@ describe('over REST', () => {
         ...change,
         headers: { ...change.headers, ...headers },
       })
-      const wanted = { id: name, products: ['A'] }
+      const wanted = settings(name, 1, ['A'])
       expect([changed.status, await changed.json()], name).toEqual([200, wanted])
       expect(await (await app.fetch(path, { headers })).json()).toEqual(wanted)
     }
@@ -178,6 +186,10 @@ describe('the input of updateOrganisation', () => {
     ['products.0', [null]],
     ['products.0', ['a\0b']],
     ['products.0', ['\ud800']],
+    ['customerRoomFields', 'labels'],
+    ['customerRoomFields', ['labels', 'labels']],
+    ['customerRoomFields.0', ['subject']],
+    ['customerRoomFields', null],
     ['name', 'unknown'],
     ['settings', { products: null }],
   ]
@@ -197,10 +209,12 @@ describe('the input of updateOrganisation', () => {
       const wrong = error?.json.data.errors ?? errors
       expect(wrong, told).toEqual({ [field]: [expect.stringMatching(/^(must|is not)/)] })
     }
-    expect(await admin.getOrganisation({ orgId })).toEqual({ id: orgId, products: null })
+    expect(await admin.getOrganisation({ orgId })).toEqual(settings(orgId, 0))
     expect(await audit()).toEqual([])
     const products = [...many.slice(1, 99), '🙂'.repeat(200), '.A.']
-    expect(await admin.updateOrganisation({ orgId, products })).toEqual({ id: orgId, products })
+    expect(await admin.updateOrganisation({ orgId, products })).toEqual(
+      settings(orgId, 1, products),
+    )
   })
 })
 
@@ -213,7 +227,7 @@ test('a caller without a credential neither reads nor sets them, and the operato
     await expect(as(open).updateOrganisation({ orgId: ORG, products: [] })).rejects.toEqual(refused)
     await expect(as(open).getOrganisation({ orgId: ORG })).rejects.toEqual(refused)
     await using operator = createOperator(open)
-    const wanted = { id: ORG, products: ['A'] }
+    const wanted = settings(ORG, 1, ['A'])
     expect(await operator.call.updateOrganisation({ orgId: ORG, products: ['A'] })).toEqual(wanted)
     expect(await operator.call.getOrganisation({ orgId: ORG })).toEqual(wanted)
   }

@@ -52,13 +52,18 @@ describe('updateRoom', () => {
       ...details,
       labels: [...details.labels],
     })
-    expect(described).toEqual({ ...before, ...details, updatedAt: new Date(now) })
+    const version = before.version + 1
+    expect(described).toEqual({ ...before, ...details, updatedAt: new Date(now), version })
     expect(await support().getRoomById({ roomId })).toEqual(described)
 
     const resolved = await support().updateRoom({ roomId, status: 'resolved' })
-    expect(resolved).toEqual({ ...described, status: 'resolved' })
+    expect(resolved).toEqual({ ...described, status: 'resolved', version: version + 1 })
     const emptied = { subject: null, assignee: null, labels: [], custom: {} }
-    expect(await support().updateRoom({ roomId, ...emptied })).toEqual({ ...resolved, ...emptied })
+    expect(await support().updateRoom({ roomId, ...emptied })).toEqual({
+      ...resolved,
+      ...emptied,
+      version: version + 2,
+    })
   })
 
   test('tells each change as an event, and what is so already not at all', async () => {

@@ -69,6 +69,8 @@ export {
   pageFromCursor,
   toTrpcError,
 } from './operation/trpc.ts'
+export { SettingsCache } from './organisations/settingsCache.ts'
+export { hiddenFromCustomers } from './rooms/policy.ts'
 export { type V2Operation, v2Operations } from './v2/operations.ts'
 export { methodsAt, routeV2, type V2Route } from './v2/route.ts'
 export { matchV3, type V3Match, type V3Route } from './v3/routes.ts'

@@ -188,6 +188,7 @@ export function createLive(log: TestLog, options: Partial<LiveOptions> = {}): Li
   const live = new Live(log, {
     clock: () => 1,
     findRevoked: async () => new Set(),
+    hiddenFromCustomers: async () => ({}),
     onError(error) {
       throw error
     },

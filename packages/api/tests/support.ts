@@ -9,6 +9,8 @@ import { LatestPageCache } from '../src/messages/latestPageCache.ts'
 import type { Context, Deps } from '../src/operation/context.ts'
 import { execute } from '../src/operation/execute.ts'
 import type { Executable } from '../src/operation/operation.ts'
+import { SettingsCache } from '../src/organisations/settingsCache.ts'
+import { hiddenFromCustomers } from '../src/rooms/policy.ts'
 
 /** No limits. */
 export const noCaps = {
@@ -22,6 +24,7 @@ export const noCaps = {
 
 /** The deps that the server would build around this database, with real time and randomness. */
 export function createDeps(db: Database): Deps {
+  const settings = new SettingsCache(db)
   const deps = {
     db,
     clock: Date.now,
@@ -33,11 +36,13 @@ export function createDeps(db: Database): Deps {
       roomsPerHour: 60,
     },
     checkOutputs: true,
+    settings,
     latestPages: new LatestPageCache(1_000_000),
     lastUsed: createLastUsedTracker(db, Date.now),
     live: new Live(db, {
       clock: Date.now,
       findRevoked: async () => new Set(),
+      hiddenFromCustomers: (orgId) => hiddenFromCustomers(settings, orgId),
       onError(error) {
         throw error
       },

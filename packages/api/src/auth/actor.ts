@@ -48,6 +48,11 @@ export interface UserActor {
   readonly token: TokenRef
 }
 
+/** Whether the caller is a customer with a user token. */
+export function isCustomer(actor: Actor): actor is UserActor {
+  return actor.kind === 'user' && !actor.side
+}
+
 /** Names an actor for the audit log. */
 export function auditName(actor: Actor): string {
   switch (actor.kind) {

@@ -10,10 +10,10 @@ import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
 import { assertOrganisation, readers } from '../operation/access.ts'
 import { AppError, badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
-import { getRoomOrThrow } from '../rooms/policy.ts'
+import { getRoomOrThrow, roomViewOf } from '../rooms/policy.ts'
 import { listing, roomBytesAtMost, roomId, roomIdentity } from '../rooms/schema.ts'
 import { decodeEventCursor, encodeEventCursor, isOfEpoch, NOW } from './cursor.ts'
-import { Event, exampleEvent, toEvent } from './schema.ts'
+import { Event, exampleEvent, toCustomerEvent, toEvent } from './schema.ts'
 
 const input = z.strictObject({
   ...listing,
@@ -88,12 +88,11 @@ export const listEvents = query({
     input: { orgId: 'DOWELL12345', after: exampleEvent.cursor, limit: 50 },
     output: { items: [exampleEvent], after: exampleEvent.cursor, hasAfter: false },
   },
-  async run(
-    { deps, scope },
-    { orgId, roomId, userId, productName, limit = DEFAULT_LIMIT, ...from },
-  ) {
+  async run(call, { orgId, roomId, userId, productName, limit = DEFAULT_LIMIT, ...from }) {
+    const { deps, scope } = call
     const after = from.after || undefined
     assertOrganisation(scope, orgId)
+    const { hidden } = await roomViewOf(call)
     if (roomId !== undefined) await getRoomOrThrow({ deps, scope }, roomId)
     const bounds = await eventLogBounds(deps.db.read, { orgId })
     const { head, floor, epoch } = bounds
@@ -137,7 +136,9 @@ export const listEvents = query({
     // Without a cursor, begin at the new floor: events collected before it may have a gap behind them.
     position = Math.max(position, now.floor)
     return {
-      items: collected.filter(({ event }) => event.position > now.floor).map(toEvent),
+      items: collected
+        .filter(({ event }) => event.position > now.floor)
+        .map((logged) => toCustomerEvent(logged, toEvent(logged), hidden)),
       after: encodeEventCursor({ orgId, position, epoch }),
       hasAfter: position < head,
     }

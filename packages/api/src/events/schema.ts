@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { id, time } from '../encoding/fields.ts'
 import { exampleMessage, Message, toMessage } from '../messages/schema.ts'
 import { ReadMarker } from '../reading/schema.ts'
-import { Room, toRoom } from '../rooms/schema.ts'
+import { type HiddenColumns, Room, toRoom, withoutHidden } from '../rooms/schema.ts'
 import { type EventCursor, encodeEventCursor } from './cursor.ts'
 
 const cursor = z.string().meta({
@@ -179,6 +179,13 @@ export function toEvent({ event, room, message, epoch }: LoggedEvent): Event {
         },
       }
   }
+}
+
+/** The event as customers see it; the same object where nothing is hidden, so that it is encoded once for all readers. */
+export function toCustomerEvent(logged: LoggedEvent, event: Event, hidden: HiddenColumns): Event {
+  if (!('room' in event)) return event
+  const room = withoutHidden(logged.room, hidden)
+  return room === logged.room ? event : toEvent({ ...logged, room })
 }
 
 export const exampleEvent = {

@@ -15,8 +15,8 @@ import { exampleEvent, logPosition, toLogPosition } from '../events/schema.ts'
 import { readers } from '../operation/access.ts'
 import { query } from '../operation/operation.ts'
 import { exampleReadMarker, ReadMarker, toReadMarker } from '../reading/schema.ts'
-import { roomNotFound, versionOf } from '../rooms/policy.ts'
-import { exampleRoom, Room, roomId, toRoom } from '../rooms/schema.ts'
+import { roomNotFound, roomViewOf } from '../rooms/policy.ts'
+import { exampleRoom, Room, roomId } from '../rooms/schema.ts'
 import { exampleMessagePage, MessagePage, readPage } from './page.ts'
 
 const MAX_MARKERS = 100
@@ -76,10 +76,9 @@ export const getRoomSnapshot = query({
       cursor: exampleEvent.cursor,
     },
   },
-  async run(
-    { deps, actor, scope, atVersion },
-    { roomId, limit = DEFAULT_LIMIT, readerId, readerSide },
-  ) {
+  async run(call, { roomId, limit = DEFAULT_LIMIT, readerId, readerSide }) {
+    const { deps, actor, scope, atVersion } = call
+    const view = await roomViewOf(call)
     const reader = resolveParticipant(actor, ['readerId', readerId], ['readerSide', readerSide])
     return deps.db.snapshot(async (db) => {
       const room = await findRoom(db, { ...scope, roomId })
@@ -87,10 +86,10 @@ export const getRoomSnapshot = query({
       const { org_id: orgId } = room
       const { head, epoch } = await eventLogBounds(db, { orgId })
       // A moved marker, and so a changed unread count, appends an event and changes the head.
-      atVersion?.(JSON.stringify([versionOf(room), head, epoch, reader]))
+      atVersion?.(JSON.stringify([view.versionOf(room), head, epoch, reader]))
       const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
       return {
-        room: toRoom(room),
+        room: view.toRoom(room),
         unread: unread?.get(roomId) ?? null,
         messages: await readPage(db, room, limit, { kind: 'newest' }),
         markers: await readMarkers(db, room),

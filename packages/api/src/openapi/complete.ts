@@ -1,3 +1,5 @@
+import type { MergePatch } from '../operation/operation.ts'
+
 /** A part of an OpenAPI document, as trpc-to-openapi generates it and we complete it. */
 export type Json = Record<string, unknown>
 
@@ -75,6 +77,57 @@ export function conditional(operation: Operation, always = true): void {
     200: { ...answer, headers: always ? headers : requestIdHeader },
     304: { description: 'Not changed', headers },
     ...failures,
+  }
+}
+
+/** Documents the `ETag` of a write's responses, and `If-Match` if the write takes it. */
+export function tagged(operation: Operation, takesIfMatch: boolean): void {
+  for (const status of ['200', '201']) {
+    const response = operation.responses[status]
+    if (!response) continue
+    response.headers = { ...requestIdHeader, ETag: { $ref: '#/components/headers/ETag' } }
+  }
+  if (!takesIfMatch) return
+  operation.parameters = [
+    ...(operation.parameters ?? []),
+    {
+      in: 'header',
+      name: 'If-Match',
+      description:
+        'The `ETag` of what you have read, several, or `*`. 412 if the object has another version now. The version at the end of a tag is compared.',
+      schema: { type: 'string' },
+    },
+  ]
+}
+
+/** Documents a JSON merge patch as a second kind of body. */
+export function patchable(operation: Operation, patch: MergePatch, schemas: Schemas): void {
+  const json = operation.requestBody?.content['application/json']
+  const { $ref = '' } = (json?.schema ?? {}) as { $ref?: string }
+  const name = $ref.split('/').at(-1) ?? ''
+  const { properties } = schemas[name] as { properties: Record<string, Json> }
+  const schema = name.replace('Request', 'MergePatch')
+  schemas[schema] = {
+    type: 'object',
+    description: 'A JSON merge patch (RFC 7396). Members that you leave out do not change.',
+    properties: Object.fromEntries(
+      patch.members.map((member) => {
+        const { description, ...rest } = properties[member] as Json
+        if (!(member in (patch.removed ?? {}))) return [member, properties[member]]
+        const what = patch.merged?.[member] ? 'An object is merged' : 'A value replaces'
+        return [
+          member,
+          rest.nullable ? properties[member] : { description: `${what}; null clears.` },
+        ]
+      }),
+    ),
+    additionalProperties: false,
+  }
+  const content = operation.requestBody?.content
+  if (content) {
+    content['application/merge-patch+json'] = {
+      schema: { $ref: `#/components/schemas/${schema}` },
+    }
   }
 }
 

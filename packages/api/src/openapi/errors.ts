@@ -8,7 +8,8 @@ export const headers = {
     schema: { type: 'string' },
   },
   ETag: {
-    description: 'Send it as `If-None-Match`. You get 304 if nothing changed.',
+    description:
+      'Send it as `If-None-Match`: you get 304 if nothing changed. That of a room, a message or an organisation may be sent as `If-Match`.',
     schema: { type: 'string' },
   },
   Allow: { description: 'Allowed methods.', schema: { type: 'string' } },

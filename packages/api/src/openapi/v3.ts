@@ -8,7 +8,9 @@ import {
   nameBody,
   type Operation,
   type Paths,
+  patchable,
   type Schemas,
+  tagged,
   withExample,
 } from './complete.ts'
 import { errorResponses, wrongField } from './errors.ts'
@@ -16,7 +18,7 @@ import { errorResponses, wrongField } from './errors.ts'
 /** Completes the generated paths of REST v3 with errors, examples and access. */
 export function v3Paths(paths: Paths, schemas: Schemas): Paths {
   for (const name of callNames) {
-    const { access, errors, example, rest } = operationNamed(name)
+    const { access, errors, example, input, rest } = operationNamed(name)
     const operation = paths[rest.path]?.[rest.method.toLowerCase()]
     if (!operation) throw new Error(`${name} is missing from the generated document`)
     nameBody(operation, `${capital(name)}Request`, schemas)
@@ -32,6 +34,8 @@ export function v3Paths(paths: Paths, schemas: Schemas): Paths {
       ...errorResponses(operation, 'Error', { errors, wrong: wrongField(operation, schemas) }),
     }
     if (rest.method === 'GET') conditional(operation)
+    else if (rest.resource) tagged(operation, 'ifVersion' in input.shape)
+    if (rest.mergePatch) patchable(operation, rest.mergePatch, schemas)
     if (access.open === 'none') operation.security = [{ bearer: [] }]
   }
   return paths

@@ -4,6 +4,7 @@ import type { LastUsedTracker } from '../auth/lastUsed.ts'
 import type { SigningKeys } from '../auth/signingKeys.ts'
 import type { Live } from '../events/live/live.ts'
 import type { LatestPageCache } from '../messages/latestPageCache.ts'
+import type { SettingsCache } from '../organisations/settingsCache.ts'
 import type { IfMatch } from './preconditions.ts'
 import type { ReadBudget } from './readBudget.ts'
 
@@ -19,6 +20,7 @@ export interface Deps {
   readonly lastUsed: LastUsedTracker
   readonly live: Live
   readonly latestPages: LatestPageCache
+  readonly settings: SettingsCache
   /** Whether each output is compared with its schema. For tests: types promise the same. */
   readonly checkOutputs: boolean
 }

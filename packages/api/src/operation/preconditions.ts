@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import type { Call } from './context.ts'
 import { AppError } from './errors.ts'
 
 /** Whether a version is one of those that a request requires. REST v3 makes it from `If-Match`. */
@@ -34,7 +33,7 @@ export function versionField(grows: string) {
  * @throws AppError PRECONDITION_FAILED
  */
 export function assertVersion(
-  { ifMatch }: Pick<Call, 'ifMatch'>,
+  { ifMatch }: { readonly ifMatch?: IfMatch | undefined },
   required: number | undefined,
   version: number,
 ): void {

@@ -25,7 +25,8 @@ import {
 const input = z.strictObject({ orgId, ...Settings.partial().shape, ifVersion })
 
 /**
- * Changes some settings of an organisation. They take effect on every instance with the commit.
+ * Changes some settings of an organisation. They take effect with the commit; what customers see of rooms, on other
+ * instances within a second.
  *
  * @throws AppError FORBIDDEN, NOT_FOUND, BAD_REQUEST, PRECONDITION_FAILED
  */
@@ -52,7 +53,7 @@ export const updateOrganisation = mutation({
     const { deps, actor, scope } = call
     assertOrganisation(scope, orgId)
     await assertOrganisationId(deps.db.read, orgId)
-    return deps.db.write(async (tx) => {
+    const organisation = await deps.db.write(async (tx) => {
       await lockOrganisation(tx, { orgId, now: deps.clock() })
       const stored = await findOrganisationSettings(tx, { orgId })
       const before = readSettings(stored)
@@ -71,5 +72,7 @@ export const updateOrganisation = mutation({
       await appendAuditEvent(deps, tx, { actor, orgId, action, target: orgId, details })
       return toOrganisation(orgId, { ...before, ...details }, version + 1)
     })
+    deps.settings.forget(orgId)
+    return organisation
   },
 })

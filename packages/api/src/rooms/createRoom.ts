@@ -5,8 +5,8 @@ import { newEventId, newId, roomRoomId } from '../identifiers.ts'
 import { assertOrganisation, writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
-import { assertMayOpenRoom } from './policy.ts'
-import { exampleRoom, Room, roomIdentity, toRoom } from './schema.ts'
+import { assertMayOpenRoom, roomViewOf } from './policy.ts'
+import { exampleRoom, Room, roomIdentity } from './schema.ts'
 
 const input = z.strictObject(roomIdentity)
 
@@ -49,7 +49,8 @@ export const createRoom = mutation({
     },
     output: { room: exampleRoom, created: true },
   },
-  async run({ deps, scope }, identity) {
+  async run(call, identity) {
+    const { deps, scope } = call
     assertOrganisation(scope, identity.orgId)
     if (scope.userId !== undefined && scope.userId !== identity.userId) {
       throw new AppError('FORBIDDEN', { errors: { userId: ['must be the user of the token'] } })
@@ -58,6 +59,7 @@ export const createRoom = mutation({
       throw new AppError('FORBIDDEN', { message: 'The token is limited to some rooms' })
     }
     const { db } = deps
+    const { toRoom } = await roomViewOf(call)
     const existing = await findActiveRoom(db.read, identity)
     if (existing) return { room: toRoom(existing), created: false }
     await assertNewRoom(db.read, identity)

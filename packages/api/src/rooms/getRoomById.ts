@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { readers } from '../operation/access.ts'
 import { query } from '../operation/operation.ts'
-import { getRoomOrThrow, versionOf } from './policy.ts'
-import { exampleRoom, Room, roomId, toRoom } from './schema.ts'
+import { getRoomOrThrow, roomViewOf } from './policy.ts'
+import { exampleRoom, Room, roomId } from './schema.ts'
 
 const input = z.strictObject({ roomId })
 
@@ -22,9 +22,10 @@ export const getRoomById = query({
     resource: (room) => room,
   },
   example: { input: { roomId: exampleRoom.id }, output: exampleRoom },
-  async run({ deps, scope, atVersion }, { roomId }) {
-    const room = await getRoomOrThrow({ deps, scope }, roomId)
-    atVersion?.(versionOf(room))
-    return toRoom(room)
+  async run(call, { roomId }) {
+    const view = await roomViewOf(call)
+    const room = await getRoomOrThrow(call, roomId)
+    call.atVersion?.(view.versionOf(room))
+    return view.toRoom(room)
   },
 })

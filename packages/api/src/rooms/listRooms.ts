@@ -6,8 +6,9 @@ import { listPage } from '../encoding/listPage.ts'
 import { DEFAULT_LIMIT, type Page, pageInput, pageOf, toPageRef } from '../encoding/paging.ts'
 import { assertOrganisation, readers } from '../operation/access.ts'
 import type { Deps } from '../operation/context.ts'
-import { badField } from '../operation/errors.ts'
+import { AppError, badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
+import { type RoomView, roomViewOf } from './policy.ts'
 import {
   exampleRoom,
   listing,
@@ -15,7 +16,6 @@ import {
   RoomListItem,
   roomBytesAtMost,
   roomFilter,
-  toRoom,
 } from './schema.ts'
 
 const input = z.strictObject({ ...listing, ...roomFilter, ...reader, ...pageInput })
@@ -35,11 +35,25 @@ async function withUnread(
   return { ...page, items }
 }
 
+/** A filter by a hidden field would tell its value. @throws AppError FORBIDDEN */
+function assertNotHidden(
+  { hidden }: RoomView,
+  { assignee, label }: { assignee?: unknown; label?: unknown },
+): void {
+  const errors = {
+    ...('assignee' in hidden && assignee !== undefined ? { assignee: NOT_SHOWN } : {}),
+    ...('labels' in hidden && label !== undefined ? { label: NOT_SHOWN } : {}),
+  }
+  if (Object.keys(errors).length > 0) throw new AppError('FORBIDDEN', { errors })
+}
+
+const NOT_SHOWN = ['is not shown to customers of this organisation']
+
 /**
  * Lists an organisation's rooms by creation time, oldest first, with the deleted ones; a customer gets their own rooms.
  * Without a cursor: the newest page.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor, or only one of
+ * @throws AppError FORBIDDEN, also for a customer's filter by a field that customers do not see; NOT_FOUND for another organisation; BAD_REQUEST for an invalid cursor, or only one of
  *   readerId and readerSide
  */
 export const listRooms = query({
@@ -67,10 +81,13 @@ export const listRooms = query({
     },
   },
   async run(
-    { deps, actor, scope },
+    call,
     { limit = DEFAULT_LIMIT, before, after, around, readerId, readerSide, ...filter },
   ) {
+    const { deps, actor, scope } = call
     assertOrganisation(scope, filter.orgId)
+    const view = await roomViewOf(call)
+    assertNotHidden(view, filter)
     const reader = resolveParticipant(actor, ['readerId', readerId], ['readerSide', readerSide])
     const { userId = filter.userId } = scope
     // Other users' rooms do not exist for a customer.
@@ -88,7 +105,7 @@ export const listRooms = query({
           if (!room) throw badField('around', 'is not the id of a room in this list')
           return room.position
         },
-        toItem: toRoom,
+        toItem: view.toRoom,
         bytesAtMost: roomBytesAtMost,
       },
       limit,

@@ -6,9 +6,11 @@ import {
   type RoomRow,
   type Session,
 } from '@dowell-chat/db'
+import { isCustomer } from '../auth/actor.ts'
 import type { Call, Deps } from '../operation/context.ts'
 import { AppError } from '../operation/errors.ts'
-import { readSettings } from '../organisations/schema.ts'
+import { internalRoomFields, readSettings } from '../organisations/schema.ts'
+import { type HiddenColumns, hiddenValues, type Room, toRoom, withoutHidden } from './schema.ts'
 
 export function roomNotFound(): AppError {
   return new AppError('NOT_FOUND', { message: 'There is no such room' })
@@ -27,6 +29,37 @@ export async function getRoomOrThrow(
 /** Identifies the state of a room and its messages: the same version means the same content. */
 export function versionOf({ id, version, updated_at }: RoomRow): string {
   return `${id}.${version}.${updated_at}`
+}
+
+/** The columns of rooms that are hidden from an organisation's customers. */
+export async function hiddenFromCustomers(
+  settings: Deps['settings'],
+  orgId: string,
+): Promise<HiddenColumns> {
+  const { customerRoomFields } = await settings.get(orgId)
+  const hidden = internalRoomFields.filter((field) => !customerRoomFields.includes(field))
+  return Object.fromEntries(hidden.map((field) => [field, hiddenValues[field]]))
+}
+
+/** What a caller sees of rooms. */
+export interface RoomView {
+  readonly hidden: HiddenColumns
+  toRoom(row: RoomRow): Room
+  /** As {@link versionOf}; different where callers see different things. */
+  versionOf(row: RoomRow): string
+}
+
+const fullView: RoomView = { hidden: {}, toRoom, versionOf }
+
+export async function roomViewOf({ deps, actor }: Pick<Call, 'deps' | 'actor'>): Promise<RoomView> {
+  if (!isCustomer(actor)) return fullView
+  const hidden = await hiddenFromCustomers(deps.settings, actor.orgId)
+  const suffix = Object.keys(hidden).map((field) => `-${field}`)
+  return {
+    hidden,
+    toRoom: (row) => toRoom(withoutHidden(row, hidden)),
+    versionOf: (row) => [versionOf(row), ...suffix].join(''),
+  }
 }
 
 const MINUTE_MS = 60_000

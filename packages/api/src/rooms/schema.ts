@@ -13,6 +13,7 @@ import {
 } from '../encoding/fields.ts'
 import { BYTES_PER_CHARACTER } from '../encoding/pageBytes.ts'
 import { versionField } from '../operation/preconditions.ts'
+import type { InternalRoomField } from '../organisations/schema.ts'
 import { custom } from './custom.ts'
 
 /** The `messageData` of a room without messages. */
@@ -189,6 +190,17 @@ function toLastMessage(row: RoomRow): LastMessage | null {
     author: row.last_message_author ?? '',
     createdAt: new Date(row.last_message_at ?? row.updated_at),
   }
+}
+
+/** The columns that are hidden from a reader, with the values shown instead. */
+export type HiddenColumns = Partial<Pick<RoomRow, InternalRoomField>>
+
+export const hiddenValues: Required<HiddenColumns> = { assignee: null, labels: '[]', custom: '{}' }
+
+/** A room without the values that are hidden; the same object if it has none. */
+export function withoutHidden(room: RoomRow, hidden: HiddenColumns): RoomRow {
+  const fields = Object.keys(hidden) as InternalRoomField[]
+  return fields.every((field) => room[field] === hidden[field]) ? room : { ...room, ...hidden }
 }
 
 /** An upper bound for the size of a room as JSON, in bytes. */

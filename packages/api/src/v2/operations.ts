@@ -51,8 +51,10 @@ function v2<Input extends z.ZodObject, Output>(
     run(call: Call, input: z.output<Input>): Promise<Output>
   },
 ): V2Operation {
-  const { access, cost, errors } = operationNamed(definition.name)
-  return { access, cost, ...(errors ? { errors } : {}), ...definition } as V2Operation
+  const { access, cost, errors = [] } = operationNamed(definition.name)
+  // v2 has no preconditions.
+  const own = errors.filter((code) => code !== 'PRECONDITION_FAILED')
+  return { access, cost, errors: own, ...definition } as V2Operation
 }
 
 /** Items per page: the default and the maximum. */

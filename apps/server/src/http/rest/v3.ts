@@ -39,7 +39,12 @@ export function restV3({
       const fields = await context.readRequest(async (meter) => {
         const body = await readBody(request.raw, meter)
         const patch = body && mergePatch ? fieldsOfPatch(body, mergePatch) : body
-        return fieldsFrom(method, queryOf(request.query, lists), patch, decodeParameters(match.parameters))
+        return fieldsFrom(
+          method,
+          queryOf(request.query, lists),
+          patch,
+          decodeParameters(match.parameters),
+        )
       })
       if (method === 'GET') {
         const run = (atVersion: AtVersion) =>

@@ -13,9 +13,11 @@ import {
   type EndReason,
   type ResetReason,
   type StreamEvent,
+  toCustomerEvent,
   toEvent,
   toLogPosition,
 } from '../schema.ts'
+import type { HiddenFromCustomers } from './orgTail.ts'
 import type { StreamFilter } from './streamFilter.ts'
 import type { StreamLimits } from './streamLimits.ts'
 import type { LogHistory, Tail, TailSubscriber } from './tail.ts'
@@ -39,9 +41,11 @@ type TrpcEvent =
  */
 export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
   readonly filter: StreamFilter
+  readonly isCustomer: boolean
   readonly #db: Database
   readonly #tail: Tail
   readonly #after: string | undefined
+  readonly #hiddenFromCustomers: HiddenFromCustomers
   readonly #onStart: () => void
   readonly #onReady: () => readonly StreamEvent[]
   readonly #onLeave: () => void
@@ -71,6 +75,8 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
     filter: StreamFilter,
     options: {
       limits: StreamLimits
+      isCustomer: boolean
+      hiddenFromCustomers: HiddenFromCustomers
       /** A cursor, not validated. */
       after?: string | undefined
       payForReplay?: PayForReplay | undefined
@@ -85,6 +91,8 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
     this.#tail = tail
     this.filter = filter
     this.#limits = options.limits
+    this.isCustomer = options.isCustomer
+    this.#hiddenFromCustomers = options.hiddenFromCustomers
     this.#after = options.after
     this.#payForReplay = options.payForReplay
     this.#onStart = options.onStart
@@ -272,6 +280,7 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
     const scope: EventFilter = { userId, productName, roomIds: rooms?.map((room) => room.id) }
     const range = { orgId, after: from, upTo, limit: limits.page, maxBytes: PAGE_BYTES }
     const { events: page, isComplete } = await eventsInScope(this.#db.read, { ...scope, ...range })
+    const hidden = this.isCustomer ? await this.#hiddenFromCustomers(orgId) : {}
     const bounds = await eventLogBounds(this.#db.read, { orgId })
     if (this.#hasLeft) return
     // Drop a page that may belong to another history; the next call resets the stream.
@@ -283,7 +292,7 @@ export class EventStream implements AsyncIterable<TrpcEvent>, TailSubscriber {
     }
     this.#replayReads++
     this.#replayedEvents += page.length
-    const events = page.map(toEvent)
+    const events = page.map((logged) => toCustomerEvent(logged, toEvent(logged), hidden))
     this.#pending.push(...events)
     this.#payFor(events)
     const last = page.at(-1)?.event.position

@@ -1,11 +1,11 @@
 import { type Database, eventLogHeads } from '@dowell-chat/db'
-import type { Actor } from '../../auth/actor.ts'
+import { type Actor, isCustomer } from '../../auth/actor.ts'
 import type { FindRevoked } from '../../auth/revocationCheck.ts'
 import { CLOCK_LEEWAY_SECONDS } from '../../auth/signingKeys.ts'
 import { AppError } from '../../operation/errors.ts'
 import type { EndReason, EphemeralEvent, StreamEvent } from '../schema.ts'
 import { EventStream, type PayForReplay } from './eventStream.ts'
-import { LOG_UNREADABLE, type OnLogError, OrgTail } from './orgTail.ts'
+import { type HiddenFromCustomers, LOG_UNREADABLE, type OnLogError, OrgTail } from './orgTail.ts'
 import { SharedPresence } from './sharedPresence.ts'
 import { OpenStreams, type StreamCaps } from './streamCaps.ts'
 import type { RoomRef, StreamFilter } from './streamFilter.ts'
@@ -17,6 +17,7 @@ export interface LiveOptions {
   readonly clock: () => number
   /** Re-checks the credentials of the callers with open streams. */
   readonly findRevoked: FindRevoked
+  readonly hiddenFromCustomers: HiddenFromCustomers
   /** Called when the log cannot be read (streams wait and retry), and when it went back. */
   readonly onError: OnLogError
   readonly caps: StreamCaps
@@ -92,7 +93,7 @@ export class Live {
    */
   open(actor: Actor, filter: StreamFilter, options: OpenOptions = {}): EventStream {
     const { after, side, address, payForReplay } = options
-    const { clock, lifetime } = this.#options
+    const { clock, lifetime, hiddenFromCustomers } = this.#options
     if (this.#closing) {
       throw new AppError('SERVICE_UNAVAILABLE', {
         message: 'The server is shutting down',
@@ -104,6 +105,8 @@ export class Live {
     let roomsWithPresence: readonly RoomRef[] = []
     const stream = new EventStream(this.#db, tail, filter, {
       limits: this.#limits,
+      isCustomer: isCustomer(actor),
+      hiddenFromCustomers,
       after,
       payForReplay,
       onStart: () => {
@@ -163,7 +166,8 @@ export class Live {
   #getOrCreateTail(orgId: string): OrgTail {
     let tail = this.#tails.get(orgId)
     if (!tail) {
-      tail = new OrgTail(this.#db, orgId, this.#limits.page, this.#options.onError)
+      const { onError, hiddenFromCustomers } = this.#options
+      tail = new OrgTail(this.#db, orgId, this.#limits.page, onError, hiddenFromCustomers)
       this.#tails.set(orgId, tail)
     }
     return tail

@@ -1,12 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Database, type EventLogEnd, eventLogBounds, eventsInScope } from '@dowell-chat/db'
 import { PAGE_BYTES } from '../../encoding/pageBytes.ts'
-import { type StreamEvent, toEvent } from '../schema.ts'
+import type { HiddenColumns } from '../../rooms/schema.ts'
+import { type StreamEvent, toCustomerEvent, toEvent } from '../schema.ts'
 import { isInFilter, type RoomRef, toRoomRef } from './streamFilter.ts'
 import type { LogHistory, Tail, TailMark, TailSubscriber } from './tail.ts'
 
 /** Reports an error with a text for the operator. */
 export type OnLogError = (error: unknown, message: string) => void
+
+/** Returns the columns of rooms that an organisation's customers do not see. */
+export type HiddenFromCustomers = (orgId: string) => Promise<HiddenColumns>
 
 export const LOG_UNREADABLE = 'the event log cannot be read'
 const LOG_WENT_BACK =
@@ -18,6 +22,7 @@ export class OrgTail implements Tail {
   readonly #orgId: string
   readonly #pageSize: number
   readonly #onError: OnLogError
+  readonly #hiddenFromCustomers: HiddenFromCustomers
   /** Live streams, each under its narrowest filter: rooms, user, or none. */
   readonly #byRoom = new Map<string, Set<TailSubscriber>>()
   readonly #byUser = new Map<string, Set<TailSubscriber>>()
@@ -32,11 +37,18 @@ export class OrgTail implements Tail {
   #isDirty = false
   #references = 0
 
-  constructor(db: Database, orgId: string, pageSize: number, onError: OnLogError) {
+  constructor(
+    db: Database,
+    orgId: string,
+    pageSize: number,
+    onError: OnLogError,
+    hiddenFromCustomers: HiddenFromCustomers,
+  ) {
     this.#db = db
     this.#orgId = orgId
     this.#pageSize = pageSize
     this.#onError = onError
+    this.#hiddenFromCustomers = hiddenFromCustomers
   }
 
   start(): Promise<void> {
@@ -114,10 +126,14 @@ export class OrgTail implements Tail {
     if (!this.#isReading) this.#readNewEvents()
   }
 
-  deliver(event: StreamEvent, room: RoomRef): void {
+  /** @param forCustomers the event as customers see it */
+  deliver(event: StreamEvent, room: RoomRef, forCustomers = event): void {
     const groups = [this.#byRoom.get(room.id), this.#byUser.get(room.userId), this.#unfiltered]
     for (const group of groups) {
-      for (const stream of group ?? []) if (isInFilter(stream.filter, room)) stream.deliver(event)
+      for (const stream of group ?? []) {
+        if (!isInFilter(stream.filter, room)) continue
+        stream.deliver(stream.isCustomer ? forCustomers : event)
+      }
     }
   }
 
@@ -134,6 +150,7 @@ export class OrgTail implements Tail {
           limit: this.#pageSize,
           maxBytes: PAGE_BYTES,
         })
+        const hidden = await this.#hiddenFromCustomers(this.#orgId)
         const isOfHistory = page.every(({ epoch }) => epoch === since.history?.epoch)
         if (!isOfHistory) {
           this.checkEnd(await eventLogBounds(this.#db.read, { orgId: this.#orgId }), since)
@@ -144,12 +161,15 @@ export class OrgTail implements Tail {
           this.#isDirty ||= this.#history !== since.history
           continue
         }
-        const events = page.map((logged) => [toEvent(logged), toRoomRef(logged.room)] as const)
+        const events = page.map((logged) => {
+          const event = toEvent(logged)
+          return [event, toRoomRef(logged.room), toCustomerEvent(logged, event, hidden)] as const
+        })
         // Positions have no gaps: a missing one was deleted by the retention before it was read.
         const next = page[0]?.event.position ?? this.#head + 1
         if (next > this.#position + 1) this.#reportGap()
         // No await from the first delivery to the new position: a stream joins before all of these events or after.
-        for (const [event, room] of events) this.deliver(event, room)
+        for (const [event, room, forCustomers] of events) this.deliver(event, room, forCustomers)
         this.#position = page.at(-1)?.event.position ?? Math.max(this.#position, this.#head)
         if (isComplete) continue
         this.#isDirty = true

@@ -21,6 +21,8 @@ export interface TailMark {
 /** A stream as its tail uses it. */
 export interface TailSubscriber {
   readonly filter: StreamFilter
+  /** Whether the reader sees of a room what customers see. */
+  readonly isCustomer: boolean
   /** Called in the order of positions. */
   deliver(event: StreamEvent): void
   /** Called when the tail skips events or starts a new history. */
