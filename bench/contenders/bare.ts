@@ -40,7 +40,7 @@ const sql = {
   // Without the casts SQLite's plan depends on the values, so it plans again at every call.
   page: db.prepare(
     `select id, room_id, seq, message_data, side, author, message_type, client_message_id, is_active, created_at,
-      edited_at, deleted_at
+      edited_at, deleted_at, text_version
       from messages where org_id = cast(? as text) and room_id = cast(? as text) and seq > ? and seq <= ? order by seq`,
   ),
   rooms: db.prepare(

@@ -41,6 +41,7 @@ async function createMessage(req: IncomingMessage, res: ServerResponse): Promise
       createdAt,
       editedAt: null,
       deletedAt: null,
+      version: 1,
     },
   }
   const frame = `id: ${cursor}\ndata: ${JSON.stringify(event)}\n\n`

@@ -18,6 +18,7 @@ export interface MessageRow {
   created_at: number
   edited_at: number | null
   deleted_at: number | null
+  text_version: number
 }
 
 export interface RoomRow {
@@ -44,6 +45,7 @@ export interface RoomRow {
   last_message_at: number | null
   created_at: number
   updated_at: number
+  details_version: number
 }
 
 export function toMessage(row: MessageRow) {
@@ -60,6 +62,7 @@ export function toMessage(row: MessageRow) {
     createdAt: new Date(row.created_at),
     editedAt: row.edited_at === null ? null : new Date(row.edited_at),
     deletedAt: row.deleted_at === null ? null : new Date(row.deleted_at),
+    version: row.text_version,
   }
 }
 
@@ -82,6 +85,7 @@ export function toRoom(row: RoomRow) {
     custom: JSON.parse(row.custom),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),
+    version: row.details_version,
   }
 }
 
@@ -160,5 +164,6 @@ export function newMessageRow(
     created_at: now,
     edited_at: null,
     deleted_at: null,
+    text_version: 1,
   }
 }

@@ -41,6 +41,7 @@ interface Tables {
     labels: Generated<string>
     custom: Generated<string>
     version: Generated<number>
+    details_version: Generated<number>
     last_seq: number
     last_message: string | null
     last_message_seq: Generated<number | null>
@@ -65,6 +66,7 @@ interface Tables {
     created_at: number
     edited_at: Generated<number | null>
     deleted_at: Generated<number | null>
+    text_version: Generated<number>
   }
 }
 
@@ -100,6 +102,7 @@ const Message = z.object({
   createdAt: z.date(),
   editedAt: z.date().nullable(),
   deletedAt: z.date().nullable(),
+  version: z.number(),
 })
 
 const Room = z.object({
@@ -129,6 +132,7 @@ const Room = z.object({
   custom: z.record(z.string(), z.unknown()),
   createdAt: z.date(),
   updatedAt: z.date(),
+  version: z.number(),
 })
 
 const paging = {

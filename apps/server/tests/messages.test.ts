@@ -103,7 +103,7 @@ describe.each(Object.entries(wires))('over %s', (_, { edit, remove }) => {
     now += 1_000
     const deleted = await remove(roomId, third)
     const gone = { messageData: '', isActive: false, deletedAt: new Date(now) }
-    expect(deleted).toEqual({ ...before, ...gone })
+    expect(deleted).toEqual({ ...before, ...gone, version: 2 })
     expect(await admin().getRoomById({ roomId })).toMatchObject({
       messageData: 'second',
       updatedAt: new Date(now),

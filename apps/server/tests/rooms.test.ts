@@ -282,6 +282,7 @@ describe('listRooms', () => {
     for (const [filter, wanted] of ofTeam) {
       expect(await found(filter, tokens.support), JSON.stringify(filter)).toEqual(wanted)
     }
+    await admin.updateOrganisation({ orgId: org.id, customerRoomFields: ['labels'] })
     expect(await found({ label: 'vip' }, tokens.customer)).toEqual(['room'])
     expect(await found({ userId: org.otherCustomer }, tokens.customer)).toEqual([])
     expect(await found({ status: 'open' }, tokens.supportElsewhere)).toEqual(['elsewhere'])

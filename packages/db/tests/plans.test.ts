@@ -631,11 +631,13 @@ const cases: Record<string, Case[]> = {
     ],
   ],
   findFirstTextKey: [['', (db) => firstTexts.findFirstTextKey(db, { orgId }), [[firstTextKey]]]],
-  getOrInsertFirstTextKey: [orgId, 'new'].map((orgId) => [
-    `(${orgId})`,
-    (db) => firstTexts.getOrInsertFirstTextKey(db, { orgId, secret: 'secret' }),
-    [[], [firstTextKey]],
-  ]),
+  getOrInsertFirstTextKey: [
+    [
+      '',
+      (db) => firstTexts.getOrInsertFirstTextKey(db, { orgId, secret: 'secret' }),
+      [[], [firstTextKey]],
+    ],
+  ],
   findFirstText: [['', (db) => firstTexts.findFirstText(db, oneMessage), [[firstText]]]],
   insertFirstText: [
     ['', (db) => firstTexts.insertFirstText(db, { ...message, seq: 2, hash: 'hash' }), [[]]],

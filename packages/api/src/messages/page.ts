@@ -25,12 +25,12 @@ export interface ItemFrame {
   bytes(): number
 }
 
-/** REST v3 and tRPC: 400 bytes for all keys and other values, with a `clientMessageId` of 64 characters. */
+/** REST v3 and tRPC: 420 bytes for all keys and other values, with a `clientMessageId` of 64 characters. */
 export const plainFrame: ItemFrame = {
   format: 'plain',
   authors: 1,
-  bytesAtMost: 400,
-  bytes: () => 400,
+  bytesAtMost: 420,
+  bytes: () => 420,
 }
 
 /** Messages per read. The first read is small, since a few large messages fill a page. */
