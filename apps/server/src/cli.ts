@@ -6,6 +6,7 @@ import { copy } from './cli/copy.ts'
 import { createKey } from './cli/createKey.ts'
 import { HELP } from './cli/help.ts'
 import { listKeys } from './cli/listKeys.ts'
+import { restore } from './cli/restore.ts'
 import { revokeKey } from './cli/revokeKey.ts'
 import { rotateSigningKeys } from './cli/rotateSigningKeys.ts'
 import { UsageError } from './cli/usage.ts'
@@ -17,6 +18,7 @@ const commands: Record<string, Command> = {
   'keys revoke': revokeKey,
   'signing-keys rotate': rotateSigningKeys,
   copy,
+  restore,
 }
 
 async function main(): Promise<void> {

@@ -1,4 +1,5 @@
 import {
+  CursorEpoch,
   createLastUsedTracker,
   createRevocationCheck,
   type Deps,
@@ -55,6 +56,7 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
     },
     settings,
     latestPages: new LatestPageCache(NEWEST_PAGES_BYTES),
+    cursorEpoch: new CursorEpoch(db),
     checkOutputs: overrides.checkOutputs ?? false,
     lastUsed: createLastUsedTracker(db, clock),
     live: new Live(db, {

@@ -102,8 +102,8 @@ interface Watched {
 
 type Method = (this: Watched, ...parameters: unknown[]) => unknown
 
-/** Notifications, and the settings of a new connection: they depend on the time, not on the call. */
-const UNRELATED = /pg_notify|^set tcp_user_timeout/
+/** Notifications, the settings of a new connection, the epoch of pages: they depend on the time, not on the call. */
+const UNRELATED = /pg_notify|^set tcp_user_timeout|as "firstEpoch"$/
 
 /**
  * Records the statements that this process runs on one database, where the driver runs them. The server under test runs in

@@ -140,6 +140,7 @@ export const inputKeys: Readonly<Record<InputKey, 'id' | 'selector' | 'value'>> 
   seq: 'value',
   side: 'value',
   status: 'value',
+  streamId: 'value',
   subject: 'value',
 }
 
@@ -184,6 +185,9 @@ function messageOf(
 
 /** A message with this id is in the tests' rooms. */
 export const CLIENT_MESSAGE_ID = 'sent-before-0123456789'
+
+/** A stream of nobody's. */
+const STREAM_ID = 'stream-0123456789'
 
 /** The event log takes any cursor; a stream from an unknown one begins with a reset. */
 const UNKNOWN_CURSOR = 'unknown'
@@ -381,6 +385,12 @@ export const fixtures: Fixtures = {
     input: () => ({}),
     rowInputs: () => [],
     step: () => ({}),
+  },
+  sendHeartbeat: {
+    about: 'caller',
+    input: () => ({ streamId: STREAM_ID }),
+    rowInputs: () => [],
+    step: () => ({ streamId: STREAM_ID }),
   },
   setTyping: {
     about: 'room',

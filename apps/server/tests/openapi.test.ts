@@ -260,6 +260,7 @@ async function cases(): Promise<Case[]> {
       ['200', `${v3}?orgId=${orgId}&productName=WIFIQRCODE&limit=1`],
       ['200', `${v3}?orgId=${orgId}&readerId=client&readerSide=true`],
       ['400 BAD_REQUEST', `${v3}?orgId=${orgId}&limit=0`],
+      ['409 CURSOR_TOO_OLD', `${v3}?orgId=${orgId}&after=cjox.other`],
       ['414 URI_TOO_LONG', `${v3}?orgId=${tooLong}`],
     ]),
     ...group('getRoomById', [
@@ -314,6 +315,7 @@ async function cases(): Promise<Case[]> {
       ['200', `${v3}/${active}/messages`],
       ['200', `${v3}/${closed}/messages`],
       ['400 BAD_REQUEST', `${v3}/${active}/messages?before=x`],
+      ['409 CURSOR_TOO_OLD', `${v3}/${active}/messages?after=bTox.other`],
       ['404 NOT_FOUND', `${v3}/${unknownId}/messages`],
       ['414 URI_TOO_LONG', `${v3}/${active}/messages?after=${tooLong}`],
     ]),
@@ -411,6 +413,7 @@ async function cases(): Promise<Case[]> {
       ['400 INVALID_REQUEST_TYPE', `${service}?type=sing`],
       ['404 NOT_FOUND', `${service}?type=get_messages&room_id=${unknownId}`],
       ['405 METHOD_NOT_ALLOWED', `${service}?type=create_message&room_id=${active}`],
+      ['409 CURSOR_TOO_OLD', `${service}?type=get_messages&room_id=${active}&after=bTox.other`],
       ['409 ROOM_ALREADY_ACTIVE', `${service}?type=delete_room&room_id=${closed}&is_active=true`],
       ['414 URI_TOO_LONG', `${service}?type=get_messages&room_id=${tooLong}`],
     ]),
@@ -428,6 +431,7 @@ async function cases(): Promise<Case[]> {
       ['200', `${list}?org_id=${orgId}`],
       ['200', `${list}?org_id=nobody&product_name=LOGIN`],
       ['400 BAD_REQUEST', list],
+      ['409 CURSOR_TOO_OLD', `${list}?org_id=${orgId}&after=cjox.other`],
       ['414 URI_TOO_LONG', `${list}?org_id=${tooLong}`],
     ]),
   ]
@@ -466,7 +470,7 @@ describe('the running server', () => {
       const unmet = documented.filter((answer) => !conformance.met.has(answer))
       // A read does not wait for a write, and typing is not stored.
       const queries = callNames.filter((name) => operationNamed(name).kind === 'query')
-      const unwritten = [...queries, 'setTyping', 'listRoomsV2']
+      const unwritten = [...queries, 'sendHeartbeat', 'setTyping', 'listRoomsV2']
       expect(
         unmet.toSorted(),
         'cases() in openapi.test.ts calls every documented operation',
@@ -529,6 +533,11 @@ describe('the running server', () => {
       path: `${v3Keys}?orgId=${orgId}&before=x`,
       answer: '400 BAD_REQUEST',
     },
+    {
+      operation: 'listApiKeys',
+      path: `${v3Keys}?orgId=${orgId}&before=azox.other`,
+      answer: '409 CURSOR_TOO_OLD',
+    },
     { operation: 'listApiKeys', path: `${v3Keys}?orgId=${tooLong}`, answer: '414 URI_TOO_LONG' },
     {
       operation: 'revokeApiKey',
@@ -581,6 +590,11 @@ describe('the running server', () => {
       answer: '415 UNSUPPORTED_MEDIA_TYPE',
     },
     { operation: 'listAuditEvents', path: `${v3Audit}?orgId=${orgId}`, answer: '200' },
+    {
+      operation: 'listAuditEvents',
+      path: `${v3Audit}?orgId=${orgId}&before=YTox.other`,
+      answer: '409 CURSOR_TOO_OLD',
+    },
     {
       operation: 'listAuditEvents',
       path: `${v3Audit}?orgId=${orgId}&limit=0`,
@@ -640,6 +654,20 @@ describe('the running server', () => {
       init: json({ for: 'ever' }),
       answer: '400 BAD_REQUEST',
     },
+    ...(
+      [
+        ['200', json({ streamId: 'stream-0123456789' })],
+        ['400 BAD_REQUEST', json({ streamId: 'short' })],
+        ['400 PARSE_ERROR', broken],
+        ['413 PAYLOAD_TOO_LARGE', json({ streamId: tooLarge })],
+        ['415 UNSUPPORTED_MEDIA_TYPE', xml],
+      ] as const
+    ).map(([answer, init]) => ({
+      operation: 'sendHeartbeat',
+      path: '/api/v3/stream-heartbeats',
+      init,
+      answer,
+    })),
     { operation: 'createStreamToken', path: v3Streams, init: broken, answer: '400 PARSE_ERROR' },
     {
       operation: 'createStreamToken',

@@ -11,6 +11,7 @@ export {
 } from './auth/signingKeys.ts'
 export { pruneUserTokenRevocations } from './auth/tokenRetention.ts'
 export type { Fields } from './encoding/coerce.ts'
+export { CursorEpoch } from './encoding/cursorEpoch.ts'
 export { encodeOnce } from './encoding/encodeOnce.ts'
 export { toJson, toSuperjson, transformer } from './encoding/json.ts'
 export { EventStream } from './events/live/eventStream.ts'

@@ -16,6 +16,7 @@ import type { EventStream } from '../src/events/live/eventStream.ts'
 import type { Live } from '../src/events/live/live.ts'
 import type { RoomRef } from '../src/events/live/streamFilter.ts'
 import { createLive, createLog, cursorOf, open, type TestLog, take } from './log.ts'
+import { createPeerGroup } from './peerGroup.ts'
 import { createDeps, noCaps, run } from './support.ts'
 
 let log: TestLog
@@ -726,4 +727,81 @@ test('a side is present from its first stream until five seconds after its last'
   expect(await presenceChanges()).toEqual([[room.id, false, true]])
   await pass(2_000)
   expect(await presenceChanges()).toEqual([[room.id, false, false]])
+})
+
+describe('presence of a stream whose reader promised heartbeats', () => {
+  const STREAM_ID = 'stream-0123456789'
+  const key = (keyId: string) => ({ kind: 'key', orgId: 'A', keyId, right: 'read' }) as const
+
+  /** A stream with presence, and how the room looks to another one. */
+  async function enter(live: Live) {
+    const [room] = roomsOf('A')
+    const filter = { orgId: 'A', rooms: [room] }
+    const stream = live.open(key('a'), filter, { side: false, streamId: STREAM_ID })
+    await take(stream)
+    const isPresent = async () => {
+      const watch = live.open(open, filter)
+      const [, presence] = await take(watch)
+      watch.leave()
+      return presence?.type === 'presence' && presence.customer
+    }
+    return { stream, isPresent }
+  }
+
+  test('it ends 50 seconds after the last one, and comes back with the next', async () => {
+    let now = 1_000_000
+    using live = createLive(log, { clock: () => now, lifetime: 10_000_000 })
+    const { stream, isPresent } = await enter(live)
+    const passTime = async (milliseconds: number) => {
+      now += milliseconds
+      await pass(SWEEP_INTERVAL_MS)
+    }
+    await passTime(44_000)
+    expect(live.confirm(key('a'), STREAM_ID)).toBe(now + 45_000)
+    await passTime(44_999)
+    await pass(6_000)
+    expect(await isPresent()).toBe(true)
+    await passTime(1)
+    expect(await isPresent()).toBe(true)
+    await pass(5_000)
+    expect(await isPresent()).toBe(false)
+    // Of another caller, or of another stream.
+    live.confirm(key('b'), STREAM_ID)
+    live.confirm(key('a'), 'stream-9876543210')
+    expect(await isPresent()).toBe(false)
+    live.confirm(key('a'), STREAM_ID)
+    expect(await isPresent()).toBe(true)
+    // A clock that was put back shows nobody as present for longer.
+    now -= 3_600_000
+    await passTime(0)
+    await passTime(45_000)
+    await pass(5_000)
+    expect(await isPresent()).toBe(false)
+    live.confirm(key('a'), STREAM_ID)
+    stream.leave()
+    await pass(5_000)
+    expect(await isPresent()).toBe(false)
+    live.confirm(key('a'), STREAM_ID)
+    expect(await isPresent()).toBe(false)
+  })
+
+  test('a heartbeat at another instance counts', async () => {
+    const group = createPeerGroup()
+    const peers = [group.join(), group.join()] as const
+    let now = 1_000_000
+    const options = { clock: () => now, lifetime: 10_000_000 }
+    using first = createLive({ ...log, peers: peers[0] }, options)
+    using second = createLive({ ...log, peers: peers[1] }, options)
+    for (const each of peers) group.connect(each)
+    const { isPresent } = await enter(first)
+    for (let beats = 0; beats < 5; beats++) {
+      now += 30_000
+      second.confirm(key('a'), STREAM_ID)
+      await pass(6_000)
+      expect(await isPresent()).toBe(true)
+    }
+    now += 45_000
+    await pass(6_000)
+    expect(await isPresent()).toBe(false)
+  })
 })

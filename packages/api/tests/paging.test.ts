@@ -66,9 +66,10 @@ describe('a tampered cursor', () => {
         const text = characters.join('')
         try {
           const ref = toPageRef(list, { [kind]: text })
-          // An accepted cursor is the exact encoding of its boundary.
-          expect(ref).toEqual({ kind, boundary: expect.any(Number) })
-          expect(encodeCursor(list, 'boundary' in ref ? ref.boundary : Number.NaN)).toBe(text)
+          // An accepted cursor is the exact encoding of its boundary and epoch.
+          if (!('boundary' in ref)) throw new Error('not a boundary')
+          expect(ref).toMatchObject({ kind, boundary: expect.any(Number) })
+          expect(encodeCursor(list, ref.boundary, ref.epoch)).toBe(text)
         } catch (error) {
           expect(error).toEqual(rejection(kind))
           rejected++
@@ -117,6 +118,24 @@ describe('a tampered cursor', () => {
     for (const kind of fields)
       expect(() => toPageRef('m', { [kind]: text })).toThrow(rejection(kind))
   })
+})
+
+test('a cursor carries its epoch, and one of the first epoch has none', () => {
+  const cursor = encodeCursor('m', 7, 'k3Jx9Q.2')
+  expect(cursor).toBe('bTo3.k3Jx9Q.2')
+  expect(toPageRef('m', { after: cursor })).toEqual({
+    kind: 'after',
+    boundary: 7,
+    epoch: 'k3Jx9Q.2',
+  })
+  expect(toPageRef('m', { around: 'bTo3' })).toEqual({
+    kind: 'around',
+    boundary: 7,
+    epoch: undefined,
+  })
+  for (const text of ['bTo3.', '.k3Jx9Q', 'bTo3.k3 x', 'bTo3=.k3Jx9Q']) {
+    expect(() => toPageRef('m', { after: text })).toThrow(rejection('after'))
+  }
 })
 
 test('no cursor means the newest page, and an id in around means that item', () => {

@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import type { Actor } from '../src/auth/actor.ts'
 import { createLastUsedTracker } from '../src/auth/lastUsed.ts'
 import { storedSigningKeys } from '../src/auth/signingKeys.ts'
+import { CursorEpoch } from '../src/encoding/cursorEpoch.ts'
 import { Live } from '../src/events/live/live.ts'
 import { LatestPageCache } from '../src/messages/latestPageCache.ts'
 import type { Context, Deps } from '../src/operation/context.ts'
@@ -38,6 +39,7 @@ export function createDeps(db: Database): Deps {
     checkOutputs: true,
     settings,
     latestPages: new LatestPageCache(1_000_000),
+    cursorEpoch: new CursorEpoch(db),
     lastUsed: createLastUsedTracker(db, Date.now),
     live: new Live(db, {
       clock: Date.now,

@@ -80,5 +80,9 @@ export function createDowellChat(options: DowellChatOptions): DowellChat {
     ]),
   ) as unknown as Calls
 
-  return { ...calls, ...createFeeds(new FeedManager(url, credential, detectBrowser()), calls) }
+  const manager = new FeedManager(url, credential, detectBrowser(), (streamId) => {
+    // The next heartbeat repeats a failed one.
+    calls.sendHeartbeat({ streamId }).catch(() => undefined)
+  })
+  return { ...calls, ...createFeeds(manager, calls) }
 }

@@ -19,6 +19,7 @@ export const operationKinds = {
   markRead: 'mutate',
   revokeApiKey: 'mutate',
   revokeUserTokens: 'mutate',
+  sendHeartbeat: 'mutate',
   setTyping: 'mutate',
   updateMessage: 'mutate',
   updateOrganisation: 'mutate',

@@ -174,7 +174,7 @@ export function createFakeChat(
     token: () => tokenOf('ABCD12345'),
     ...options,
   })
-  const manager = new FeedManager('http://chat.test', credential, browser)
+  const manager = new FeedManager('http://chat.test', credential, browser, () => {})
   const chat = {
     snapshots: 0,
     ...createFeeds(manager, {

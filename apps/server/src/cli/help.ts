@@ -15,4 +15,7 @@ export const HELP = `Dowell Chat, at the command line. Works on the database tha
       copies one database into another, empty one, whatever DATABASE_URL says: sqlite:./data/dowell-chat.db or
       postgres://chat:password@db.example.com/chat, on either side. Stop the servers first. Compares everything at
       the end; run again after an interruption, it goes on where it was
+  npm run cli -- restore [--from FILE]
+      puts a copy of the SQLite file in its place, and refuses all cursors from before; stop the server first. On
+      PostgreSQL, and for a copy that is in place already: without --from
 `

@@ -27,7 +27,7 @@ export const listAuditEvents = query({
   cost: 'read',
   input,
   output,
-  errors: ['NOT_FOUND'],
+  errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
   rest: {
     method: 'GET',
     path: '/api/v3/audit-events',
@@ -61,6 +61,7 @@ export const listAuditEvents = query({
     return listPage(
       {
         tag: 'a',
+        cursorEpoch: deps.cursorEpoch,
         next: (where) => listAuditEventsPage(deps.db.read, { ...where, orgId }),
         positionOf: () => Promise.reject(badField('around', 'is not known here')),
         toItem: toAuditEvent,

@@ -1,9 +1,11 @@
+import type { CursorEpoch } from './cursorEpoch.ts'
 import { fittingRange, jsonBytes, PAGE_BYTES } from './pageBytes.ts'
 import { encodeCursor, type ListTag, type Page, type PageRef } from './paging.ts'
 
 /** A list in the order of `position`. */
 export interface PositionList<Row extends { position: number }, Item> {
   readonly tag: ListTag
+  readonly cursorEpoch: CursorEpoch
   /** Reads up to `limit` rows next to the boundary: at or before it, or after it. Ascending. */
   next(where: { direction: 'before' | 'after'; boundary: number; limit: number }): Promise<Row[]>
   /** Finds the position of the item for `around`. @throws AppError BAD_REQUEST when it is not in the list */
@@ -13,12 +15,13 @@ export interface PositionList<Row extends { position: number }, Item> {
   bytesAtMost?(row: Row): number
 }
 
-/** Reads a page of a list: up to `limit` items, and up to {@link PAGE_BYTES}. */
+/** Reads a page of a list: up to `limit` items, and up to {@link PAGE_BYTES}. @throws AppError CURSOR_TOO_OLD */
 export async function listPage<Row extends { position: number }, Item>(
   list: PositionList<Row, Item>,
   limit: number,
   ref: PageRef,
 ): Promise<Page<Item>> {
+  const epoch = await list.cursorEpoch.resolve(ref)
   const boundary =
     ref.kind === 'newest'
       ? Number.MAX_SAFE_INTEGER
@@ -47,8 +50,8 @@ export async function listPage<Row extends { position: number }, Item>(
   const beside = ref.kind === 'newest' ? 0 : boundary
   return {
     items: rows.map((row) => list.toItem(row)),
-    before: encodeCursor(list.tag, (rows[0]?.position ?? beside + 1) - 1),
-    after: encodeCursor(list.tag, rows.at(-1)?.position ?? beside),
+    before: encodeCursor(list.tag, (rows[0]?.position ?? beside + 1) - 1, epoch),
+    after: encodeCursor(list.tag, rows.at(-1)?.position ?? beside, epoch),
     hasBefore: start > 0 || earlier.length > shownEarlier,
     hasAfter: end < candidates.length || later.length > shownLater,
   }

@@ -70,24 +70,32 @@ export interface Page<Item> {
  */
 export type PageRef =
   | { readonly kind: 'newest' }
-  | { readonly kind: 'before' | 'after' | 'around'; readonly boundary: number }
+  | {
+      readonly kind: 'before' | 'after' | 'around'
+      readonly boundary: number
+      /** Undefined: the first epoch. */
+      readonly epoch: string | undefined
+    }
   | { readonly kind: 'aroundItem'; readonly id: string }
 
 /** The list of a cursor: messages, rooms, keys or audit events. Other lists reject the cursor. */
 export type ListTag = 'm' | 'r' | 'k' | 'a'
 
-export function encodeCursor(list: ListTag, boundary: number): string {
-  return Buffer.from(`${list}:${boundary}`).toString('base64url')
+/** @param epoch undefined for the first one */
+export function encodeCursor(list: ListTag, boundary: number, epoch?: string): string {
+  const encoded = Buffer.from(`${list}:${boundary}`).toString('base64url')
+  return epoch === undefined ? encoded : `${encoded}.${epoch}`
 }
 
-function decodeCursor(list: ListTag, field: string, cursor: string): number {
-  const match = /^([a-z]):(0|[1-9][0-9]{0,14})$/.exec(Buffer.from(cursor, 'base64url').toString())
+function decodeCursor(list: ListTag, field: string, cursor: string) {
+  const [, encoded = '', epoch] = /^([^.]*)(?:\.([\w.-]+))?$/.exec(cursor) ?? []
+  const match = /^([a-z]):(0|[1-9][0-9]{0,14})$/.exec(Buffer.from(encoded, 'base64url').toString())
   const boundary = Number(match?.[2])
   // Base64 decoding accepts several spellings; only the one that we encode is valid.
-  if (match?.[1] !== list || encodeCursor(list, boundary) !== cursor) {
+  if (match?.[1] !== list || encodeCursor(list, boundary, epoch) !== cursor) {
     throw badField(field, 'is not a cursor that this list gave')
   }
-  return boundary
+  return { boundary, epoch }
 }
 
 /** @throws AppError BAD_REQUEST when the request has more than one of the fields, or a cursor of another list */
@@ -98,10 +106,10 @@ export function toPageRef(list: ListTag, request: PageRequest): PageRef {
   )
   if (second) throw badField(second[0], `cannot be given together with ${first?.[0]}`)
   if (before !== undefined) {
-    return { kind: 'before', boundary: decodeCursor(list, 'before', before) }
+    return { kind: 'before', ...decodeCursor(list, 'before', before) }
   }
-  if (after !== undefined) return { kind: 'after', boundary: decodeCursor(list, 'after', after) }
+  if (after !== undefined) return { kind: 'after', ...decodeCursor(list, 'after', after) }
   if (around === undefined) return { kind: 'newest' }
   if (/^[0-9a-f]{24}$/.test(around)) return { kind: 'aroundItem', id: around }
-  return { kind: 'around', boundary: decodeCursor(list, 'around', around) }
+  return { kind: 'around', ...decodeCursor(list, 'around', around) }
 }

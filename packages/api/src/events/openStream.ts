@@ -25,7 +25,17 @@ export const startInput = {
     .optional(),
 }
 
+export const streamId = z.string({ error: 'must be text' }).regex(/^[A-Za-z0-9_-]{16,64}$/, {
+  error: 'must have 16 to 64 of the characters A-Z, a-z, 0-9, _ and -',
+})
+
 export const presenceInput = {
+  streamId: streamId
+    .meta({
+      description:
+        'A random name for this stream. With it you promise `sendHeartbeat` every 20 seconds, and your side is shown as absent 50 seconds after the last one. Without it, your side is shown as present until the connection ends.',
+    })
+    .optional(),
   side: boolean
     .meta({
       description:
@@ -49,6 +59,7 @@ interface StreamRequest {
   readonly userId?: string | undefined
   readonly productName?: string | undefined
   readonly side?: boolean | undefined
+  readonly streamId?: string | undefined
   readonly after?: string | undefined
   readonly lastEventId?: string | undefined
 }
@@ -74,6 +85,7 @@ export async function openStream(
     {
       after: cursorIn(request.lastEventId) ?? cursorIn(request.after),
       side: roomIds ? side : undefined,
+      streamId: request.streamId,
       address,
       payForReplay,
     },

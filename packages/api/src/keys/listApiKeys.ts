@@ -17,7 +17,7 @@ export const listApiKeys = query({
   cost: 'read',
   input,
   output,
-  errors: ['NOT_FOUND'],
+  errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
   rest: {
     method: 'GET',
     path: '/api/v3/api-keys',
@@ -40,6 +40,7 @@ export const listApiKeys = query({
     return listPage(
       {
         tag: 'k',
+        cursorEpoch: deps.cursorEpoch,
         next: (where) => listApiKeysPage(deps.db.read, { ...where, orgId }),
         async positionOf(keyId) {
           const key = await findApiKey(deps.db.read, { orgId, keyId })

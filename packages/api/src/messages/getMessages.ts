@@ -15,37 +15,40 @@ const input = z.strictObject({ roomId, ...pageInput })
  * Reads a page of messages, and its room as it was before that.
  *
  * @param frameOf the overhead per message in a wire format, for the size limit of the page
- * @throws AppError NOT_FOUND; BAD_REQUEST for an invalid cursor
+ * @throws AppError NOT_FOUND; BAD_REQUEST for an invalid cursor; CURSOR_TOO_OLD
  */
 export async function readMessagePage(
   call: Call,
   { roomId, limit = DEFAULT_LIMIT, ...page }: z.output<typeof input>,
   frameOf?: (room: RoomRow) => ItemFrame,
 ): Promise<{ room: RoomRow; page: Page<Message> }> {
-  const { db, latestPages } = call.deps
+  const { db, latestPages, cursorEpoch } = call.deps
   const ref = toPageRef('m', page)
   const room = await getRoomOrThrow(call, roomId)
-  call.atVersion?.(versionOf(room))
+  const epoch = await cursorEpoch.resolve(ref)
+  // The cursors of a page end with the epoch, although its messages stay.
+  const suffix = epoch === undefined ? '' : ` ${epoch}`
+  call.atVersion?.(versionOf(room) + suffix)
   const frame = frameOf?.(room) ?? plainFrame
-  const read = () => readPage(db.read, room, limit, ref, frame)
+  const read = () => readPage(db.read, room, limit, ref, epoch, frame)
   if (ref.kind !== 'newest') return { room, page: await read() }
   const latest =
-    latestPages.get(room, limit, frame.format) ??
-    latestPages.set(room, limit, frame.format, await read())
+    latestPages.get(room, limit, frame.format + suffix) ??
+    latestPages.set(room, limit, frame.format + suffix, await read())
   return { room, page: latest }
 }
 
 /**
  * Reads a page of a room's messages, oldest first; of a deleted room too. Without a cursor: the newest page.
  *
- * @throws AppError FORBIDDEN; NOT_FOUND; BAD_REQUEST for an invalid cursor
+ * @throws AppError FORBIDDEN; NOT_FOUND; BAD_REQUEST for an invalid cursor; CURSOR_TOO_OLD
  */
 export const getMessages = query({
   access: readers,
   cost: 'read',
   input,
   output: MessagePage,
-  errors: ['NOT_FOUND'],
+  errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
   rest: {
     method: 'GET',
     path: '/api/v3/rooms/{roomId}/messages',

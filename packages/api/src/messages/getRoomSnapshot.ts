@@ -9,6 +9,7 @@ import {
 } from '@dowell-chat/db'
 import { z } from 'zod'
 import { resolveParticipant } from '../auth/participant.ts'
+import { pageEpochOf } from '../encoding/cursorEpoch.ts'
 import { reader, unreadOfReader } from '../encoding/fields.ts'
 import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
 import { exampleEvent, logPosition, toLogPosition } from '../events/schema.ts'
@@ -84,14 +85,15 @@ export const getRoomSnapshot = query({
       const room = await findRoom(db, { ...scope, roomId })
       if (!room) throw roomNotFound()
       const { org_id: orgId } = room
-      const { head, epoch } = await eventLogBounds(db, { orgId })
+      const bounds = await eventLogBounds(db, { orgId })
+      const { head, epoch } = bounds
       // A moved marker, and so a changed unread count, appends an event and changes the head.
       atVersion?.(JSON.stringify([view.versionOf(room), head, epoch, reader]))
       const unread = reader && (await unreadCounts(db, { orgId, roomIds: [roomId], ...reader }))
       return {
         room: view.toRoom(room),
         unread: unread?.get(roomId) ?? null,
-        messages: await readPage(db, room, limit, { kind: 'newest' }),
+        messages: await readPage(db, room, limit, { kind: 'newest' }, pageEpochOf(bounds)),
         markers: await readMarkers(db, room),
         ...toLogPosition({ orgId, position: head, epoch }),
       }

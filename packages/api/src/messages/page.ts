@@ -40,20 +40,23 @@ const CHUNK_SIZE = 200
 /**
  * Reads a page of a room: up to `limit` messages, and up to {@link PAGE_BYTES} of JSON. `seq` has no gaps and no row is
  * ever removed, so a page is a range of positions: an indexed read, and `room` tells what lies before and after it.
+ *
+ * @param epoch of its cursors
  */
 export async function readPage(
   db: Database['read'],
   room: RoomRow,
   limit: number,
   ref: PageRef,
+  epoch: string | undefined,
   frame: ItemFrame = plainFrame,
 ): Promise<Page<Message>> {
   const range = await resolveRange(db, room, limit, ref)
   const { rows, from, to } = await readRows(db, room, range, frame)
   return {
     items: rows.map(toMessage),
-    before: encodeCursor('m', from),
-    after: encodeCursor('m', to),
+    before: encodeCursor('m', from, epoch),
+    after: encodeCursor('m', to, epoch),
     hasBefore: Math.min(from, room.last_seq) > 0,
     hasAfter: to < room.last_seq,
   }

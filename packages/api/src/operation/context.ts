@@ -2,6 +2,7 @@ import type { Database, RoomScope } from '@dowell-chat/db'
 import type { Actor } from '../auth/actor.ts'
 import type { LastUsedTracker } from '../auth/lastUsed.ts'
 import type { SigningKeys } from '../auth/signingKeys.ts'
+import type { CursorEpoch } from '../encoding/cursorEpoch.ts'
 import type { Live } from '../events/live/live.ts'
 import type { LatestPageCache } from '../messages/latestPageCache.ts'
 import type { SettingsCache } from '../organisations/settingsCache.ts'
@@ -21,6 +22,7 @@ export interface Deps {
   readonly live: Live
   readonly latestPages: LatestPageCache
   readonly settings: SettingsCache
+  readonly cursorEpoch: CursorEpoch
   /** Whether each output is compared with its schema. For tests: types promise the same. */
   readonly checkOutputs: boolean
 }

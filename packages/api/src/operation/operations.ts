@@ -4,6 +4,7 @@ import { listEvents } from '../events/listEvents.ts'
 import { onInboxEvents } from '../events/onInboxEvents.ts'
 import { onRoomEvents } from '../events/onRoomEvents.ts'
 import { onUserEvents } from '../events/onUserEvents.ts'
+import { sendHeartbeat } from '../events/sendHeartbeat.ts'
 import { setTyping } from '../events/setTyping.ts'
 import { createApiKey } from '../keys/createApiKey.ts'
 import { createUserToken } from '../keys/createUserToken.ts'
@@ -48,6 +49,7 @@ export const operations = {
   onInboxEvents,
   onUserEvents,
   createStreamToken,
+  sendHeartbeat,
   setTyping,
   createUserToken,
   createApiKey,

@@ -61,7 +61,7 @@ export const listRooms = query({
   cost: 'read',
   input,
   output,
-  errors: ['NOT_FOUND'],
+  errors: ['NOT_FOUND', 'CURSOR_TOO_OLD'],
   rest: {
     method: 'GET',
     path: '/api/v3/rooms',
@@ -97,6 +97,7 @@ export const listRooms = query({
     const page = await listPage(
       {
         tag: 'r',
+        cursorEpoch: deps.cursorEpoch,
         next: (where) => listRoomsPage(read, { ...scopedFilter, ...where }),
         async positionOf(roomId) {
           const only = roomIds?.includes(roomId) === false ? [] : [roomId]

@@ -16,12 +16,19 @@ export class FeedManager {
   readonly #url: string
   readonly #credential: Credential
   readonly #browser: Browser | undefined
+  readonly #sendHeartbeat: (streamId: string) => void
   /** Each reader with the key of its target. */
   readonly #readers = new Map<Reader, string>()
   #source: UpdateSource | undefined
   #isSyncScheduled = false
 
-  constructor(url: string, credential: Credential, browser: Browser | undefined) {
+  constructor(
+    url: string,
+    credential: Credential,
+    browser: Browser | undefined,
+    sendHeartbeat: (streamId: string) => void,
+  ) {
+    this.#sendHeartbeat = sendHeartbeat
     this.#url = url
     this.#credential = credential
     this.#browser = browser
@@ -72,6 +79,7 @@ export class FeedManager {
         this.#credential.discardToken()
         return this.#credential.fetch(`${this.#url}${path}`, { signal, cache: 'no-store' })
       },
+      sendHeartbeat: this.#sendHeartbeat,
       onUpdate: ({ keys, update }) => {
         for (const reader of this.#findReaders(keys)) reader.handleUpdate(update)
       },

@@ -105,6 +105,7 @@ export class SharedSource implements UpdateSource {
     return new Promise((resolve) => {
       const streams = new StreamPool({
         open: this.#options.open,
+        sendHeartbeat: this.#options.sendHeartbeat,
         onUpdate: (update) => {
           this.#post({ type: 'update', update })
           this.#options.onUpdate(update)

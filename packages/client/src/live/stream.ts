@@ -8,7 +8,13 @@ import { RetryPolicy } from './retryPolicy.ts'
 export interface StreamOptions {
   /** Starts after this place; undefined: now. */
   readonly place: Place | undefined
-  readonly open: (place: Place | undefined, signal: AbortSignal) => Promise<Response>
+  readonly open: (
+    place: Place | undefined,
+    streamId: string,
+    signal: AbortSignal,
+  ) => Promise<Response>
+  /** Called for each heartbeat of the server: an answer shows that this process runs, which the connection does not. */
+  readonly onHeartbeat: (streamId: string) => void
   readonly onUpdate: (update: LogUpdate) => void
   /** Called once if a retry cannot succeed. */
   readonly onFailure: (error: unknown) => void
@@ -64,14 +70,16 @@ export class Stream {
     // A connection from before the browser went offline is dead, but would only time out later.
     const removeListener = onOnline(() => disconnect())
     const signal = AbortSignal.any([this.#closing.signal, disconnecting.signal])
+    const streamId = createStreamId()
     try {
-      await readStream((signal) => this.#options.open(this.#place, signal), {
+      await readStream((signal) => this.#options.open(this.#place, streamId, signal), {
         signal,
         onData: (data) => {
           if (signal.aborted) return
           const event = parseEvent(data)
           if (event.type === 'end') disconnect(event.reason === 'slow_reader' ? failure : undefined)
-          else if (event.type !== 'heartbeat') this.#handleEvent(event)
+          else if (event.type === 'heartbeat') this.#options.onHeartbeat(streamId)
+          else this.#handleEvent(event)
         },
       })
     } catch (error) {
@@ -105,4 +113,10 @@ export class Stream {
     this.#state = state
     this.#options.onUpdate({ type: 'state', state })
   }
+}
+
+/** Without randomUUID, which pages without TLS do not have. */
+function createStreamId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

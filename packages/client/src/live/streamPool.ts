@@ -12,6 +12,8 @@ export interface KeyedUpdate {
 export interface StreamPoolOptions {
   /** Requests an event stream. */
   readonly open: (path: string, signal: AbortSignal) => Promise<Response>
+  /** Tells the server that the reader of a stream is alive. */
+  readonly sendHeartbeat: (streamId: string) => void
   readonly onUpdate: (keyed: KeyedUpdate) => void
   /** The stream of these targets failed, and a retry cannot succeed. */
   readonly onFailure: (keys: readonly string[], error: unknown) => void
@@ -110,8 +112,11 @@ export class StreamPool {
     group.presence.clear()
     group.stream = new Stream({
       place,
-      open: (place, signal) =>
-        this.#options.open(pathOf([first, ...others], place?.cursor), signal),
+      open: (place, streamId, signal) =>
+        this.#options.open(pathOf([first, ...others], place?.cursor, streamId), signal),
+      onHeartbeat: (streamId) => {
+        if (first.kind === 'room') this.#options.sendHeartbeat(streamId)
+      },
       onUpdate: (update) => {
         if (update.type === 'ephemeral' && update.event.type === 'presence') {
           group.presence.set(update.event.roomId, update.event)

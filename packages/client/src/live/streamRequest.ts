@@ -57,13 +57,20 @@ export function canShareStream(targets: readonly Target[], target: Target): bool
 /**
  * Returns the path and query of the event stream for targets that share it. A user's id is in the query: URL parsers remove
  * a path segment that is `.` or `..`, which leaves the URL of another stream.
+ *
+ * @param streamId names the connection for heartbeats; only streams of rooms have presence
  */
-export function pathOf(targets: readonly [Target, ...Target[]], after: string | undefined): string {
+export function pathOf(
+  targets: readonly [Target, ...Target[]],
+  after: string | undefined,
+  streamId: string,
+): string {
   const [first] = targets
   const query = new URLSearchParams({ orgId: first.orgId })
   if (first.kind === 'room') {
     const rooms = targets.flatMap((target) => (target.kind === 'room' ? [target.roomId] : []))
     query.set('roomIds', rooms.join(','))
+    query.set('streamId', streamId)
     if (first.side !== undefined) query.set('side', String(first.side))
   } else if (first.productName !== undefined) query.set('productName', first.productName)
   if (first.kind === 'user') query.set('userId', first.userId)

@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { type RawBuilder, sql } from 'kysely'
 import type { Session } from '../engine/session.ts'
 import type { Transaction } from '../engine/transaction.ts'
 import { dialectOf, type ReadBuilder } from '../query/builder.ts'
-import { mutate, select } from '../query/prepared.ts'
+import { mutate, prepared } from '../query/prepared.ts'
 
 /**
  * PostgreSQL's timeline, which a promotion changes. Read from the write-ahead log, because pg_control_checkpoint() is late
@@ -31,10 +32,12 @@ export interface LogEpochs {
   readonly firstEpoch: string
 }
 
+const epochsQuery = prepared((db) =>
+  db.selectNoFrom([currentEpoch(db).as('epoch'), firstEpoch.as('firstEpoch')]),
+)
+
 export async function findEpochs(session: Session): Promise<LogEpochs> {
-  const [epochs] = await select(session, (db) =>
-    db.selectNoFrom([currentEpoch(db).as('epoch'), firstEpoch.as('firstEpoch')]),
-  )
+  const [epochs] = await epochsQuery(session, {})
   return epochs as LogEpochs
 }
 
@@ -47,4 +50,12 @@ export async function setEpochs(tx: Transaction, { epoch, firstEpoch }: LogEpoch
       timeline: dialectOf(db) === 'postgres' ? timeline : null,
     }),
   )
+}
+
+/** Begins another epoch, as after a restore: all earlier cursors are refused. @returns it */
+export async function startEpoch(tx: Transaction): Promise<string> {
+  const { firstEpoch } = await findEpochs(tx)
+  const epoch = randomBytes(4).toString('base64url')
+  await setEpochs(tx, { epoch, firstEpoch })
+  return epoch
 }

@@ -31,6 +31,8 @@ export const defaultTimeouts = {
   closeDelay: 1_000,
 }
 
+const KEEP_ALIVE_DELAY_MS = 10_000
+
 /** Creates an HTTP server that answers a request that cannot be parsed with an error body, too. */
 export function createHttpServer(
   dispatch: Dispatch,
@@ -52,6 +54,9 @@ export function createHttpServer(
       requestTimeout: timeouts.request,
       connectionsCheckingInterval: timeouts.check,
       keepAliveTimeout: timeouts.idle,
+      // The kernel probes a silent connection, and closes it about 20 seconds after its other end has vanished.
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
       maxHeaderSize: 16 * 1024,
       // The dispatch checks it, and answers with a body.
       requireHostHeader: false,

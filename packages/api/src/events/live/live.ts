@@ -1,9 +1,10 @@
 import { type Database, eventLogHeads } from '@dowell-chat/db'
-import { type Actor, isCustomer } from '../../auth/actor.ts'
+import { type Actor, actorKey, isCustomer } from '../../auth/actor.ts'
 import type { FindRevoked } from '../../auth/revocationCheck.ts'
 import { CLOCK_LEEWAY_SECONDS } from '../../auth/signingKeys.ts'
 import { AppError } from '../../operation/errors.ts'
 import type { EndReason, EphemeralEvent, StreamEvent } from '../schema.ts'
+import { DeclaredPresence, HEARTBEAT_TTL_MS, StreamPresence } from './declaredPresence.ts'
 import { EventStream, type PayForReplay } from './eventStream.ts'
 import { type HiddenFromCustomers, LOG_UNREADABLE, type OnLogError, OrgTail } from './orgTail.ts'
 import { SharedPresence } from './sharedPresence.ts'
@@ -31,11 +32,16 @@ export interface OpenOptions {
   readonly after?: string | undefined
   /** The side that is present in the filter's rooms while the stream is open; undefined: no presence. */
   readonly side?: boolean | undefined
+  /** Names the stream, whose presence then ends without heartbeats; undefined: it ends with the stream. */
+  readonly streamId?: string | undefined
   /** The caller's network, for the cap by address. */
   readonly address?: string | undefined
   /** Undefined: replays consume no quota. */
   readonly payForReplay?: PayForReplay | undefined
 }
+
+/** Between instances: the key of a stream whose reader is alive. */
+const HEARTBEAT_TOPIC = 'stream-heartbeat'
 
 const SWEEP_INTERVAL_MS = 1_000
 
@@ -56,6 +62,7 @@ export class Live {
   readonly #openStreams: OpenStreams
   readonly #limits: StreamLimits
   readonly #presence: SharedPresence
+  readonly #declared = new DeclaredPresence()
   readonly #stopListening: () => void
   readonly #sweepTimer: NodeJS.Timeout
   #isSweeping = false
@@ -74,11 +81,20 @@ export class Live {
       for (const orgId of orgIds) this.#tails.get(orgId)?.wake()
     }
     // Notifications sent while this instance was disconnected are lost, so read everything after a reconnect.
-    const stops = [db.onEvents(wake), db.peers?.onJoin(() => wake(this.#tails.keys()))]
+    const stops = [
+      db.onEvents(wake),
+      db.peers?.onJoin(() => wake(this.#tails.keys())),
+      db.peers?.on(HEARTBEAT_TOPIC, (key) => {
+        this.#declared.confirm(String(key), options.clock())
+      }),
+    ]
     this.#stopListening = () => {
       for (const stop of stops) stop?.()
     }
-    this.#sweepTimer = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref()
+    this.#sweepTimer = setInterval(() => {
+      this.#declared.expire(options.clock())
+      this.#sweep()
+    }, SWEEP_INTERVAL_MS).unref()
   }
 
   /** The number of open streams. */
@@ -92,7 +108,7 @@ export class Live {
    * @throws AppError TOO_MANY_REQUESTS or SERVICE_UNAVAILABLE when a cap is reached; SERVICE_UNAVAILABLE after `end`
    */
   open(actor: Actor, filter: StreamFilter, options: OpenOptions = {}): EventStream {
-    const { after, side, address, payForReplay } = options
+    const { after, side, streamId, address, payForReplay } = options
     const { clock, lifetime, hiddenFromCustomers } = this.#options
     if (this.#closing) {
       throw new AppError('SERVICE_UNAVAILABLE', {
@@ -102,7 +118,9 @@ export class Live {
     }
     const freeSlot = this.#openStreams.take({ actor, address, orgId: filter.orgId })
     const tail = this.#getOrCreateTail(filter.orgId)
-    let roomsWithPresence: readonly RoomRef[] = []
+    const presence =
+      side !== undefined && filter.rooms && new StreamPresence(this.#presence, filter.rooms, side)
+    let removeDeclared = () => {}
     const stream = new EventStream(this.#db, tail, filter, {
       limits: this.#limits,
       isCustomer: isCustomer(actor),
@@ -110,15 +128,18 @@ export class Live {
       after,
       payForReplay,
       onStart: () => {
-        roomsWithPresence = side === undefined ? [] : (filter.rooms ?? [])
-        for (const room of roomsWithPresence) this.#presence.enter(room, side === true)
+        if (!presence) return
+        presence.enter(clock())
+        if (streamId === undefined) return
+        removeDeclared = this.#declared.add(streamKey(actor, streamId), presence)
       },
       onReady: () => (filter.rooms ?? []).map((room) => this.#presenceEvent(room)),
       onLeave: () => {
         this.#streams.delete(stream)
         freeSlot()
         if (tail.release()) this.#tails.delete(filter.orgId)
-        for (const room of roomsWithPresence) this.#presence.leave(room.id, side === true)
+        removeDeclared()
+        if (presence) presence.leave()
       },
     })
     tail.retain()
@@ -135,6 +156,18 @@ export class Live {
       expires: expiresAt <= lifetimeEndsAt,
     })
     return stream
+  }
+
+  /**
+   * Notes that the reader of a stream is alive, at whatever instance the stream is.
+   *
+   * @returns when it counts as absent without another call, in milliseconds since the Unix epoch
+   */
+  confirm(actor: Actor, streamId: string): number {
+    const now = this.#options.clock()
+    const key = streamKey(actor, streamId)
+    if (!this.#declared.confirm(key, now)) this.#db.peers?.send(HEARTBEAT_TOPIC, key)
+    return now + HEARTBEAT_TTL_MS
   }
 
   /** Sends an event to the streams of this process. It is not stored. */
@@ -208,4 +241,9 @@ export class Live {
     if (revoked.size === 0) return
     for (const [stream, { actor }] of this.#streams) if (revoked.has(actor)) stream.end('revoked')
   }
+}
+
+/** Another caller's stream id is another key, so nobody keeps up the presence of others. */
+function streamKey(actor: Actor, streamId: string): string {
+  return `${streamId} ${actorKey(actor)}`
 }
