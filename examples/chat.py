@@ -3,9 +3,11 @@
 Start the server (npm start), then run: python3 examples/chat.py [url]
 """
 
+import http.client
 import json
 import os
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,14 +17,19 @@ default = os.environ.get("DOWELL_CHAT_URL", "http://127.0.0.1:3000")
 url = (sys.argv[1] if len(sys.argv) > 1 else default).rstrip("/")
 
 
-def send(request):
+def send(request, attempts=4):
+    """Sends a request, again if its answer was lost. Every request here may be repeated."""
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
-        sys.exit(f"{error.code} {error.read().decode()}")
-    except OSError as error:
-        sys.exit(f"no answer from {url}: {error}")
+        if attempts == 1 or (error.code < 500 and error.code not in (408, 429)):
+            sys.exit(f"{error.code} {error.read().decode()}")
+    except (OSError, http.client.HTTPException) as error:
+        if attempts == 1:
+            sys.exit(f"no answer from {url}: {error}")
+    time.sleep(2 / attempts)
+    return send(request, attempts - 1)
 
 
 def post(path, body):

@@ -5,12 +5,15 @@ set -eu
 url=${1:-${DOWELL_CHAT_URL:-http://127.0.0.1:3000}}
 api=${url%/}/api/v2
 
-# call <title> <curl arguments>: prints the response, and exits the script on failure.
+# With the same id a retry does not store a message twice.
+run=curl-example-$(date +%s)-$$
+
+# call <title> <curl arguments>: prints the response, and exits the script on failure. Retries a lost answer.
 call() {
   echo "# $1"
   shift
   status=0
-  response=$(curl --silent --show-error --fail-with-body "$@") || status=$?
+  response=$(curl --silent --show-error --fail-with-body --retry 2 --retry-all-errors "$@") || status=$?
   printf '%s\n\n' "$response"
   return "$status"
 }
@@ -25,12 +28,12 @@ room=$(printf '%s' "$response" | sed 's/.*"inserted_id":"\([0-9a-f]*\)".*/\1/')
 
 call 'Send a message as the customer' "$api/room-service/" -H "$json" -d '{
   "type": "create_message", "room_id": "'"$room"'", "message_data": "The QR code does not open our network.",
-  "side": false, "auther": "client", "message_type": "text"
+  "side": false, "auther": "client", "message_type": "text", "client_message_id": "'"$run-1"'"
 }'
 
 call 'Send a message as the support team, form-encoded' "$api/room-service/" \
   -d type=create_message -d "room_id=$room" --data-urlencode 'message_data=Which phone do you use?' \
-  -d side=true -d auther=Amara -d message_type=text
+  -d side=true -d auther=Amara -d message_type=text -d "client_message_id=$run-2"
 
 call 'Get messages by room id' "$api/room-service/?type=get_messages&room_id=$room"
 

@@ -4,6 +4,7 @@ library only.
 Start the server (npm start), then run: python3 examples/live.py [url]
 """
 
+import http.client
 import json
 import os
 import random
@@ -31,6 +32,16 @@ def read_events(response):
 
 
 def show(event):
+    """Prints an event. One that cannot be printed must not stop the later ones."""
+    try:
+        print_event(event)
+    except (KeyError, TypeError, ValueError) as error:
+        print(f"(an event cannot be printed: {error!a})", file=sys.stderr, flush=True)
+    except OSError as error:
+        sys.exit(f"cannot print: {error}")
+
+
+def print_event(event):
     if event["type"] == "reset":
         print(f"(events are missing: {event['reason']})", flush=True)
     elif event["type"] == "message.created":
@@ -39,6 +50,9 @@ def show(event):
     elif event["type"].startswith("room."):
         print(f"({event['type']}: {event['room']['userId']})", flush=True)
 
+
+# Characters that the terminal's encoding lacks are printed as escapes.
+sys.stdout.reconfigure(errors="backslashreplace")
 
 # Keep this in a file to miss no event between two runs of the program.
 last_event_id = None
@@ -55,12 +69,12 @@ while True:
                     print("(live)", flush=True)
                     failures = 0
                 show(event)
-                # After show(), so that an event whose handling failed comes again.
+                # After show(), so that an event that was not handled comes again.
                 last_event_id = event_id or last_event_id
     except urllib.error.HTTPError as error:
         if error.code < 500 and error.code not in (408, 429):
             sys.exit(f"{error.code} {error.read().decode()}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         print(f"(no connection: {error})", file=sys.stderr, flush=True)
     failures = min(failures + 1, 12)
     time.sleep(random.uniform(max(0.25, 2 * (failures - 1)), min(0.5 + 2 * failures, 25)))

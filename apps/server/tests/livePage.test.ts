@@ -3,7 +3,10 @@ import { createTestStore, type TestStore } from '@dowell-chat/db/testing'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CHROMIUM, hasBrowser, launchBrowser, requiresBrowser } from './chromium.ts'
+import { createKey } from './credentials.ts'
+import { createDroppingProxy } from './droppingProxy.ts'
 import { type ServerProcess, spawnHere, startServer } from './serverProcess.ts'
+import { createTestApp } from './support.ts'
 
 // The page of the examples, in a real browser.
 
@@ -18,32 +21,44 @@ describe.runIf(hasBrowser || requiresBrowser)('a live page', () => {
   let env: Record<string, string>
   let server: ServerProcess
   let chat: DowellChat
-  let pages: ReturnType<typeof spawnHere>
+  let pages: Awaited<ReturnType<typeof servePage>>
   let address: string
   let browser: Browser
   let context: BrowserContext
   let customers = 0
   let customer: string
 
+  /** Serves the page for a server. */
+  async function servePage(url: string) {
+    const { child, ended } = spawnHere(['../../examples/page/serve.ts', url, '0'])
+    const address = await new Promise<string>((resolve, reject) => {
+      child.stdout.on('data', (text) => {
+        const [url] = /http:\S+(?=\n)/.exec(String(text)) ?? []
+        if (url) resolve(url)
+      })
+      ended.then(({ stderr }) => reject(new Error(stderr)))
+    })
+    return {
+      address,
+      async [Symbol.asyncDispose]() {
+        child.kill('SIGKILL')
+        await ended
+      },
+    }
+  }
+
   beforeAll(async () => {
     store = await createTestStore()
     env = { DATABASE_URL: store.url }
     server = await startServer(env)
     chat = createDowellChat({ url: server.url })
-    pages = spawnHere(['../../examples/page/serve.ts', server.url, '0'])
-    address = await new Promise((resolve, reject) => {
-      pages.child.stdout.on('data', (text) => {
-        const [url] = /http:\S+(?=\n)/.exec(String(text)) ?? []
-        if (url) resolve(url)
-      })
-      pages.ended.then(({ stderr }) => reject(new Error(stderr)))
-    })
+    pages = await servePage(server.url)
+    address = pages.address
     browser = await launchBrowser()
   })
   afterAll(async () => {
     await browser?.close()
-    pages?.child.kill('SIGKILL')
-    await pages?.ended
+    await pages?.[Symbol.asyncDispose]()
     await server?.kill('SIGKILL')
     await store?.[Symbol.asyncDispose]()
   })
@@ -125,6 +140,51 @@ describe.runIf(hasBrowser || requiresBrowser)('a live page', () => {
     for (const { page } of [second, third]) {
       await page.getByText(all.at(-1) as string, { exact: true }).waitFor()
       expect(await texts(page)).toEqual(all)
+    }
+  })
+
+  test('stores each message once when answers are lost, and keeps what was typed since', async () => {
+    await using proxy = await createDroppingProxy(server.url, /^POST .*(createMessage|createRoom)/)
+    await using other = await servePage(proxy.url)
+    const page = await context.newPage()
+    await page.goto(`${other.address}/?customer=${customer}`)
+    await isLive(page)
+    await say(page, 'one')
+    await say(page, 'two')
+    await page.fill('#text', 'not sent yet')
+    await page.getByText('two', { exact: true }).waitFor()
+    // The room and both messages were answered only at the second attempt.
+    await expect.poll(() => proxy.dropped).toBe(3)
+    await say(page, 'three')
+    await page.getByText('three', { exact: true }).waitFor()
+    expect(await texts(page)).toEqual(['one', 'two', 'three'])
+    // A message that is refused does not overwrite what was typed since.
+    await page.route('**/trpc/createMessage*', async (route) => {
+      await page.fill('#text', 'typed since')
+      await route.continue()
+    })
+    await say(page, 'x'.repeat(20_000))
+    await page.getByText(/^Not sent: xxx/).waitFor()
+    expect(await page.inputValue('#text')).toBe('typed since')
+  })
+
+  test('says that a server with keys needs a credential', async () => {
+    for (const [CORS_ORIGINS, text, state] of [
+      ['*', /^This server needs a credential: pass/, 'not connected'],
+      [
+        '',
+        /must list http:\/\/127\.0\.0\.1:\d+ in CORS_ORIGINS, and needs a credential/,
+        'connecting',
+      ],
+    ] as const) {
+      await using other = await createTestApp({ CORS_ORIGINS })
+      await createKey(other)
+      await using guarded = await servePage(other.url)
+      const page = await context.newPage()
+      await page.goto(guarded.address)
+      await page.getByText(text).waitFor()
+      expect(await page.locator('#state').textContent()).toBe(state)
+      await page.close()
     }
   })
 
