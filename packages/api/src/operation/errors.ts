@@ -35,7 +35,7 @@ export const errorTable = {
   CURSOR_TOO_OLD: {
     status: 409,
     trpc: 'CONFLICT',
-    text: 'The event log no longer reaches back to this cursor',
+    text: 'The cursor is too old: its events are gone, or the database was restored',
   },
   PRECONDITION_FAILED: {
     status: 412,
