@@ -98,6 +98,11 @@ const settings = {
     'PostgreSQL: timeout of one statement in milliseconds.',
     wholeNumber(100, 600_000),
   ),
+  SQLITE_CHECKPOINTS: setting(
+    'server',
+    'SQLite: who empties the write-ahead log. server: this server, also within seconds after text was deleted. external: another program that replicates the log, such as Litestream.',
+    z.enum(['server', 'external'], { error: 'must be server or external' }),
+  ),
   LOG_LEVEL: setting(
     'info',
     `Lowest level of the log lines that are written: ${LOG_LEVELS.join(', ')}.`,

@@ -37,6 +37,7 @@ export function createDeps(config: Config, logger: Logger, overrides: DepsOverri
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL_SIZE,
     statementTimeout: config.DATABASE_STATEMENT_TIMEOUT,
+    checkpoints: config.SQLITE_CHECKPOINTS,
     ...(busyTimeout === undefined ? {} : { busyTimeout }),
     ...(connectTimeout === undefined ? {} : { connectTimeout }),
   })

@@ -15,6 +15,7 @@ const defaults: Config = {
   DATABASE_URL: 'sqlite:./data/dowell-chat.db',
   DATABASE_POOL_SIZE: 10,
   DATABASE_STATEMENT_TIMEOUT: 5_000,
+  SQLITE_CHECKPOINTS: 'server',
   LOG_LEVEL: 'info',
   MESSAGE_MAX_CHARS: 16_000,
   AUTH: 'keys',
@@ -118,6 +119,14 @@ const cases: {
     ],
     invalid: ['0', '99', '600001', '5s', '-1'],
     says: /must be a whole number from 100 to 600000$/,
+  },
+  SQLITE_CHECKPOINTS: {
+    valid: [
+      ['server', 'server'],
+      ['external', 'external'],
+    ],
+    invalid: ['off', 'SERVER', 'litestream'],
+    says: /must be server or external$/,
   },
   LOG_LEVEL: {
     valid: (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map(

@@ -181,6 +181,8 @@ const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
   },
 }
 
+export const tableNames = Object.keys(columnTypes) as (keyof Tables)[]
+
 /** The names of all columns of a table. */
 export function columnsOf<T extends keyof Tables>(table: T): (keyof Tables[T] & string)[] {
   return Object.keys(columnTypes[table]) as (keyof Tables[T] & string)[]

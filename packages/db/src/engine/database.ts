@@ -72,6 +72,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     statementTimeout: options.statementTimeout ?? 5_000,
     connectTimeout: options.connectTimeout ?? 2_000,
     mustExist: options.mustExist ?? false,
+    checkpoints: options.checkpoints ?? 'server',
   })
   const read = new Session(engine.reader)
   const queue = new WriteQueue(engine, storeEvents, {

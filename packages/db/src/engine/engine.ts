@@ -11,6 +11,8 @@ export interface EngineOptions {
   readonly connectTimeout: number
   /** SQLite: refuse to create a missing file. */
   readonly mustExist: boolean
+  /** SQLite: who empties the write-ahead log. `external`: another program does, such as Litestream. */
+  readonly checkpoints: 'server' | 'external'
 }
 
 /** Connections that are lent to one job at a time. */
@@ -48,6 +50,11 @@ export interface Engine {
   readonly beginContended: ((lockTimeout: number) => string) | undefined
   /** SQL that raises the lock timeout in a shared transaction. */
   readonly waitForLog: string | undefined
+  /**
+   * Called after a commit that removed text. Removes it from the write-ahead log within seconds, as soon as no reader needs
+   * it. Undefined where that is not up to us.
+   */
+  readonly cleanLog: (() => void) | undefined
   /** True if a transaction could not begin because another process holds the lock. */
   isBusy(error: unknown): boolean
   isUniqueViolation(error: unknown): boolean

@@ -13,6 +13,8 @@ export type CommitHook = () => void
 export interface TransactionState {
   readonly events: NewEvent[]
   readonly commitHooks: CommitHook[]
+  /** True once a statement has deleted or replaced text. */
+  removesText: boolean
   /** Undefined where a transaction holds the only lock from its beginning. */
   readonly beforeLock: BeforeLock | undefined
   /** False once its job has ended: an event appended later would be lost without an error. */
@@ -25,7 +27,7 @@ export class Transaction extends Session {
 
   constructor(connection: Connection, beforeLock?: BeforeLock) {
     super(connection)
-    this.#state = { events: [], commitHooks: [], beforeLock, isOpen: true }
+    this.#state = { events: [], commitHooks: [], removesText: false, beforeLock, isOpen: true }
   }
 
   static stateOf(tx: Transaction): TransactionState {
@@ -51,6 +53,11 @@ export function afterCommit(tx: Transaction, hook: CommitHook): void {
 function openStateOf(tx: Transaction, message: string): TransactionState {
   if (!(tx instanceof Transaction) || !stateOf(tx).isOpen) throw new Error(message)
   return stateOf(tx)
+}
+
+/** Marks the transaction of a statement that deletes or replaces text: see `Engine.cleanLog`. */
+export function noteRemovedText(session: Session): void {
+  if (session instanceof Transaction) stateOf(session).removesText = true
 }
 
 /**

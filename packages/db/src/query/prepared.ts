@@ -1,8 +1,9 @@
 import { type Compilable, type CompiledQuery, type Expression, type Selectable, sql } from 'kysely'
 import { connectionOf, type DialectName, type Rows, run, type Session } from '../engine/session.ts'
-import type { Transaction } from '../engine/transaction.ts'
+import { noteRemovedText, type Transaction } from '../engine/transaction.ts'
 import { columnsOf, type Tables } from '../tables.ts'
 import { builders, type QueryBuilder, type ReadBuilder } from './builder.ts'
+import { removesText } from './removesText.ts'
 import { allOrganisations, type OrgScope } from './scope.ts'
 
 /** The placeholders of a query's parameters. */
@@ -56,12 +57,13 @@ type ScopedBuild<Builder, P, Row> = (
 function prepare<P extends object, Row>(
   build: (db: QueryBuilder, params: Params<P>) => Compilable<Row>,
 ) {
-  const compiled: { [Name in DialectName]?: CompiledQuery<Row> } = {}
+  const compiled: { [Name in DialectName]?: Compiled<Row> } = {}
   return async (session: Session, params: P): Promise<Row[]> => {
     const connection = connectionOf(session)
     const { dialect } = connection
-    compiled[dialect] ??= build(builders[dialect], placeholders<P>()).compile()
-    const { sql, parameters } = compiled[dialect]
+    compiled[dialect] ??= compile(build(builders[dialect], placeholders<P>()))
+    const { sql, parameters, isRemoval } = compiled[dialect]
+    if (isRemoval) noteRemovedText(session)
     return connection.execute({
       sql,
       parameters: parameters.map((parameter) =>
@@ -69,6 +71,13 @@ function prepare<P extends object, Row>(
       ),
     }) as Rows<Row>
   }
+}
+
+type Compiled<Row> = CompiledQuery<Row> & { readonly isRemoval: boolean }
+
+function compile<Row>(query: Compilable<Row>): Compiled<Row> {
+  const compiled = query.compile()
+  return { ...compiled, isRemoval: removesText(compiled.query) }
 }
 
 function prepareInScope<P extends object, Row>(build: ScopedBuild<QueryBuilder, P, Row>) {
@@ -100,7 +109,9 @@ export async function mutate<Row>(
   tx: Transaction,
   build: (db: QueryBuilder) => Compilable<Row>,
 ): Promise<Row[]> {
-  return run(tx, build(builders[connectionOf(tx).dialect]).compile())
+  const query = compile(build(builders[connectionOf(tx).dialect]))
+  if (query.isRemoval) noteRemovedText(tx)
+  return run(tx, query)
 }
 
 /** The parameters of a new row, in all columns of its table. */

@@ -18,6 +18,7 @@ type Result =
       readonly answer: () => void
       readonly events: readonly NewEvent[]
       readonly commitHooks: CommitHook[]
+      readonly removesText: boolean
     }
   | { readonly job: Job; readonly kind: 'failed'; readonly error: unknown }
   | { readonly job: Job; readonly kind: 'blocked'; readonly key: LockKey }
@@ -141,10 +142,10 @@ export class Batch {
     const state = stateOf(tx)
     try {
       const answer = await job.run(tx)
-      const { events, commitHooks } = state
+      const { events, commitHooks, removesText } = state
       this.#assertCommittable(job, events)
       release?.()
-      this.#add({ job, kind: 'done', answer, events, commitHooks })
+      this.#add({ job, kind: 'done', answer, events, commitHooks, removesText })
       this.events.push(...events)
     } finally {
       state.isOpen = false

@@ -152,7 +152,8 @@ export class WriteQueue {
         return { result, state }
       },
     )
-    this.#afterCommit([state], state.events)
+    // Migrations run SQL of their own.
+    this.#afterCommit([{ ...state, removesText: true }], state.events)
     return result
   }
 
@@ -304,9 +305,10 @@ export class WriteQueue {
   }
 
   #afterCommit(
-    done: readonly Pick<TransactionState, 'commitHooks'>[],
+    done: readonly Pick<TransactionState, 'commitHooks' | 'removesText'>[],
     events: readonly NewEvent[],
   ): void {
+    if (done.some(({ removesText }) => removesText)) this.#engine.cleanLog?.()
     for (const { commitHooks } of done) for (const hook of commitHooks) callHook(hook)
     if (events.length > 0) this.#notifyListeners(events)
   }

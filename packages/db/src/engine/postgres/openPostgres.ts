@@ -120,6 +120,7 @@ export function openPostgres(url: string, options: EngineOptions): Engine {
     beginWithWriteLock: `begin isolation level repeatable read; set local idle_in_transaction_session_timeout = ${IDLE_WITH_WRITE_LOCK_MS}; set local lock_timeout = ${WRITE_LOCK_TIMEOUT_MS}; lock table ${Object.keys(primaryKeys)} in share row exclusive mode`,
     waitForLog: `set local lock_timeout = ${LOG_LOCK_TIMEOUT_MS}`,
     beginContended: (lockTimeout) => `begin; set local lock_timeout = ${lockTimeout}`,
+    cleanLog: undefined,
     isBusy: isLockTimeout,
     isUniqueViolation,
     isLockTimeout,

@@ -8,6 +8,7 @@ import { inTransaction } from '../transactionControl.ts'
 import { SqliteConnection, SqlitePool } from './connection.ts'
 import { explain, hasCode } from './errors.ts'
 import { createFile, createFolder, findExposure } from './permissions.ts'
+import { LogCleaner } from './logCleaner.ts'
 
 const URL_HELP =
   'DATABASE_URL must be "sqlite:" and the path of a file, for example sqlite:./data/dowell-chat.db'
@@ -17,7 +18,7 @@ const URL_HELP =
  *
  * @throws DatabaseError `bad-url` or `cannot-open`
  */
-export function openSqlite(name: string, { mustExist }: EngineOptions): Engine {
+export function openSqlite(name: string, { mustExist, checkpoints }: EngineOptions): Engine {
   // Refuse sqlite://data/chat.db: after two slashes the next word would be a host.
   const path = /^(?:\/\/(?=\/)|(?!\/\/))(.+)$/s.exec(name)?.[1]
   if (path === undefined) throw new DatabaseError('bad-url', URL_HELP)
@@ -34,10 +35,10 @@ export function openSqlite(name: string, { mustExist }: EngineOptions): Engine {
       `cannot open the database ${file}: there is no such file`,
     )
   }
-  return openFile(file)
+  return openFile(file, checkpoints)
 }
 
-function openFile(file: string): Engine {
+function openFile(file: string, checkpoints: EngineOptions['checkpoints']): Engine {
   const opened: Sqlite.Database[] = []
   const open = () => {
     // In WAL mode, opening waits only while another process creates or recovers the log.
@@ -63,12 +64,13 @@ function openFile(file: string): Engine {
     // Overwrite deleted text in the file. Costs 5 % of a send.
     writer.pragma('secure_delete = ON')
     // In pages (16 MB of log): checkpoint pages that many writes share less often.
-    writer.pragma('wal_autocheckpoint = 4000')
+    writer.pragma(`wal_autocheckpoint = ${checkpoints === 'server' ? 4000 : 0}`)
     const reader = open()
     configure(reader)
     reader.pragma('query_only = ON')
     const reading = new SqlitePool(new SqliteConnection(reader))
     const writing = new SqlitePool(new SqliteConnection(writer))
+    const cleaner = checkpoints === 'server' ? new LogCleaner(writing) : undefined
     return {
       location: file,
       exposure: findExposure(file),
@@ -86,6 +88,7 @@ function openFile(file: string): Engine {
       beginWithWriteLock: 'begin immediate',
       beginContended: undefined,
       waitForLog: undefined,
+      cleanLog: cleaner && (() => cleaner.schedule()),
       isBusy: (error) => hasCode(error, 'SQLITE_BUSY'),
       isUniqueViolation: (error) =>
         hasCode(error, 'SQLITE_CONSTRAINT_UNIQUE') ||
@@ -99,7 +102,10 @@ function openFile(file: string): Engine {
         const { dev, ino } = statSync(file, { bigint: true })
         return `${dev}:${ino}`
       },
-      close: async () => close(),
+      async close() {
+        cleaner?.close()
+        close()
+      },
     }
   } catch (error) {
     close()
