@@ -10,6 +10,7 @@ import {
   shortText,
   withText,
 } from '../query/messageText.ts'
+import { notBefore } from '../query/notBefore.ts'
 import {
   type Params,
   prepared,
@@ -70,7 +71,7 @@ function advanceRoom(
       last_message_side: where.side,
       last_message_author: where.author,
       last_message_at: where.created_at,
-      updated_at: where.created_at,
+      updated_at: notBefore('updated_at', where.created_at),
     }))
     .where((eb) => whereRoomInScope(eb, where, orgId))
     .where('is_active', '=', 1)
@@ -278,7 +279,7 @@ const editMessageQuery = preparedWrite(
       .updateTable('messages')
       .set((eb) => ({
         message_data: where.messageData,
-        edited_at: where.now,
+        edited_at: notBefore('created_at', where.now),
         text_version: eb('text_version', '+', 1),
       }))
       .where('org_id', '=', where.orgId)
@@ -293,7 +294,7 @@ const softDeleteMessageQuery = preparedWrite((db, where: Params<OneMessage & { n
     .set((eb) => ({
       message_data: '',
       is_active: 0,
-      deleted_at: where.now,
+      deleted_at: notBefore('created_at', where.now),
       text_version: eb('text_version', '+', 1),
     }))
     .where('org_id', '=', where.orgId)
@@ -333,7 +334,7 @@ const updateLatestMessageQuery = preparedWrite(
       .updateTable('rooms')
       .set((eb) => ({
         version: eb('version', '+', 1),
-        updated_at: where.now,
+        updated_at: notBefore('updated_at', where.now),
         last_message: where.preview,
         last_message_seq: where.seq,
         last_message_type: where.message_type,

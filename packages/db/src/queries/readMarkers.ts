@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { Session } from '../engine/session.ts'
 import type { Transaction } from '../engine/transaction.ts'
 import { eachOf } from '../query/builder.ts'
+import { notBefore } from '../query/notBefore.ts'
 import { type Params, prepared, preparedWrite } from '../query/prepared.ts'
 import type { ReadMarkerRow } from '../tables.ts'
 
@@ -35,7 +36,7 @@ const moveMarkerQuery = preparedWrite(
           .columns(['org_id', 'room_id', 'side', 'user_id'])
           .doUpdateSet((eb) => ({
             seq: eb.ref('excluded.seq'),
-            updated_at: eb.ref('excluded.updated_at'),
+            updated_at: notBefore('read_markers.updated_at', eb.ref('excluded.updated_at')),
           }))
           .whereRef('excluded.seq', '>', 'read_markers.seq'),
       )

@@ -3,6 +3,7 @@ import type { DialectName, Session } from '../engine/session.ts'
 import type { Transaction } from '../engine/transaction.ts'
 import { dialectOf } from '../query/builder.ts'
 import { announceRoomLock } from '../query/locks.ts'
+import { notBefore } from '../query/notBefore.ts'
 import {
   mutate,
   type Params,
@@ -195,7 +196,7 @@ const setRoomActiveQuery = preparedWriteInScope(
         version: eb('version', '+', 1),
         details_version: eb('details_version', '+', 1),
         is_active: where.wanted,
-        updated_at: where.now,
+        updated_at: notBefore('updated_at', where.now),
       }))
       .where((eb) => whereRoomInScope(eb, where, orgId))
       .where('is_active', '!=', where.wanted)
@@ -233,7 +234,7 @@ const updateRoomDetailsQuery = preparedWrite(
         assignee: where.assignee,
         labels: where.labels,
         custom: where.custom,
-        updated_at: where.now,
+        updated_at: notBefore('updated_at', where.now),
       }))
       .where('id', '=', where.roomId)
       .where('org_id', '=', where.orgId)
