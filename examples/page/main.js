@@ -96,7 +96,7 @@ chat.room(roomId, { readerId: author, readerSide: side }).subscribe({
         if (event.side === side) break
         clearTimeout(typingTimer)
         showHint(event.isTyping && `${event.userId} is typing …`)
-        typingTimer = setTimeout(showHint, event.expiresAt - Date.now())
+        typingTimer = setTimeout(showHint, event.expiresInMs)
     }
   },
   onState(state) {

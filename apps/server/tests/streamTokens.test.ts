@@ -43,6 +43,9 @@ describe('a stream token', () => {
     expect((decodeJwt(long.token).exp as number) * 1000).toBe(long.expiresAt.getTime())
     const bounded = await as(app, short.token).createStreamToken({})
     expect(bounded.expiresAt).toEqual(short.expiresAt)
+    expect(bounded.expiresInMs).toBeLessThanOrEqual(short.expiresInMs)
+    expect(long.expiresInMs).toBeGreaterThan(590_000)
+    expect(long.expiresInMs).toBeLessThanOrEqual(600_000)
   })
 
   test('a stream token is no credential, and a credential is no stream token', async () => {

@@ -47,7 +47,10 @@ describe('createUserToken', () => {
   })
 
   test('a user token lasts an hour and has its user, organisation and key', async () => {
-    const { token, expiresAt } = await as(app, org.keys.support.secret).createUserToken({
+    const { token, expiresAt, expiresInMs } = await as(
+      app,
+      org.keys.support.secret,
+    ).createUserToken({
       orgId: ORG,
       userId: 'ABCD12345',
       side: false,
@@ -55,6 +58,7 @@ describe('createUserToken', () => {
     })
     const seconds = Math.floor(app.time.now / 1000)
     expect(expiresAt).toEqual(new Date((seconds + HOUR) * 1000))
+    expect(expiresInMs).toBe(expiresAt.getTime() - app.time.now)
     expect(decodeProtectedHeader(token)).toEqual({
       alg: 'HS256',
       typ: 'dowell-chat-user+jwt',

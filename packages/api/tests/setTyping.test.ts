@@ -46,6 +46,7 @@ test('streams get the start and the stop of typing, but no repeated start', asyn
 
   const started = await as('amara').setTyping({ roomId, isTyping: true })
   expect(started.expiresAt.getTime()).toBeGreaterThan(deps.clock())
+  expect(started.expiresInMs).toBe(6_000)
   await as('amara').setTyping({ roomId, isTyping: true })
   await as('ann').setTyping({ roomId: other.id, isTyping: true })
   await as('ann').setTyping({ roomId, isTyping: false })

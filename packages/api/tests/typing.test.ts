@@ -19,6 +19,7 @@ function createTyping(peers?: Peers) {
     if (event.type !== 'typing') throw new Error(`${event.type} of Typing`)
     const ttl = event.isTyping ? 6_000 : 0
     expect(event.expiresAt.getTime()).toBe(Date.now() + ttl)
+    expect(event.expiresInMs).toBe(ttl)
     published.push([
       Date.now() - begin,
       `${event.roomId} ${event.side} ${event.userId}`,

@@ -167,4 +167,10 @@ export const unreadOfReader = unread.nullable().meta({
 })
 
 /** A Date in tRPC; in JSON, ISO 8601 in UTC with milliseconds. */
+/** What is left until a time, for clients whose clock is wrong. */
+export const msLeft = z.int().nonnegative().meta({
+  description: 'Milliseconds until `expiresAt`, for a client whose clock may be wrong.',
+  example: 6000,
+})
+
 export const time = z.date().meta({ type: 'string', format: 'date-time' })

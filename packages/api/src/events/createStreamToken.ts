@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { STREAM_TOKEN_SECONDS, signStreamToken } from '../auth/streamToken.ts'
-import { time } from '../encoding/fields.ts'
+import { msLeft, time } from '../encoding/fields.ts'
 import { readers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 
@@ -12,6 +12,7 @@ const output = z
       description: 'Send it in the URL of a stream: `?streamToken=…`. It only opens streams.',
     }),
     expiresAt: time,
+    expiresInMs: msLeft,
   })
   .meta({ id: 'CreateStreamTokenResult', additionalProperties: true })
 
@@ -32,16 +33,22 @@ export const createStreamToken = mutation({
   },
   example: {
     input: {},
-    output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T05:20:21.000Z' },
+    output: {
+      token: 'eyJhbGciOiJIUzI1NiIs…',
+      expiresAt: '2023-08-29T05:20:21.000Z',
+      expiresInMs: 599_750,
+    },
   },
   async run({ deps, actor }) {
-    const issuedAt = Math.floor(deps.clock() / 1000)
+    const now = deps.clock()
+    const issuedAt = Math.floor(now / 1000)
     const latest = issuedAt + STREAM_TOKEN_SECONDS
     const expiresAt =
       actor.kind === 'user' ? Math.min(latest, Math.floor(actor.expiresAt / 1000)) : latest
     return {
       token: await signStreamToken(deps, actor, { issuedAt, expiresAt }),
       expiresAt: new Date(expiresAt * 1000),
+      expiresInMs: Math.max(0, expiresAt * 1000 - now),
     }
   },
 })

@@ -1,6 +1,6 @@
 import type { LoggedEvent } from '@dowell-chat/db'
 import { z } from 'zod'
-import { id, time } from '../encoding/fields.ts'
+import { id, msLeft, time } from '../encoding/fields.ts'
 import { exampleMessage, Message, toMessage } from '../messages/schema.ts'
 import { ReadMarker } from '../reading/schema.ts'
 import { type HiddenColumns, Room, toRoom, withoutHidden } from '../rooms/schema.ts'
@@ -65,6 +65,7 @@ export const TypingEvent = z
     expiresAt: time.meta({
       description: 'When the user counts as no longer typing, without a further event.',
     }),
+    expiresInMs: msLeft,
   })
   .meta({ id: 'TypingEvent', additionalProperties: true })
 

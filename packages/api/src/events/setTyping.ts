@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { assertParticipantId, requireParticipant } from '../auth/participant.ts'
-import { boolean, name, time } from '../encoding/fields.ts'
+import { boolean, msLeft, name, time } from '../encoding/fields.ts'
 import { writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
@@ -24,6 +24,7 @@ const output = z
     expiresAt: time.meta({
       description: 'When the user counts as no longer typing, unless you repeat the call.',
     }),
+    expiresInMs: msLeft,
   })
   .meta({ id: 'SetTypingResult', additionalProperties: true })
 
@@ -49,7 +50,7 @@ export const setTyping = mutation({
   },
   example: {
     input: { roomId: exampleRoom.id, isTyping: true, userId: exampleRoom.userId, side: false },
-    output: { expiresAt: '2023-08-29T05:10:27.000Z' },
+    output: { expiresAt: '2023-08-29T05:10:27.000Z', expiresInMs: 6000 },
   },
   async run({ deps, actor, scope }, { roomId, isTyping, userId, side }) {
     const room = await getRoomOrThrow({ deps, scope }, roomId)
@@ -60,6 +61,9 @@ export const setTyping = mutation({
     const expiresAt = isTyping
       ? typing.start(toRoomRef(room), participant)
       : typing.stop(roomId, participant)
-    return { expiresAt: new Date(expiresAt) }
+    return {
+      expiresAt: new Date(expiresAt),
+      expiresInMs: Math.max(0, Math.round(expiresAt - deps.clock())),
+    }
   },
 })

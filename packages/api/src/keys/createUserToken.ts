@@ -4,7 +4,7 @@ import { appendAuditEvent } from '../audit/append.ts'
 import { assertUserId } from '../auth/newIds.ts'
 import { MAX_TOKEN_SECONDS } from '../auth/signingKeys.ts'
 import { signUserToken } from '../auth/userToken.ts'
-import { boolean, id, name, time } from '../encoding/fields.ts'
+import { boolean, id, msLeft, name, time } from '../encoding/fields.ts'
 import { assertOrganisation, tokenIssuers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { orgId } from './schema.ts'
@@ -37,6 +37,7 @@ const output = z
   .object({
     token: z.string().meta({ description: 'A JWT. Send it as `Authorization: Bearer …`.' }),
     expiresAt: time,
+    expiresInMs: msLeft,
   })
   .meta({ id: 'CreateUserTokenResult', additionalProperties: true })
 
@@ -62,12 +63,17 @@ export const createUserToken = mutation({
   },
   example: {
     input: { orgId: 'DOWELL12345', userId: 'ABCD12345', side: false, expiresIn: 3600 },
-    output: { token: 'eyJhbGciOiJIUzI1NiIs…', expiresAt: '2023-08-29T06:10:21.000Z' },
+    output: {
+      token: 'eyJhbGciOiJIUzI1NiIs…',
+      expiresAt: '2023-08-29T06:10:21.000Z',
+      expiresInMs: 3_599_750,
+    },
   },
   async run({ deps, actor, scope }, { orgId, userId, side, rooms, expiresIn }) {
     assertOrganisation(scope, orgId)
     await assertUserId(deps.db.read, { orgId, userId })
-    const now = Math.floor(deps.clock() / 1000)
+    const nowMs = deps.clock()
+    const now = Math.floor(nowMs / 1000)
     const expiresAt = now + expiresIn
     const keyId = actor.kind === 'key' ? actor.keyId : undefined
     const { revoked_at: revokedAt } = await findUserTokenStatus(deps.db.read, {
@@ -89,6 +95,6 @@ export const createUserToken = mutation({
         details,
       }),
     )
-    return { token, expiresAt: new Date(expiresAt * 1000) }
+    return { token, expiresAt: new Date(expiresAt * 1000), expiresInMs: expiresAt * 1000 - nowMs }
   },
 })

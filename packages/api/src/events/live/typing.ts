@@ -113,7 +113,7 @@ export class Typing {
     const sideKey = sideKeyOf(room.id, participant)
     const typists = this.#typists.get(sideKey) ?? new Set()
     this.#typists.set(sideKey, typists.add(entry))
-    if (isBroadcast) this.#publishEntry(entry, now + TYPING_TTL_MS)
+    if (isBroadcast) this.#publishEntry(entry, now, TYPING_TTL_MS)
     return isBroadcast
   }
 
@@ -129,7 +129,7 @@ export class Typing {
     const wait = msUntilBroadcast(entry, now)
     if (wait === 0) this.#entries.delete(key)
     else entry.timer = setTimeout(() => this.#entries.delete(key), wait).unref()
-    this.#publishEntry(entry, now)
+    this.#publishEntry(entry, now, 0)
     return entry.room
   }
 
@@ -143,10 +143,10 @@ export class Typing {
     this.#peers?.send(TOPIC, message)
   }
 
-  #publishEntry({ room, participant, isTyping }: Entry, expiresAtMs: number): void {
+  #publishEntry({ room, participant, isTyping }: Entry, now: number, expiresInMs: number): void {
     const { orgId, id: roomId } = room
-    const expiresAt = new Date(expiresAtMs)
-    this.#publish({ type: 'typing', orgId, roomId, ...participant, isTyping, expiresAt }, room)
+    const expiry = { expiresAt: new Date(now + expiresInMs), expiresInMs }
+    this.#publish({ type: 'typing', orgId, roomId, ...participant, isTyping, ...expiry }, room)
   }
 }
 
