@@ -18,8 +18,10 @@ import { createEventStreams } from './http/streams/eventStreams.ts'
 import { sse } from './http/streams/sse.ts'
 import { subscriptions } from './http/streams/subscriptions.ts'
 import { trpc } from './http/trpc/trpc.ts'
+import { clockCheck } from './jobs/clockCheck.ts'
 import { eventRetention } from './jobs/eventRetention.ts'
 import { lastUsedFlush } from './jobs/lastUsed.ts'
+import { schemaWatch } from './jobs/schemaWatch.ts'
 import { tokenRetention } from './jobs/tokenRetention.ts'
 import { type App, createLifecycle } from './lifecycle.ts'
 
@@ -48,6 +50,7 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     heartbeatMs: overrides.streamHeartbeat ?? STREAM_HEARTBEAT_MS,
     stallMs: overrides.streamStallTimeout ?? STREAM_STALL_MS,
   })
+  const clocks = clockCheck(deps, logger)
   const closing = new AbortController()
   const isClosing = () => closing.signal.aborted
 
@@ -69,7 +72,10 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
         pattern: /^\/api\/v3(?![^/])/i,
         transport: restV3({ createContext, bodyLimit, serveStream }),
       },
-      { pattern: HEALTH_PATHS, transport: health(deps.db, logger, isClosing) },
+      {
+        pattern: HEALTH_PATHS,
+        transport: health(deps.db, logger, { isClosing, problem: clocks.problem }),
+      },
       { pattern: /^/, transport: staticRoutes(docs(), createPageQuota(quotas)) },
     ],
     defaultHeaders: defaultHeaders(proxies.isSecure),
@@ -93,10 +99,13 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
     server,
     streams,
     jobs: [
+      schemaWatch(deps, logger),
+      clocks,
       lastUsedFlush(deps, logger, overrides.lastUsedInterval),
       eventRetention(deps, logger, {
         days: config.EVENT_RETENTION_DAYS,
         intervalMs: overrides.pruneInterval,
+        clockCheck: clocks,
         isClosing,
       }),
       tokenRetention(deps, logger, { intervalMs: overrides.pruneInterval, isClosing }),

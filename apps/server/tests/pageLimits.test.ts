@@ -72,7 +72,10 @@ test('readiness asks the database once a second, however often it is asked', asy
     await db.ping()
   }
   let isClosing = false
-  const { serve } = health({ ping }, pino({ level: 'silent' }), () => isClosing)
+  const { serve } = health({ ping }, pino({ level: 'silent' }), {
+    isClosing: () => isClosing,
+    problem: () => undefined,
+  })
   const ask = async () => (await serve({ method: 'GET', path: '/readyz' } as never)) as never
   const statuses = await Promise.all(Array.from({ length: 50 }, ask))
   expect(new Set(statuses.map(({ status }) => status))).toEqual(new Set([200]))

@@ -1,9 +1,10 @@
 import { createTestStore } from '@dowell-chat/db/testing'
-import { expect, test } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
+import { ask } from './database.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 
 const DAY = 24 * 60 * 60_000
-const start = Date.UTC(2026, 0, 1)
+const isPostgres = inject('testTarget').dialect === 'postgres'
 
 async function eventTypes(app: TestApp, org: string): Promise<string[]> {
   const answer = await app.fetch(`/api/v3/event-log?orgId=${org}`)
@@ -11,30 +12,108 @@ async function eventTypes(app: TestApp, org: string): Promise<string[]> {
   return items.map(({ type }) => type)
 }
 
-test('a running server forgets what is older than EVENT_RETENTION_DAYS, and the rooms stay', async () => {
-  let now = start
-  await using app = await createTestApp(
-    { EVENT_RETENTION_DAYS: '2' },
-    { clock: () => now, pruneInterval: 10 },
-  )
+/** Makes the events of an organisation older. */
+const age = (app: Pick<TestApp, 'databaseUrl'>, org: string, days: number) =>
+  ask(app, 'update events set created_at = created_at - ? where org_id = ?', days * DAY, org)
+
+const warnings = (app: TestApp) => app.log.filter(({ level }) => Number(level) >= 40)
+
+test('a running server deletes events older than EVENT_RETENTION_DAYS, and the rooms stay', async () => {
+  await using app = await createTestApp({ EVENT_RETENTION_DAYS: '2' }, { pruneInterval: 10 })
   const roomId = await openRoom(app, 'ann', 'A')
-  now += DAY
   await openRoom(app, 'bob', 'B')
-  now += DAY + 1
+  await age(app, 'B', 1)
+  await age(app, 'A', 3)
   await expect.poll(() => eventTypes(app, 'A')).toEqual([])
   expect(await eventTypes(app, 'B')).toEqual(['room.created'])
   expect((await app.fetch(`/api/v3/rooms/${roomId}`)).status).toBe(200)
-  expect(app.log.filter(({ level }) => Number(level) >= 40)).toEqual([])
+  expect(warnings(app)).toEqual([])
 })
 
-test('a server that starts forgets at once what became too old meanwhile', async () => {
+test('a server that starts deletes at once what became too old before', async () => {
   await using store = await createTestStore()
   const env = { DATABASE_URL: store.url }
   {
-    await using app = await createTestApp(env, { clock: () => start })
+    await using app = await createTestApp(env)
     await openRoom(app, 'ann', 'A')
+    await age(app, 'A', 31)
     expect(await eventTypes(app, 'A')).toEqual(['room.created'])
   }
-  await using app = await createTestApp(env, { clock: () => start + 31 * DAY })
+  await using app = await createTestApp(env)
   await expect.poll(() => eventTypes(app, 'A')).toEqual([])
+})
+
+describe.skipIf(isPostgres)('where the database has the clock of the machine', () => {
+  test('a clock that is 40 days ahead after a restart deletes nothing, and the log warns', async () => {
+    await using store = await createTestStore()
+    const env = { DATABASE_URL: store.url }
+    {
+      await using app = await createTestApp(env)
+      await openRoom(app, 'ann', 'A')
+    }
+    const clock = () => Date.now() + 40 * DAY
+    await using app = await createTestApp(env, { clock, pruneInterval: 10 })
+    await openRoom(app, 'bob', 'B')
+    const warned = () => warnings(app).map(({ msg }) => String(msg))
+    await expect.poll(() => warned().length).toBeGreaterThan(3)
+    expect(warned()[0]).toMatch(/^the clock went ahead since old events were last removed/)
+    expect(await eventTypes(app, 'A')).toEqual(['room.created'])
+  })
+
+  test('a clock that leaps while the server runs deletes nothing', async () => {
+    let ahead = 0
+    await using app = await createTestApp(
+      {},
+      { clock: () => Date.now() + ahead, pruneInterval: 10 },
+    )
+    await openRoom(app, 'ann', 'A')
+    ahead = 400 * DAY
+    await expect.poll(() => warnings(app).length).toBeGreaterThan(3)
+    expect(await eventTypes(app, 'A')).toEqual(['room.created'])
+  })
+})
+
+describe.runIf(isPostgres)('beside an instance with another clock', () => {
+  test.for([
+    ['40 days ahead', 40 * DAY, /ahead of the database's$/],
+    ['an hour behind', -60 * 60_000, /^the clock of this instance is 3[56]\d\d s behind/],
+  ] as const)('%s, it deletes nothing, is not ready and warns', async ([, skew, reason]) => {
+    await using store = await createTestStore()
+    const env = { DATABASE_URL: store.url, EVENT_RETENTION_DAYS: '1' }
+    await using right = await createTestApp(env)
+    await openRoom(right, 'ann', 'A')
+    await using wrong = await createTestApp(env, {
+      clock: () => Date.now() + skew,
+      pruneInterval: 10,
+    })
+    const skipped = () =>
+      warnings(wrong).filter(({ msg }) => String(msg).startsWith('no old events are removed: '))
+    await expect.poll(() => skipped().length).toBeGreaterThan(3)
+    expect(await eventTypes(right, 'A')).toEqual(['room.created'])
+    expect(warnings(wrong).filter(({ msg }) => reason.test(String(msg)))).not.toEqual([])
+    const ready = await wrong.fetch('/readyz')
+    expect(ready.status).toBe(503)
+    expect(await ready.json()).toEqual({
+      status: 'unavailable',
+      reason: expect.stringMatching(reason),
+    })
+    expect((await right.fetch('/readyz')).status).toBe(200)
+    expect(warnings(right)).toEqual([])
+  })
+
+  test('half a minute behind, it warns once and stays ready', async () => {
+    await using app = await createTestApp(
+      {},
+      { clock: () => Date.now() - 40_000, pruneInterval: 10 },
+    )
+    await openRoom(app, 'ann', 'A')
+    await age(app, 'A', 31)
+    await expect.poll(() => eventTypes(app, 'A')).toEqual([])
+    expect(warnings(app)).toMatchObject([
+      {
+        msg: expect.stringMatching(/^the clock of this instance is \d\d s behind the database's$/),
+      },
+    ])
+    expect((await app.fetch('/readyz')).status).toBe(200)
+  })
 })

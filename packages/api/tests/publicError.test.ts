@@ -30,7 +30,7 @@ describe('internal details never leak through', () => {
     ['null', null],
     ['a wrong database URL', new DatabaseError('bad-url', SECRET)],
     ['a file that cannot be opened', new DatabaseError('cannot-open', SECRET)],
-    ['a newer schema', new DatabaseError('newer-schema', SECRET)],
+    ['a wrong schema', new DatabaseError('wrong-schema', SECRET)],
     ['failed output', tRpc('INTERNAL_SERVER_ERROR', z.string().safeParse(1).error)],
     ['an error inside a procedure', tRpc('INTERNAL_SERVER_ERROR', new Error(SECRET))],
     ['a code that we do not use', tRpc('PAYMENT_REQUIRED')],
@@ -58,6 +58,16 @@ describe('internal details never leak through', () => {
     const error = new DatabaseError(reason, SECRET)
     expect(toPublicError(error)).toEqual(expected)
     expect(toPublicError(tRpc('INTERNAL_SERVER_ERROR', error))).toEqual(expected)
+  })
+
+  test.for(['newer-schema', 'older-schema'] as const)('a database with a %s', (reason) => {
+    expect(toPublicError(new DatabaseError(reason, SECRET))).toEqual({
+      code: 'SERVICE_UNAVAILABLE',
+      status: 503,
+      message:
+        'Another version of the server has changed the database, so this one only reads; try again',
+      retryAfter: 1,
+    })
   })
 
   test("tRPC's own error text", () => {

@@ -21,7 +21,15 @@ export {
   eventsInScope,
   type LoggedEvent,
 } from './eventLog/read.ts'
-export { deleteEvents, eventLogsAfter, oldestEvents } from './eventLog/retention.ts'
+export {
+  deleteEvents,
+  eventLogsAfter,
+  findRetentionClock,
+  oldestEvents,
+  type RetentionClock,
+  saveRetentionClock,
+} from './eventLog/retention.ts'
+export { type Checksums, migrationChecksums } from './migrations/checksumOf.ts'
 export * from './queries/apiKeys.ts'
 export * from './queries/auditEvents.ts'
 export * from './queries/firstTexts.ts'

@@ -168,6 +168,8 @@ const columnTypes: { readonly [T in keyof Tables]: ColumnTypes<Tables[T]> } = {
     epoch: 'text',
     first_epoch: 'text',
     timeline: 'text',
+    retention_time: 'integer',
+    retention_seen_at: 'integer',
   },
   first_text_keys: {
     org_id: 'text',
@@ -323,7 +325,7 @@ export interface EventsTable {
   created_at: number
 }
 
-/** One row: the epoch of all organisations' logs. See `currentEpoch`. */
+/** One row: the epoch of all organisations' logs, see `currentEpoch`, and the clock of their retention. */
 export interface EventLogTable {
   id: 1
   epoch: string
@@ -331,6 +333,10 @@ export interface EventLogTable {
   first_epoch: string
   /** The PostgreSQL timeline of `epoch`: another timeline has another epoch. Null on SQLite. */
   timeline: string | null
+  /** The time that the retention goes by, which never leaps; null before its first run. */
+  retention_time: number | null
+  /** The clock at the retention's last run. */
+  retention_seen_at: number | null
 }
 
 /** The keys of the hashes in `first_texts`, one per organisation. */

@@ -564,6 +564,10 @@ const cases: Record<string, Case[]> = {
       [['SEARCH events USING PRIMARY KEY (org_id=? AND position<?)']],
     ],
   ],
+  findRetentionClock: [['', retention.findRetentionClock, [ofLog(1).slice(1)]]],
+  saveRetentionClock: [
+    ['', (db) => retention.saveRetentionClock(db, { time: 1, seenAt: 2 }), [ofLog(1).slice(1)]],
+  ],
   insertSigningKey: [
     [
       '',

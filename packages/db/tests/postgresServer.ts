@@ -21,6 +21,8 @@ export interface PostgresServer {
   backUp(): Promise<void>
   /** Fails over to the standby at the same address. Later commits are lost. */
   failOver(): Promise<void>
+  /** Restarts it as a standby, which only reads until it is promoted. Does not wait until it answers. */
+  becomeStandby(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -101,6 +103,12 @@ export async function startPostgres({
       await writeFile(join(databaseDir, 'recovery.signal'), '')
       await appendFile(join(databaseDir, 'postgresql.conf'), "\nrestore_command = 'false'\n")
       await server.start()
+    },
+    async becomeStandby() {
+      await server.stop()
+      await writeFile(join(databaseDir, 'standby.signal'), '')
+      // Resolves with the promotion only.
+      server.start().catch(note)
     },
     async stop() {
       await server.stop()

@@ -1,9 +1,13 @@
-import { type Deps, pruneEvents } from '@dowell-chat/api'
+import { type Deps, moveRetentionClock, pruneEvents } from '@dowell-chat/api'
 import type { Logger } from 'pino'
+import type { ClockCheck } from './clockCheck.ts'
 import type { Job } from './job.ts'
 
 const INTERVAL_MS = 60 * 60_000
 const DAY_MS = 24 * 60 * 60_000
+
+/** The lag of the retention behind the clock from which the operator is told (ms). */
+const LAG_WARNING_MS = 24 * 60 * 60_000
 
 /** Deletes old events. It runs at the start as well: a server that restarts often may never run for an hour. */
 export function eventRetention(
@@ -12,20 +16,46 @@ export function eventRetention(
   options: {
     readonly days: number
     readonly intervalMs?: number | undefined
+    readonly clockCheck: ClockCheck
     readonly isClosing: () => boolean
   },
 ): Job {
+  async function prune(): Promise<void> {
+    await options.clockCheck.run()
+    const problem = options.clockCheck.problem()
+    if (problem !== undefined) {
+      logger.warn(`no old events are removed: ${problem}`)
+      return
+    }
+    const now = (await db.clock?.()) ?? clock()
+    const time = await moveRetentionClock(db, now)
+    if (now - time > LAG_WARNING_MS) {
+      logger.warn(
+        { clock: new Date(now), retentionTime: new Date(time) },
+        'the clock went ahead since old events were last removed, or no server ran: they are removed more slowly until this is made up',
+      )
+    }
+    await pruneEvents(db, time - options.days * DAY_MS)
+  }
+  async function pruneAndLog(): Promise<void> {
+    try {
+      await prune()
+    } catch (error) {
+      // Interrupted by the shutdown: the next start deletes the rest.
+      if (options.isClosing()) return
+      logger.error({ err: error }, 'old events were not removed')
+    }
+  }
+  let running: Promise<void> | undefined
   return {
     intervalMs: options.intervalMs ?? INTERVAL_MS,
     runsAt: 'start',
-    async run() {
-      try {
-        await pruneEvents(db, clock() - options.days * DAY_MS)
-      } catch (error) {
-        // Interrupted by the shutdown: the next start deletes the rest.
-        if (options.isClosing()) return
-        logger.error({ err: error }, 'old events were not removed')
-      }
+    run() {
+      // A run that takes longer than the interval is not joined by another.
+      running ??= pruneAndLog().finally(() => {
+        running = undefined
+      })
+      return running
     },
   }
 }

@@ -19,6 +19,12 @@ const RETRYABLE = new Set<DatabaseError['reason']>(['busy', 'unavailable', 'over
 /** For values that no schema refuses. */
 const NOT_STORABLE = 'A value is too long for the database, or has a character that it cannot store'
 
+/** Another version has changed the schema; a write may succeed on another instance. */
+const OTHER_SCHEMA = new Set<DatabaseError['reason']>(['newer-schema', 'older-schema'])
+
+const OTHER_SCHEMA_TEXT =
+  'Another version of the server has changed the database, so this one only reads; try again'
+
 /** Converts any thrown value to an error that is safe to send. The text of an unexpected error is never sent. */
 export function toPublicError(error: unknown): PublicError {
   if (error instanceof AppError) {
@@ -27,6 +33,9 @@ export function toPublicError(error: unknown): PublicError {
   }
   if (error instanceof DatabaseError) {
     if (error.reason === 'not-storable') return publicError('BAD_REQUEST', NOT_STORABLE)
+    if (OTHER_SCHEMA.has(error.reason)) {
+      return { ...publicError('SERVICE_UNAVAILABLE', OTHER_SCHEMA_TEXT), retryAfter: 1 }
+    }
     return RETRYABLE.has(error.reason)
       ? { ...publicError('SERVICE_UNAVAILABLE'), retryAfter: 1 }
       : publicError('INTERNAL_SERVER_ERROR')

@@ -1,7 +1,9 @@
 import { storeEvents } from '../eventLog/append.ts'
 import { checkSchema, migrateDown, migrateTo, migrateToLatest } from '../migrations/migrate.ts'
+import { findWriteRefusal } from '../migrations/records.ts'
 import { WriteQueue, type WriteQueueOptions } from '../write/writeQueue.ts'
 import type { EngineOptions } from './engine.ts'
+import { DatabaseError } from './errors.ts'
 import { openEngine } from './openEngine.ts'
 import { Channel, type Peers } from './peers.ts'
 import { run, Session, statement } from './session.ts'
@@ -31,18 +33,31 @@ export interface Database {
    */
   snapshot<T>(job: (session: Session) => Promise<T>): Promise<T>
   isUniqueViolation(error: unknown): boolean
-  /** Resolves when the database answers a read. */
+  /**
+   * Resolves when the database answers a read and takes this process's writes.
+   *
+   * @throws DatabaseError `read-only`, `unavailable`; `newer-schema` or `older-schema` as {@link watchSchema} found
+   */
   ping(): Promise<void>
+  /** Reads the clock of the database's server (ms since the Unix epoch). Undefined on SQLite: it has this machine's. */
+  readonly clock: (() => Promise<number>) | undefined
   /** Runs `job` in a transaction that sees one state and excludes other writers. @throws DatabaseError `busy` */
   withWriteLock<T>(job: (tx: Transaction) => Promise<T>): Promise<T>
   /** Equal for two databases if they are the same one, whatever their URLs. @throws DatabaseError `cannot-open` */
   identity(): Promise<string>
-  /** @throws DatabaseError `older-schema`, `newer-schema`, `unfinished-copy`, `cannot-open` */
+  /** @throws DatabaseError `older-schema`, `newer-schema`, `wrong-schema`, `unfinished-copy`, `cannot-open` */
   checkSchema(): Promise<void>
+  /**
+   * Refuses further writes of this process while another process has changed the schema so that they would spoil data, and
+   * `ping` as well. Call it every second.
+   *
+   * @returns the error that writes reject with; undefined if this process may write
+   */
+  watchSchema(): Promise<DatabaseError | undefined>
   /**
    * Migrates the schema to the newest version, under a lock.
    *
-   * @throws DatabaseError `newer-schema`, `unfinished-copy`, `busy`, `cannot-open`
+   * @throws DatabaseError `newer-schema`, `wrong-schema`, `unfinished-copy`, `busy`, `cannot-open`
    */
   migrateToLatest(): Promise<void>
   /** Migrates up or down to the version of one migration. Down deletes the data of later ones. */
@@ -75,6 +90,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     checkpoints: options.checkpoints ?? 'server',
   })
   const read = new Session(engine.reader)
+  const { findTime } = engine
   const queue = new WriteQueue(engine, storeEvents, {
     maxWaiting: options.maxWaiting ?? 10_000,
     busyTimeout: options.busyTimeout ?? 5_000,
@@ -102,8 +118,11 @@ export function openDatabase(options: DatabaseOptions): Database {
     snapshot: (job) => engine.snapshot((connection) => job(new Session(connection))),
     isUniqueViolation: engine.isUniqueViolation,
     async ping() {
-      await run(read, statement('select 1'))
+      const [row] = await run<{ problem: string | null }>(read, statement(engine.findProblem))
+      if (queue.refusal) throw queue.refusal
+      if (row?.problem) throw new DatabaseError('read-only', row.problem)
     },
+    clock: findTime === undefined ? undefined : () => readClock(read, findTime),
     withWriteLock: (job) => queue.exclusive(engine.beginWithWriteLock, job),
     async identity() {
       await engine.check()
@@ -112,6 +131,10 @@ export function openDatabase(options: DatabaseOptions): Database {
     async checkSchema() {
       await engine.check()
       await engine.migrator.lend((connection) => checkSchema(new Session(connection)))
+    },
+    async watchSchema() {
+      queue.refusal = await findWriteRefusal(read)
+      return queue.refusal
     },
     async migrateToLatest() {
       await engine.check()
@@ -124,4 +147,9 @@ export function openDatabase(options: DatabaseOptions): Database {
       await Promise.all([channel?.close(), engine.close()])
     },
   }
+}
+
+async function readClock(session: Session, findTime: string): Promise<number> {
+  const [row] = await run<{ now: number }>(session, statement(findTime))
+  return (row as { now: number }).now
 }

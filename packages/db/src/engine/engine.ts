@@ -28,8 +28,12 @@ export interface Engine {
   readonly exposure: string | undefined
   /** Runs reads outside of transactions. */
   readonly reader: Connection
+  /** SQL for the reader, with one row: in `problem`, why nothing can be written, or null. */
+  readonly findProblem: string
   /** Runs `job` in a read-only transaction that sees one state. May run it twice after a schema change. */
   snapshot<T>(job: (connection: Connection) => Promise<T>): Promise<T>
+  /** SQL for the reader, with the server's clock in `now` (ms). Undefined where it is this machine's. */
+  readonly findTime: string | undefined
   readonly writer: ConnectionPool
   /** For writes that lost against others, so that no other write waits with them. Undefined: they use the writer. */
   readonly contended: ConnectionPool | undefined

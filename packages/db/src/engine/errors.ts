@@ -7,6 +7,8 @@ export type DatabaseErrorReason =
   | 'newer-schema'
   /** The schema is not at the newest version. */
   | 'older-schema'
+  /** The schema lacks a part, or a migration ran in another form. */
+  | 'wrong-schema'
   /** The database is the target of a copy that has not finished. */
   | 'unfinished-copy'
   /** A copy from this source to this target is not possible. */
@@ -17,6 +19,8 @@ export type DatabaseErrorReason =
   | 'not-storable'
   /** A lock or a statement timed out. */
   | 'busy'
+  /** The database answers reads and refuses writes, as a standby does. */
+  | 'read-only'
   /** The server does not answer. A write during its commit may be stored or not. */
   | 'unavailable'
   /** More writes are waiting than the queue may hold. */

@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import { type MigrationResultSet, Migrator } from 'kysely/migration'
 import { refuseUnfinishedCopy } from '../copy/unfinishedCopy.ts'
 import { DatabaseError } from '../engine/errors.ts'
@@ -9,12 +9,13 @@ import { dialectOf } from '../query/builder.ts'
 import type { Tables } from '../tables.ts'
 import { migrations } from './index.ts'
 import { postgresSchema } from './postgresSchema.ts'
-
-const MIGRATION_TABLE = 'schema_migrations'
+import { findAppliedMigrations, MIGRATION_TABLE, recordMigrations } from './records.ts'
+import { findSchemaDifferences } from './schema.ts'
 
 /** Migrates to the newest version. The transaction must hold the migration lock. */
 export async function migrateToLatest(tx: Transaction): Promise<void> {
   await migrate(tx, (migrator) => migrator.migrateToLatest())
+  await assertSchema(tx)
 }
 
 /** Migrates up or down to the version of one migration. */
@@ -24,24 +25,23 @@ export async function migrateTo(tx: Transaction, migration: string): Promise<voi
 
 /** Undoes the newest migration, also of an unfinished copy. */
 export async function migrateDown(tx: Transaction): Promise<void> {
-  const db = kyselyOn(tx)
-  await appliedMigrations(db)
-  assertSuccess(await createMigrator(db).migrateDown())
+  await findAppliedMigrations(tx)
+  assertSuccess(await createMigrator(kyselyOn(tx)).migrateDown())
 }
 
 async function migrate(
   tx: Transaction,
   run: (migrator: Migrator) => Promise<MigrationResultSet>,
 ): Promise<void> {
-  const db = kyselyOn(tx)
-  await appliedMigrations(db)
+  await findAppliedMigrations(tx)
   await refuseUnfinishedCopy(tx)
-  assertSuccess(await run(createMigrator(db)))
+  assertSuccess(await run(createMigrator(kyselyOn(tx))))
+  await recordMigrations(tx)
 }
 
 /** Resolves if the schema is the newest and no copy is unfinished. @throws DatabaseError */
 export async function checkSchema(session: Session): Promise<void> {
-  const applied = await appliedMigrations(kyselyOn(session))
+  const applied = await findAppliedMigrations(session)
   await refuseUnfinishedCopy(session)
   if (applied.length === 0) {
     throw new DatabaseError('older-schema', 'this is no database of Dowell Chat')
@@ -52,6 +52,17 @@ export async function checkSchema(session: Session): Promise<void> {
       'the database was made by an older version of Dowell Chat; start the server of this version on it once',
     )
   }
+  await assertSchema(session)
+}
+
+/** Refuses a database that lacks a part of its schema, such as an index that somebody dropped. */
+async function assertSchema(session: Session): Promise<void> {
+  const differences = await findSchemaDifferences(session)
+  if (differences.length === 0) return
+  throw new DatabaseError(
+    'wrong-schema',
+    `the database does not have the schema of this version: ${differences.join('; ')}. Create what is missing, or restore a backup`,
+  )
 }
 
 function createMigrator(db: Kysely<Tables>): Migrator {
@@ -61,24 +72,6 @@ function createMigrator(db: Kysely<Tables>): Migrator {
     migrationTableName: MIGRATION_TABLE,
     migrationLockTableName: `${MIGRATION_TABLE}_lock`,
   })
-}
-
-/** Refuses a newer schema: writing to it could lose data of the newer version. */
-async function appliedMigrations(db: Kysely<Tables>): Promise<string[]> {
-  const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
-  if (!tables.some((table) => table.name === MIGRATION_TABLE)) return []
-  const applied = await sql<{
-    name: string
-  }>`select name from ${sql.table(MIGRATION_TABLE)}`.execute(db)
-  const names = applied.rows.map((row) => row.name).sort()
-  const unknown = names.filter((name) => !(name in migrations))
-  if (unknown.length > 0) {
-    throw new DatabaseError(
-      'newer-schema',
-      `the database was made by a newer version of Dowell Chat (it has the migration ${unknown.at(-1)}); run that version or a later one`,
-    )
-  }
-  return names
 }
 
 function assertSuccess({ error, results = [] }: MigrationResultSet): void {

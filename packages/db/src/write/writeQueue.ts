@@ -73,6 +73,8 @@ export class WriteQueue {
   #turn: LockKey | undefined
   #deadlines: NodeJS.Timeout | undefined
   #closed = false
+  /** The error that new writes reject with. */
+  refusal: DatabaseError | undefined
 
   constructor(engine: Engine, beforeCommit: BeforeCommit, options: WriteQueueOptions) {
     this.#engine = engine
@@ -103,11 +105,12 @@ export class WriteQueue {
    * `job` must await every statement and must stop after one that failed. All writes share one connection: a statement that
    * is still running when `job` returns lands in another write, or outside of any.
    *
-   * @throws DatabaseError `overloaded`, `busy` or `closed`; then nothing was written
+   * @throws DatabaseError `overloaded`, `busy`, `closed` or {@link refusal}; then nothing was written
    */
   write<T>(job: (tx: Transaction) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#refuseWhenClosed()
+      if (this.refusal) throw this.refusal
       if (this.#waiting.length >= this.#options.maxWaiting) {
         throw new DatabaseError('overloaded', 'too many writes are waiting')
       }

@@ -1,6 +1,12 @@
 import { sql } from 'kysely'
 import { expect, onTestFinished, test } from 'vitest'
-import { insertAuditEvent, nextPosition, openDatabase, type Session } from '../../src/index.ts'
+import {
+  type Database,
+  insertAuditEvent,
+  nextPosition,
+  openDatabase,
+  type Session,
+} from '../../src/index.ts'
 import { migrations } from '../../src/migrations/index.ts'
 import { createTestDb, createTestStore, kyselyOn, type TestDatabase } from '../../src/testing.ts'
 import { auditEventRow } from '../support.ts'
@@ -51,17 +57,19 @@ test('any number of processes that start together migrate once', async () => {
   onTestFinished(async () => {
     for (const db of open) await db.close()
   })
-  let runs = 0
   migrations['999-count'] = {
-    up: async () => {
-      runs++
+    up: async (tx) => {
+      await sql`create table count_of_runs (run integer)`.execute(tx)
+      await sql`insert into count_of_runs values (1)`.execute(tx)
     },
   }
   onTestFinished(() => {
     delete migrations['999-count']
   })
   await Promise.all(open.map((db) => db.migrateToLatest()))
-  expect(runs).toBe(1)
+  const [first] = open
+  const runs = sql`select run from count_of_runs`.execute(kyselyOn((first as Database).read))
+  expect((await runs).rows).toHaveLength(1)
   for (const db of open) await db.close()
 })
 

@@ -409,6 +409,26 @@ test('008 gives what is there its first version and keeps the data of 006, up an
   expect(contents(db.location)).toEqual(before)
 })
 
+test('011 begins the clock of the retention at the newest event and keeps the data of 006, up and down', async () => {
+  await using db = await createTestDb({ migration: '006-log-epoch' })
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', organisationAt001)
+  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+  for (const [position, created_at] of [7, 9, 8].entries()) {
+    const event = { org_id: ORG, room_id: roomAt001.id, type: 'room.created', created_at }
+    insertInto(connection, 'events', { ...event, position: position + 1 })
+  }
+  const before = contents(db.location)
+
+  await db.migrateTo('011-retention-clock')
+  expect(rowsOf(db.location, 'event_log')).toMatchObject([
+    { retention_time: 9, retention_seen_at: null },
+  ])
+
+  await db.migrateTo('006-log-epoch')
+  expect(contents(db.location)).toEqual(before)
+})
+
 test('a database of the first version works after all migrations', async () => {
   await using db = await createTestDb({ migration: '001-rooms-and-messages' })
   using connection = connect(db.location)
@@ -471,7 +491,7 @@ test('a database of a newer version is refused and left unchanged', async () => 
   const older = openDatabase({ url })
   await older.migrateToLatest()
   await older.write((tx) =>
-    sql`insert into schema_migrations values ('999-from-the-future', '2099-01-01')`.execute(
+    sql`insert into schema_migrations (name, timestamp) values ('999-from-the-future', '2099-01-01')`.execute(
       kyselyOn(tx),
     ),
   )
@@ -572,7 +592,9 @@ test.for(['read', 'write'] as const)('the %s connection is configured', async (k
 test('the read connection cannot write', async () => {
   await using db = await createTestDb()
   const write = sql`insert into signing_keys values ('id', 'secret', 0)`
-  await expect(write.execute(kyselyOn(db.read))).rejects.toMatchObject({ code: 'SQLITE_READONLY' })
+  await expect(write.execute(kyselyOn(db.read))).rejects.toMatchObject({
+    cause: { code: 'SQLITE_READONLY' },
+  })
   await expect(kyselyOn(db.read).schema.dropTable('messages').execute()).rejects.toThrow()
   expect(tablesOf(db.location)).toEqual(expect.arrayContaining(tables))
 })

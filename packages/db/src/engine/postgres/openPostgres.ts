@@ -42,6 +42,13 @@ const MIGRATION_LOCK_TIMEOUT_MS = 10 * 60_000
 /** Lock timeout for the copy's table lock (ms). */
 const WRITE_LOCK_TIMEOUT_MS = 5_000
 
+/** The setting's own value: our connections that read have changed theirs. */
+const FIND_PROBLEM = `select case
+    when pg_is_in_recovery() then 'the database is a standby that was not promoted'
+    when (select reset_val from pg_settings where name = 'default_transaction_read_only') = 'on'
+      then 'the database is read-only: default_transaction_read_only is on'
+  end as problem`
+
 const BEGIN_SNAPSHOT = statement('start transaction isolation level repeatable read read only')
 
 /** Opens a server by its URL. Connects when the first statement needs it. @throws DatabaseError `bad-url` */
@@ -99,6 +106,8 @@ export function openPostgres(url: string, options: EngineOptions): Engine {
     location,
     exposure: undefined,
     reader: readerOf(pools.reader),
+    findProblem: FIND_PROBLEM,
+    findTime: 'select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now',
     async snapshot(job) {
       const run = () =>
         pools.reader.lend((connection) =>

@@ -4,6 +4,26 @@ import { DatabaseError } from '../errors.ts'
 const URL_HELP =
   'DATABASE_URL must name a PostgreSQL server as postgres://chat:password@db.example.com:5432/chat'
 
+/** The parameters that have an effect here. Others of libpq would be ignored without a word. */
+const PARAMETERS = [
+  'sslmode',
+  'sslrootcert',
+  'sslcert',
+  'sslkey',
+  'application_name',
+  'options',
+  'host',
+  'port',
+  'user',
+  'password',
+]
+
+/** With these libpq chooses one of several servers. */
+const CHOOSES_SERVER = ['target_session_attrs', 'load_balance_hosts', 'hostaddr']
+
+const ONE_SERVER =
+  'DATABASE_URL must name one PostgreSQL server, because this server does not choose between several; for a cluster, name what always leads to its primary: a proxy such as HAProxy or PgBouncer, or a virtual address'
+
 /** None of these falls back to an unencrypted connection, as some of libpq do. */
 const SSL_MODES = ['disable', 'require', 'verify-ca', 'verify-full']
 
@@ -14,6 +34,14 @@ export function readUrl(url: string): ConnectionOptions {
     throw new DatabaseError(
       'bad-url',
       `${URL_HELP}; of other characters than letters and digits in a name or password, write the percent code`,
+    )
+  }
+  refuseSeveralServers(url)
+  for (const name of parametersOf(url).keys()) {
+    if (PARAMETERS.includes(name)) continue
+    throw new DatabaseError(
+      'bad-url',
+      `${URL_HELP}; the parameter ${name} is not supported; these are: ${PARAMETERS.join(', ')}`,
     )
   }
   let config: ConnectionOptions
@@ -39,6 +67,23 @@ export function readUrl(url: string): ConnectionOptions {
     )
   }
   return config
+}
+
+function parametersOf(url: string): URLSearchParams {
+  return new URLSearchParams(/\?([^#]*)$/.exec(url)?.[1])
+}
+
+/** @throws DatabaseError `bad-url` */
+function refuseSeveralServers(url: string): void {
+  const parameters = parametersOf(url)
+  const hosts = /^[a-z]+:\/\/(?:[^@/?#]*@)?([^@/?#]*)/.exec(url)?.[1] ?? ''
+  const chosen = CHOOSES_SERVER.find((name) => parameters.has(name))
+  if (chosen !== undefined) {
+    throw new DatabaseError('bad-url', `${ONE_SERVER} (the parameter ${chosen} has no effect)`)
+  }
+  if (/,|%2c/i.test(hosts) || parameters.get('host')?.includes(',')) {
+    throw new DatabaseError('bad-url', `${ONE_SERVER} (it names several hosts)`)
+  }
 }
 
 /** The URL without its password. */

@@ -3,7 +3,7 @@ import type { ConnectionPool } from '../engine.ts'
 import { notStorable } from '../errors.ts'
 import { Mutex } from '../mutex.ts'
 import type { Connection, Rows, Statement } from '../session.ts'
-import { hasCode } from './errors.ts'
+import { fromFileSystem, hasCode } from './errors.ts'
 
 /**
  * Maximum prepared statements of a connection. There are few texts, one for each shape of each query; this guards against
@@ -33,7 +33,7 @@ export class SqliteConnection implements Connection {
       statement.run(parameters)
       return []
     } catch (error) {
-      throw hasCode(error, 'SQLITE_TOOBIG') ? notStorable(error) : error
+      throw hasCode(error, 'SQLITE_TOOBIG') ? notStorable(error) : fromFileSystem(error)
     }
   }
 }

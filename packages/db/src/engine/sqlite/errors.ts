@@ -1,9 +1,29 @@
 import Sqlite from 'better-sqlite3'
+import { DatabaseError } from '../errors.ts'
 
 /** True for a result code and its extended codes. */
 export function hasCode(error: unknown, code: string): boolean {
   if (!(error instanceof Sqlite.SqliteError)) return false
   return error.code === code || error.code.startsWith(`${code}_`)
+}
+
+/** What the file system refuses, in words; undefined for errors that the statement itself caused. */
+const REFUSALS = {
+  SQLITE_FULL: 'the disk is full',
+  SQLITE_READONLY: 'the file cannot be written',
+  SQLITE_IOERR: 'the disk reports an error',
+  SQLITE_CANTOPEN: 'the file cannot be opened',
+}
+
+/** Converts an error of the file system, after which the same statement may succeed later. */
+export function fromFileSystem(error: unknown): unknown {
+  for (const [code, text] of Object.entries(REFUSALS)) {
+    if (!hasCode(error, code)) continue
+    return new DatabaseError('unavailable', `the database cannot be used: ${text}`, {
+      cause: error,
+    })
+  }
+  return error
 }
 
 /** The cause in words for an operator. */

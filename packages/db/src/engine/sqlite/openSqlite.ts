@@ -7,8 +7,8 @@ import { statement } from '../session.ts'
 import { inTransaction } from '../transactionControl.ts'
 import { SqliteConnection, SqlitePool } from './connection.ts'
 import { explain, hasCode } from './errors.ts'
-import { createFile, createFolder, findExposure } from './permissions.ts'
 import { LogCleaner } from './logCleaner.ts'
+import { createFile, createFolder, findExposure } from './permissions.ts'
 
 const URL_HELP =
   'DATABASE_URL must be "sqlite:" and the path of a file, for example sqlite:./data/dowell-chat.db'
@@ -75,6 +75,9 @@ function openFile(file: string, checkpoints: EngineOptions['checkpoints']): Engi
       location: file,
       exposure: findExposure(file),
       reader: reading,
+      findTime: undefined,
+      // Only a write finds a full disk or a file system that became read-only.
+      findProblem: 'select null as problem',
       snapshot: (job) =>
         reading.lend((connection) =>
           inTransaction(connection, statement('begin'), () => job(connection)),
