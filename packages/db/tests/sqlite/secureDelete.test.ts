@@ -96,7 +96,7 @@ const removals: [what: string, run: (tx: Transaction) => Promise<unknown>, gone:
   ],
   [
     'replaced settings',
-    (tx) => saveOrganisationSettings(tx, { orgId, settings: '{}' }),
+    (tx) => saveOrganisationSettings(tx, { orgId, version: 2, settings: '{}' }),
     '<settings>',
   ],
 ]
@@ -106,7 +106,9 @@ test.for(removals)(
   async ([, run, gone]) => {
     await using db = await createTestDb()
     await fillRoom(db, '<first>', '<second>', '<third>')
-    await db.write((tx) => saveOrganisationSettings(tx, { orgId, settings: '{"a":"<settings>"}' }))
+    await db.write((tx) =>
+      saveOrganisationSettings(tx, { orgId, version: 1, settings: '{"a":"<settings>"}' }),
+    )
     expect(textsIn(db.location)).toContain(gone)
     await db.write(run)
     await expect.poll(() => textsIn(db.location)).not.toContain(gone)
