@@ -13,6 +13,7 @@ export { pruneUserTokenRevocations } from './auth/tokenRetention.ts'
 export type { Fields } from './encoding/coerce.ts'
 export { CursorEpoch } from './encoding/cursorEpoch.ts'
 export { encodeOnce } from './encoding/encodeOnce.ts'
+export { findLosses, type Loss } from './encoding/exactJson.ts'
 export { toJson, toSuperjson, transformer } from './encoding/json.ts'
 export { EventStream } from './events/live/eventStream.ts'
 export { Live, type LiveOptions } from './events/live/live.ts'
@@ -38,6 +39,7 @@ export {
   type FieldErrors,
 } from './operation/errors.ts'
 export { execute, pointsOf } from './operation/execute.ts'
+export { assertExactBody, assertNothingLost, hasFreeJson } from './operation/freeJson.ts'
 export type {
   Executable,
   MergePatch,

@@ -60,7 +60,8 @@ export function listFields(schema: z.ZodObject): ReadonlySet<string> {
   )
 }
 
-function typeOf(schema: z.ZodType): string {
+/** The type of a schema's values, whether they are optional or not. `custom`: any JSON. */
+export function typeOf(schema: z.ZodType): string {
   return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault
     ? typeOf(schema.unwrap() as z.ZodType)
     : schema.def.type

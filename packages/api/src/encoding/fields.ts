@@ -15,18 +15,20 @@ function text() {
   })
 }
 
+/** Why databases and wire formats do not preserve a text; undefined if they do. */
+export function findTextError(value: string): string | undefined {
+  const half = findLoneSurrogate(value)
+  if (half !== undefined) return `must be valid Unicode: ${half}, half of a surrogate pair`
+  const nul = findNul(value)
+  return nul === undefined ? undefined : `must not have the character NUL: ${nul}`
+}
+
 /** Text that every database and wire format preserves: every Unicode scalar value but NUL. */
 function storable() {
-  return text()
-    .refine((value) => value.isWellFormed(), {
-      error: ({ input }) =>
-        `must be valid Unicode: ${findLoneSurrogate(input as string)}, half of a surrogate pair`,
-      abort: true,
-    })
-    .refine((value) => !value.includes('\0'), {
-      error: ({ input }) => `must not have the character NUL: ${findNul(input as string)}`,
-      abort: true,
-    })
+  return text().refine((value) => findTextError(value) === undefined, {
+    error: ({ input }) => findTextError(input as string),
+    abort: true,
+  })
 }
 
 /** Compares the length in code points, as JSON Schema's maxLength counts it. */

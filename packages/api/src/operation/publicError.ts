@@ -81,28 +81,39 @@ const MAX_NAME_CHARS = 100
 /** Keys that superjson cannot serialise, so no value on tRPC may have them. */
 export const UNSAFE_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** Groups zod's issues by field. Issues without a field are under `input`; an unsafe name is put in quotes. */
-export function fieldErrors(error: ZodError): FieldErrors {
+/** Groups problems by field. An unsafe name is put in quotes. */
+export function toFieldErrors(
+  problems: Iterable<{ readonly path: readonly string[]; readonly problem: string }>,
+): FieldErrors {
   const found = new Map<string, string[]>()
-  const add = (field: string, text: string) => {
+  for (const { path, problem: text } of problems) {
+    const field = path.join('.') || 'input'
     const cut = field.slice(0, MAX_NAME_CHARS).toWellFormed()
     const name = UNSAFE_KEYS.has(cut) ? `"${cut}"` : cut
     const texts = found.get(name)
     // Two long names may be equal once they are cut.
-    if (texts?.includes(text)) return
+    if (texts?.includes(text)) continue
     if (texts) texts.push(text)
     else if (found.size < MAX_FIELDS) found.set(name, [text])
   }
+  return Object.fromEntries(found)
+}
+
+/** Groups zod's issues by field. Issues without a field are under `input`. */
+export function fieldErrors(error: ZodError): FieldErrors {
+  return toFieldErrors(problemsOf(error))
+}
+
+function* problemsOf(error: ZodError) {
   for (const issue of error.issues) {
-    const path = issue.path.map(String).join('.')
+    const path = issue.path.map(String)
     if (issue.code === 'unrecognized_keys') {
-      for (const key of issue.keys) add(path ? `${path}.${key}` : key, 'is not a known key')
-    } else if (path === '' && issue.code === 'invalid_type') {
+      for (const key of issue.keys) yield { path: [...path, key], problem: 'is not a known key' }
+    } else if (path.length === 0 && issue.code === 'invalid_type') {
       // The whole input, over tRPC: the schemas have texts for their fields only.
-      add('input', 'must be an object')
+      yield { path, problem: 'must be an object' }
     } else {
-      add(path || 'input', issue.message)
+      yield { path, problem: issue.message }
     }
   }
-  return Object.fromEntries(found)
 }

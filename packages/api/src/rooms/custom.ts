@@ -1,5 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { z } from 'zod'
+import { OUT_OF_RANGE } from '../encoding/exactJson.ts'
+import { findTextError } from '../encoding/fields.ts'
 import { UNSAFE_KEYS } from '../operation/publicError.ts'
 
 const MAX_BYTES = 4096
@@ -7,11 +9,19 @@ const MAX_DEPTH = 20
 
 const TOO_LONG = `must have at most ${MAX_BYTES} bytes as JSON`
 
+/** A JSON object that other JSON readers keep. What the parser of the text lost before, transports find by `findLosses`. */
+const freeJson = z.custom<Record<string, unknown>>().meta({
+  type: 'object',
+  additionalProperties: true,
+})
+
+function checkCustom(value: unknown, ctx: z.RefinementCtx): void {
+  const error = findError(value)
+  if (error) ctx.addIssue({ code: 'custom', path: error.path, message: error.problem })
+}
+
 /** A JSON merge patch (RFC 7396) of a room's `custom`. */
-export const customPatch = z
-  .custom<Record<string, unknown>>((value) => findCustomError(value) === undefined, {
-    error: ({ input }) => findCustomError(input),
-  })
+export const customPatch = freeJson
   .meta({
     type: 'object',
     additionalProperties: true,
@@ -19,57 +29,86 @@ export const customPatch = z
       'Merged into `custom` by RFC 7396: keys that you leave out stay, null removes a key. Not together with `custom`.',
     example: { orderNumber: 4711, coupon: null },
   })
+  .superRefine(checkCustom)
 
 /** A JSON object with the organisation's own data, stored and returned unchanged. */
-export const custom = z
-  .custom<Record<string, unknown>>((value) => findCustomError(value) === undefined, {
-    error: ({ input }) => findCustomError(input),
-  })
+export const custom = freeJson
   .meta({
     type: 'object',
     additionalProperties: true,
-    description: `Any JSON object of up to ${MAX_BYTES} bytes, for your own use. It replaces the previous one.`,
+    description: `Any JSON object of up to ${MAX_BYTES} bytes, for your own use. It replaces the previous one. It is kept exactly; what cannot be is refused, such as an integer beyond 2^53.`,
     example: { orderNumber: 4711 },
   })
+  .superRefine(checkCustom)
 
 /** Returns why a value cannot be a room's `custom`; undefined if it can. */
 export function findCustomError(value: unknown): string | undefined {
-  if (!isPlainObject(value)) return 'must be an object'
-  const error = findErrorWithin(value, 1, { bytes: MAX_BYTES })
+  return findError(value)?.problem
+}
+
+interface FoundError {
+  readonly path: string[]
+  readonly problem: string
+}
+
+const ofWhole = (problem: string): FoundError => ({ path: [], problem })
+
+function findError(value: unknown): FoundError | undefined {
+  if (!isPlainObject(value)) return ofWhole('must be an object')
+  const error = findErrorWithin(value, [], { bytes: MAX_BYTES })
   if (error !== undefined) return error
-  return Buffer.byteLength(JSON.stringify(value)) > MAX_BYTES ? TOO_LONG : undefined
+  return Buffer.byteLength(JSON.stringify(value)) > MAX_BYTES ? ofWhole(TOO_LONG) : undefined
 }
 
 /**
- * Returns why a value is not allowed: not JSON, too large, too deep, or with a key that superjson rejects. Stops once the
- * `left` bytes are used up: over tRPC a value may contain itself, or be far larger than the request.
+ * Returns why a value is not allowed: not JSON, too large, too deep, not kept by each JSON reader, or with a key that
+ * superjson rejects. Stops once the `left` bytes are used up: over tRPC a value may contain itself, or be far larger than
+ * the request.
  */
 function findErrorWithin(
   value: unknown,
-  depth: number,
+  path: string[],
   left: { bytes: number },
-): string | undefined {
+): FoundError | undefined {
   left.bytes -= typeof value === 'string' ? value.length + 2 : 1
-  if (left.bytes < 0) return TOO_LONG
-  if (value === null || ['string', 'boolean'].includes(typeof value)) return undefined
-  if (Number.isFinite(value)) return undefined
+  if (left.bytes < 0) return ofWhole(TOO_LONG)
+  if (value === null || typeof value === 'boolean') return undefined
+  if (typeof value === 'string') return at(path, findTextError(value))
+  if (typeof value === 'number' && Number.isFinite(value)) return at(path, findNumberError(value))
   if (!Array.isArray(value) && !isPlainObject(value)) {
-    return 'must hold nothing but text, finite numbers, true, false, null, lists and objects'
+    const allowed = 'text, finite numbers, true, false, null, lists and objects'
+    return { path, problem: `must hold nothing but ${allowed}` }
   }
-  if (depth > MAX_DEPTH) return `must be nested at most ${MAX_DEPTH} deep`
-  if (!Array.isArray(value)) {
-    const keys = Object.keys(value)
-    if (keys.some((key) => UNSAFE_KEYS.has(key))) {
-      return `must not have the keys ${[...UNSAFE_KEYS].join(', ')}`
-    }
-    left.bytes -= keys.join().length
+  if (path.length >= MAX_DEPTH) return ofWhole(`must be nested at most ${MAX_DEPTH} deep`)
+  const keys = Array.isArray(value) ? [] : Object.keys(value)
+  left.bytes -= keys.join().length
+  for (const key of keys) {
+    const inner = [...path, readable(key)]
+    if (UNSAFE_KEYS.has(key)) return { path: inner, problem: `must not have the key ${key}` }
+    const error = findTextError(key)
+    if (error !== undefined) return { path: inner, problem: `has a key that ${error}` }
   }
   // Not Object.values for a list: it would skip the holes.
-  for (const each of Array.isArray(value) ? value : Object.values(value)) {
-    const error = findErrorWithin(each, depth + 1, left)
+  for (const [key, each] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
+    const error = findErrorWithin(each, [...path, String(key)], left)
     if (error !== undefined) return error
   }
   return undefined
+}
+
+function at(path: string[], problem: string | undefined): FoundError | undefined {
+  return problem === undefined ? undefined : { path, problem }
+}
+
+function findNumberError(value: number): string | undefined {
+  // JSON.stringify writes no sign of zero.
+  if (Object.is(value, -0)) return 'must be 0, since -0 is not kept'
+  return Math.abs(value) > Number.MAX_SAFE_INTEGER ? OUT_OF_RANGE : undefined
+}
+
+/** A key as an error may name it. */
+function readable(key: string): string {
+  return key.toWellFormed().replaceAll('\0', '\ufffd')
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

@@ -9,8 +9,16 @@ export interface ByteMeter {
   bytes: number
 }
 
-/** Reads a request's body; undefined when the request has none. */
-export type BodyReader<Body> = (req: IncomingMessage, meter: ByteMeter) => Promise<Body | undefined>
+/**
+ * Reads a request's body; undefined when the request has none.
+ *
+ * @param checkJson called with the text of a JSON body that was parsed
+ */
+export type BodyReader<Body> = (
+  req: IncomingMessage,
+  meter: ByteMeter,
+  checkJson?: (text: string) => void,
+) => Promise<Body | undefined>
 
 /** A request as the parsers leave it. */
 type Parsed = IncomingMessage & { body: never }
@@ -31,12 +39,15 @@ const MAX_FIELDS = 100
  */
 export function createBodyReader(limit: number, options: { forms: boolean }): BodyReader<Fields> {
   const readBytes = createBytesReader(limit)
-  return async (req, meter) => {
+  return async (req, meter, checkJson) => {
     if (!(await hasBody(req))) return undefined
     const type = mediaTypeOf(req)
     if (type === JSON_TYPE || (req.method === 'PATCH' && isMergePatch(req))) {
       const text = textOf(req, await readBytes(req, meter))
-      return text === '' ? undefined : objectOf(text)
+      if (text === '') return undefined
+      const fields = objectOf(text)
+      checkJson?.(text)
+      return fields
     }
     if (options.forms && type === FORM_TYPE)
       return fieldsOf(textOf(req, await readBytes(req, meter)))

@@ -1,4 +1,4 @@
-import { type AtVersion, execute, matchV3 } from '@dowell-chat/api'
+import { type AtVersion, assertExactBody, execute, matchV3 } from '@dowell-chat/api'
 import { createBodyReader, isMergePatch } from '../core/body.ts'
 import { MethodNotAllowedError, notFound, plainErrorFormat } from '../core/errors.ts'
 import type { Transport } from '../core/transport.ts'
@@ -37,7 +37,7 @@ export function restV3({
       const { rest } = operation
       const mergePatch = isMergePatch(request.raw) ? rest.mergePatch : undefined
       const fields = await context.readRequest(async (meter) => {
-        const body = await readBody(request.raw, meter)
+        const body = await readBody(request.raw, meter, (text) => assertExactBody(operation, text))
         const patch = body && mergePatch ? fieldsOfPatch(body, mergePatch) : body
         return fieldsFrom(
           method,

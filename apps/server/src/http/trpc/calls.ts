@@ -2,10 +2,14 @@ import { Buffer } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
   appRouter,
+  assertNothingLost,
   type Context,
   encodeOnce,
   execute,
+  findLosses,
   findOperation,
+  hasFreeJson,
+  type Loss,
   type Mutation,
   type Operation,
   type PublicError,
@@ -103,6 +107,7 @@ export async function executeCalls(
   ctx: Context,
 ): Promise<CallsResult> {
   let inputs: readonly unknown[] | TRPCError | undefined
+  let losses: Loss[] | undefined
   const failures: CallFailure[] = []
   const statuses = new Set<number>()
   const reads = new ReadBudget()
@@ -111,6 +116,10 @@ export async function executeCalls(
     const data = await execute(ctx, operation, () => {
       inputs ??= parseInputs(text, operations.length, isBatch)
       if (inputs instanceof TRPCError) throw inputs
+      if (hasFreeJson(operation)) {
+        losses ??= findLosses(text)
+        assertNothingLost(losses, isBatch ? [String(index), 'json'] : ['json'])
+      }
       return pageFromCursor(operation, inputs[index])
     })
     const result = encodeResult(data)

@@ -1,6 +1,13 @@
 import { Buffer } from 'node:buffer'
 import { finished } from 'node:stream/promises'
-import { AppError, toTrpcError } from '@dowell-chat/api'
+import {
+  AppError,
+  assertNothingLost,
+  findLosses,
+  findOperation,
+  hasFreeJson,
+  toTrpcError,
+} from '@dowell-chat/api'
 import type { CreateContext } from '../caller/identity.ts'
 import { createJsonTextReader } from '../core/body.ts'
 import { challengeHeaders, MethodNotAllowedError } from '../core/errors.ts'
@@ -80,6 +87,7 @@ export function trpc({ createContext, bodyLimit, subscribe }: TrpcOptions): Tran
         }
       }
       if (!context || !calls || text === undefined) {
+        if (text) assertExactText(names, text)
         return replyByAdapter(request, {
           path: names,
           // tRPC answers a refused caller with an error for each call, and needs a body for that.
@@ -94,6 +102,22 @@ export function trpc({ createContext, bodyLimit, subscribe }: TrpcOptions): Tran
       const reply = jsonReply(status, body, HEADERS)
       return failures.length === 0 ? reply : withFailures(reply, failures)
     },
+  }
+}
+
+/** Refuses the whole request: tRPC parses the text itself. @throws AppError BAD_REQUEST */
+function assertExactText(names: string, text: string): void {
+  const operations = names.split(',').map(findOperation)
+  if (!operations.some((operation) => operation && hasFreeJson(operation))) return
+  if (isJson(text)) assertNothingLost(findLosses(text))
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
   }
 }
 
