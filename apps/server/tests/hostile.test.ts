@@ -260,7 +260,7 @@ describe('a method that a path does not have is a 405 with Allow', () => {
     ['v3', `${rooms}/${unknownId}`, ['GET', 'HEAD', 'PATCH', 'DELETE', 'OPTIONS']],
     ['v3', `${rooms}/${unknownId}/messages`, ['GET', 'HEAD', 'POST', 'OPTIONS']],
     ['trpc', '/trpc/createRoom', ['POST']],
-    ['trpc', '/trpc/listRooms', ['GET']],
+    ['trpc', '/trpc/listRooms', ['GET', 'POST']],
     ['trpc', '/trpc/createRoom?batch=1', ['POST']],
     ['v3', '/healthz', ['GET', 'HEAD', 'OPTIONS']],
     ['v3', '/readyz', ['GET', 'HEAD', 'OPTIONS']],

@@ -151,7 +151,7 @@ test.each(streamVariants)(
     await app.fetch(`/api/v3/rooms/${room.id}/messages`, json(message))
     const input = { ...target, after: cursor, lastEventId: '' }
     await using again = await variant.open(app, input)
-    expect(await again.nextOf('message.created', 'ready')).toMatchObject({
+    expect(await again.nextOf('message.created', 'reset')).toMatchObject({
       type: 'message.created',
     })
   },

@@ -127,6 +127,7 @@ function perform(db: Database, model: Model, operation: Operation): Promise<void
     if (!refused && room.is_active !== Number(operation.active)) {
       room.is_active = operation.active ? 1 : 0
       room.version++
+      room.details_version++
       room.updated_at = now
     }
     const wanted = { ...room }
@@ -363,7 +364,13 @@ test("repeating a room's state changes nothing, not even the time", async () => 
   const set = (isActive: boolean, now: number) =>
     db.write((tx) => setRoomActive(tx, { orgId: 'A', roomId: idOf(1), isActive, now }))
   expect(await set(true, 100)).toEqual(model.rooms[0])
-  const deleted = { ...model.rooms[0], is_active: 0, updated_at: 101, version: 1 }
+  const deleted = {
+    ...model.rooms[0],
+    is_active: 0,
+    updated_at: 101,
+    version: 1,
+    details_version: 2,
+  }
   expect(await set(false, 101)).toEqual(deleted)
   expect(await set(false, 102)).toEqual(deleted)
   expect(await set(true, 103)).toEqual({
@@ -371,6 +378,7 @@ test("repeating a room's state changes nothing, not even the time", async () => 
     is_active: 1,
     updated_at: 103,
     version: 2,
+    details_version: 3,
   })
 })
 

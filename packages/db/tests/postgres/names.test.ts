@@ -97,7 +97,7 @@ describe('the index of active rooms', () => {
   })
 
   test('migrates with the rooms of the version before, up and down', async () => {
-    await using db = await createTestDb({ migration: '006-log-epoch' })
+    await using db = await createTestDb({ migration: '008-versions' })
     const before = await indexOf(db)
     await db.write(async (tx) => {
       await nextPosition(tx, 'last_room_position', { orgId: 'DOWELL12345', now: 1 })
@@ -108,7 +108,7 @@ describe('the index of active rooms', () => {
     })
     await db.migrateTo('009-hashed-product')
     expect(await indexOf(db)).toContain('sha256')
-    await db.migrateTo('006-log-epoch')
+    await db.migrateTo('008-versions')
     expect(await indexOf(db)).toBe(before)
     await db.migrateTo('009-hashed-product')
     await openRoom(db, identity.productName, 2)
