@@ -233,7 +233,8 @@ function pairsFor(name: OperationName, by: Member, tenants: Tenants, hasOwn = tr
 
 /** Whether a statement is made when a cache expires or a timer fires, whatever the call and its rows. */
 function isPeriodic(statement: string): boolean {
-  if (/organisation_settings|schema_migrations|clock_timestamp/.test(statement)) return true
+  if (/organisation_settings|schema_migrations|clock_timestamp|wal_checkpoint/.test(statement))
+    return true
   return statement.includes('event_log') && !statement.includes('"events"')
 }
 
