@@ -157,8 +157,11 @@ function v3Variants(procedure: CallName): CallVariant[] {
   ]
 }
 
+/** A list has commas, and null is empty. */
 function texts(fields: Record<string, unknown>): Record<string, string> {
-  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, String(value)]))
+  return Object.fromEntries(
+    Object.entries(fields).map(([key, value]) => [key, value === null ? '' : String(value)]),
+  )
 }
 
 function snakeCase(name: string): string {

@@ -72,6 +72,9 @@ test('inputs and answers have the types of the procedures', () => {
   expectTypeOf(chat.createRoom).returns.resolves.toEqualTypeOf<{ room: Room; created: boolean }>()
   expectTypeOf(chat.getRoomById).returns.resolves.toEqualTypeOf<Room>()
   expectTypeOf(chat.deleteRoom).returns.resolves.toEqualTypeOf<Room>()
+  type Status = Room['status']
+  expectTypeOf<Inputs['listRooms']['status']>().toEqualTypeOf<Status | Status[] | undefined>()
+  expectTypeOf<Inputs['listRooms']['assignee']>().toEqualTypeOf<string | null | undefined>()
   expectTypeOf(chat.listRooms).returns.resolves.toEqualTypeOf<RoomPage>()
   expectTypeOf(chat.getMessages).returns.resolves.toEqualTypeOf<MessagePage>()
   expectTypeOf(chat.createMessage).returns.resolves.toEqualTypeOf<{

@@ -243,6 +243,7 @@ export const fixtures: Fixtures = {
       { orgId: org },
       { orgId: org, productName: 'WIFIQRCODE' },
       { orgId: org, userId: 'anyone' },
+      { orgId: org, status: ['open', 'pending'] },
       { orgId: org, readerId: 'anyone', readerSide: true },
       { orgId: org, before: cursorAt('listRooms', 1) },
       { orgId: org, after: cursorAt('listRooms', 1), limit: 1 },

@@ -258,8 +258,10 @@ async function cases(): Promise<Case[]> {
     ...group('listRooms', [
       ['200', `${v3}?orgId=${orgId}`],
       ['200', `${v3}?orgId=${orgId}&productName=WIFIQRCODE&limit=1`],
+      ['200', `${v3}?orgId=${orgId}&status=open&status=pending&assignee=`],
       ['200', `${v3}?orgId=${orgId}&readerId=client&readerSide=true`],
       ['400 BAD_REQUEST', `${v3}?orgId=${orgId}&limit=0`],
+      ['400 BAD_REQUEST', `${v3}?orgId=${orgId}&status=lost`],
       ['409 CURSOR_TOO_OLD', `${v3}?orgId=${orgId}&after=cjox.other`],
       ['414 URI_TOO_LONG', `${v3}?orgId=${tooLong}`],
     ]),

@@ -1,9 +1,9 @@
 import type { Inputs } from '@dowell-chat/client'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { as, createOrganisation, type Organisation, unlimited } from './credentials.ts'
+import { as, bearer, createOrganisation, type Organisation, unlimited } from './credentials.ts'
 import { ask } from './database.ts'
-import { sendJson } from './http.ts'
+import { send, sendJson } from './http.ts'
 import { createTestApp, json, type TestApp } from './support.ts'
 import { trpc } from './surfaces.ts'
 
@@ -277,18 +277,26 @@ describe('listRooms', () => {
       const { items } = await as(app, credential).listRooms({ orgId: org.id, ...filter })
       return items.map(({ id }) => Object.entries(all).find(([, each]) => each === id)?.[0]).sort()
     }
-    const ofTeam = [
+    const ofTeam: [Omit<Inputs['listRooms'], 'orgId'>, string[]][] = [
       [{ label: 'vip' }, ['otherCustomersRoom', 'room']],
       [{ label: 'vi' }, []],
       [{ assignee: org.supporter, status: 'pending' }, ['otherCustomersRoom', 'room']],
       [{ assignee: org.supporter, status: 'open' }, []],
       [{ status: 'open' }, ['elsewhere', 'roomToDelete', 'talk']],
+      [{ status: ['open', 'resolved'] }, ['elsewhere', 'roomToDelete', 'talk']],
+      [
+        { status: ['open', 'pending'], isActive: true },
+        ['elsewhere', 'otherCustomersRoom', 'room', 'talk'],
+      ],
+      [{ assignee: null }, ['elsewhere', 'roomToDelete', 'talk']],
+      [{ assignee: null, status: ['pending', 'resolved'] }, []],
+      [{ assignee: null, status: 'open', userId: org.otherCustomer }, []],
       [{ isActive: false }, ['roomToDelete']],
       [{ isActive: false, label: 'vip' }, []],
       [{ userId: org.otherCustomer }, ['otherCustomersRoom']],
       [{ userId: org.customer, label: 'vip', isActive: true }, ['room']],
       [{ productName: 'ELSEWHERE', status: 'open' }, ['elsewhere']],
-    ] as const
+    ]
     for (const [filter, wanted] of ofTeam) {
       expect(await found(filter, tokens.support), JSON.stringify(filter)).toEqual(wanted)
     }
@@ -297,6 +305,120 @@ describe('listRooms', () => {
     expect(await found({ userId: org.otherCustomer }, tokens.customer)).toEqual([])
     expect(await found({ status: 'open' }, tokens.supportElsewhere)).toEqual(['elsewhere'])
     expect(await found({ label: 'vip' }, tokens.supportElsewhere)).toEqual([])
+  })
+
+  test('takes several statuses and an empty assignee in a URL', async () => {
+    const { id: orgId, otherCustomersRoom, elsewhere, talk } = org
+    await support().updateRoom({ roomId: otherCustomersRoom, status: 'resolved', assignee: null })
+    await support().updateRoom({ roomId: elsewhere, status: 'pending', assignee: null })
+    await support().updateRoom({ roomId: talk, status: 'pending', assignee: org.supporter })
+    const get = (query: string, tag?: string) =>
+      send(app, {
+        path: `/api/v3/rooms?orgId=${orgId}&${query}`,
+        headers: { ...bearer(org.tokens.support), ...(tag ? { 'If-None-Match': tag } : {}) },
+      })
+    const idsOf = async (query: string) =>
+      JSON.parse((await get(query)).text).items.map(({ id }: { id: string }) => id)
+    const closing = await idsOf('status=pending&status=resolved')
+    expect(closing).toEqual(expect.arrayContaining([otherCustomersRoom, elsewhere, talk]))
+    for (const query of [
+      'status=resolved,pending',
+      'status[]=pending&status[]=resolved',
+      'status=pending&status=resolved&status=pending',
+    ]) {
+      expect(await idsOf(query), query).toEqual(closing)
+    }
+    const pending = await idsOf('status=pending')
+    expect(pending).not.toContain(otherCustomersRoom)
+    const unassigned = await idsOf('status=pending,resolved&assignee=')
+    expect(unassigned).toEqual(expect.arrayContaining([otherCustomersRoom, elsewhere]))
+    expect(unassigned).not.toContain(talk)
+
+    const queries = ['status=pending', 'status=pending&status=resolved', 'status=pending&assignee=']
+    const tags = await Promise.all(
+      queries.map(async (query) => (await get(query)).headers.etag as string),
+    )
+    for (const [i, query] of queries.entries()) {
+      const statuses = await Promise.all(tags.map(async (tag) => (await get(query, tag)).status))
+      expect(statuses, query).toEqual(tags.map((_, j) => (i === j ? 304 : 200)))
+    }
+  })
+
+  test('says which statuses and which assignees it takes', async () => {
+    const list = (filter: object) => as(open).listRooms({ orgId: 'a', ...filter })
+    const refused = (errors: object) => ({ code: 'BAD_REQUEST', errors })
+    const wrong = { status: [expect.stringContaining('open, pending, resolved, or a list')] }
+    for (const status of ['lost', '', null, [], ['open', 'lost'], [['open']], 'open,pending']) {
+      await expect(list({ status }), String(status)).rejects.toMatchObject(refused(wrong))
+    }
+    await expect(list({ assignee: '' })).rejects.toMatchObject(
+      refused({ assignee: ['must not be empty'] }),
+    )
+    for (const [query, field] of [
+      ['status=', 'status'],
+      ['status=open,', 'status'],
+      ['status=open&status=lost', 'status'],
+      ['status=open&status=open&status=open&status=open', 'status'],
+      ['assignee=a&assignee=', 'assignee'],
+      ['label=', 'label'],
+    ] as const) {
+      const { status, text } = await send(open, { path: `/api/v3/rooms?orgId=a&${query}` })
+      expect([status, Object.keys(JSON.parse(text).errors)], query).toEqual([400, [field]])
+    }
+  })
+
+  test('gives pages that join to the whole list with any filter, from either end', async () => {
+    const admin = as(open)
+    const orgId = 'many'
+    const statuses = ['open', 'pending', 'resolved'] as const
+    for (let i = 0; i < 24; i++) {
+      const identity = { orgId, userId: `user ${i}`, portfolioName: 'c' }
+      const productName = i % 5 === 0 ? 'few' : 'most'
+      const { room } = await admin.createRoom({ ...identity, productName })
+      await admin.updateRoom({
+        roomId: room.id,
+        status: statuses[(i * 7) % 5] ?? 'open',
+        assignee: [null, 'ben', null, 'amara'][i % 4] ?? null,
+        labels: i % 3 === 0 ? ['vip'] : [],
+      })
+    }
+    const { items: all } = await admin.listRooms({ orgId, limit: 200 })
+    expect(all).toHaveLength(24)
+    const someStatuses = [
+      undefined,
+      ...statuses,
+      ...[0b011, 0b101, 0b110, 0b111].map((set) => statuses.filter((_, i) => set & (1 << i))),
+    ]
+    for (const status of someStatuses) {
+      for (const assignee of [undefined, null, 'ben']) {
+        for (const also of [{}, { productName: 'most' }, { label: 'vip' }, { userId: 'user 4' }]) {
+          const filter = { orgId, status, assignee, ...also }
+          const wanted = all.filter(
+            (room) =>
+              (status === undefined || [status].flat().includes(room.status)) &&
+              (assignee === undefined || room.assignee === assignee) &&
+              (!('productName' in also) || room.productName === also.productName) &&
+              (!('userId' in also) || room.userId === also.userId) &&
+              (!('label' in also) || room.labels.includes(also.label as string)),
+          )
+          let page = await admin.listRooms({ ...filter, limit: 3 })
+          const backward = [...page.items]
+          while (page.hasBefore) {
+            page = await admin.listRooms({ ...filter, limit: 3, before: page.before })
+            backward.unshift(...page.items)
+          }
+          const forward = [...page.items]
+          while (page.hasAfter) {
+            page = await admin.listRooms({ ...filter, limit: 3, after: page.after })
+            forward.push(...page.items)
+          }
+          expect({ backward, forward }, JSON.stringify(filter)).toEqual({
+            backward: wanted,
+            forward: wanted,
+          })
+        }
+      }
+    }
   })
 
   test('gives no page around a room that it does not list', async () => {

@@ -163,9 +163,13 @@ function failureOf({ status, body }: Answer): Failure | undefined {
   return { code: body.code, fields: Object.keys(body.errors ?? {}).map(camelCase) }
 }
 
+/** A list repeats its key, and null is empty. */
 function queryOf(fields: Record<string, unknown>): string {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined)
-  return `?${new URLSearchParams(given.map(([key, value]): [string, string] => [key, String(value)]))}`
+  const pairs = given.flatMap(([key, value]) =>
+    [value].flat().map((each): [string, string] => [key, each === null ? '' : String(each)]),
+  )
+  return `?${new URLSearchParams(pairs)}`
 }
 
 function withDates(value: unknown): unknown {
@@ -301,7 +305,9 @@ class World {
       ...entries.filter(
         ({ item }) =>
           (label === undefined || item.labels.includes(label)) &&
-          Object.entries(filter).every(([name, value]) => item[name as keyof Room] === value),
+          Object.entries(filter).every(([name, value]) =>
+            [value].flat().some((each) => item[name as keyof Room] === each),
+          ),
       ),
     )
     return list
@@ -782,8 +788,8 @@ const listRooms = fc
       {
         productName,
         userId: fc.constantFrom('a', 'b'),
-        status: roomStatus,
-        assignee,
+        status: fc.oneof(roomStatus, fc.array(roomStatus, { minLength: 1, maxLength: 3 })),
+        assignee: fc.option(assignee),
         label,
         isActive: fc.boolean(),
       },

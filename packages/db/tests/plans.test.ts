@@ -40,6 +40,7 @@ const searchBy = (index: string, ...columns: string[]) =>
 const byStatus = searchBy('rooms_by_status', 'status')
 const byAssignee = searchBy('rooms_by_assignee', 'assignee')
 const byAssigneeStatus = searchBy('rooms_by_assignee_status', 'assignee', 'status')
+const byUnassigned = searchBy('rooms_unassigned', 'status')
 const byProductStatus = searchBy('rooms_by_product_status', 'product_name', 'status')
 const byActivity = searchBy('rooms_by_activity', 'is_active')
 const byLabel = 'SEARCH room_labels USING PRIMARY KEY (org_id=? AND label=? AND position'
@@ -47,6 +48,7 @@ const hasLabel =
   'SEARCH room_labels EXISTS USING COVERING INDEX room_labels_by_room (room_id=? AND label=?)'
 const labelsOfRoom = 'SEARCH room_labels USING COVERING INDEX room_labels_by_room (room_id=?)'
 const mine = { assignee: 'support 1', status: 'open' } as const
+const twoStatuses = { status: ['open', 'resolved'] } as const
 const inbox = { productName: 'product 1', status: 'open' } as const
 const everything = {
   userId: 'user 1',
@@ -344,6 +346,42 @@ const cases: Record<string, Case[]> = {
     ),
     ...listings('product, status', inbox, byProductStatus),
     ...listings('product, status, active', { ...inbox, isActive: true }, byProductStatus),
+    ...mergedListings('two statuses', { status: ['open', 'pending'] }, byStatus, 2),
+    ...mergedListings(
+      'a status twice, another',
+      { status: ['open', 'open', 'resolved'] },
+      byStatus,
+      2,
+    ),
+    ...listings('a status twice', { status: ['open', 'open'] }, byStatus),
+    ...listings('all statuses', { status: ['open', 'pending', 'resolved'] }, byPosition),
+    ...mergedListings('assignee, two statuses', { ...mine, ...twoStatuses }, byAssigneeStatus, 2),
+    ...mergedListings('product, two statuses', { ...inbox, ...twoStatuses }, byProductStatus, 2),
+    ...mergedListings('two statuses, active', { ...twoStatuses, isActive: true }, byStatus, 2),
+    ...mergedListings('unassigned', { assignee: null }, byUnassigned, 3),
+    ...mergedListings(
+      'unassigned, newest',
+      { assignee: null, boundary: Number.MAX_SAFE_INTEGER },
+      byUnassigned,
+      3,
+    ),
+    ...listings('unassigned, status', { assignee: null, status: 'open' }, byUnassigned),
+    ...mergedListings(
+      'unassigned, two statuses',
+      { assignee: null, ...twoStatuses },
+      byUnassigned,
+      2,
+    ),
+    ...mergedListings(
+      'unassigned, product',
+      { assignee: null, productName: 'product 1' },
+      byUnassigned,
+      3,
+    ),
+    ...listings('user, unassigned', { userId: 'user 1', assignee: null }, byUser),
+    ...listings('user, two statuses', { userId: 'user 1', ...twoStatuses }, byUser),
+    ...listings('label, unassigned', { label: 'label 1', assignee: null }, byLabel, [byId]),
+    ...listings('label, two statuses', { label: 'label 1', ...twoStatuses }, byLabel, [byId]),
     ...listings('deleted', { isActive: false }, byActivity),
     ...listings('status, active', { status: 'open', isActive: true }, byStatus),
     ...listings('user, all else', { ...everything, label: undefined }, byUser),
@@ -355,6 +393,7 @@ const cases: Record<string, Case[]> = {
         {},
         { userId: 'user 1' },
         { productName: 'product 1' },
+        { assignee: null, ...twoStatuses },
         { ...everything, label: undefined },
       ].map((also) => [
         `(${direction}, some rooms${Object.keys(also)})`,
@@ -709,6 +748,21 @@ function listings(
     ],
     [`(after, ${what})`, listing({ ...where, direction: 'after' }), [[`${index}>?)`, ...further]]],
   ]
+}
+
+/** A listing in both directions that merges as many ranges of an index, each in order. */
+function mergedListings(
+  what: string,
+  where: Parameters<typeof listing>[0],
+  index: string,
+  ranges: 2 | 3,
+): Case[] {
+  return (['before', 'after'] as const).map((direction) => {
+    const range = `${index}${direction === 'before' ? '<' : '>'}?)`
+    const two = ['MERGE (UNION ALL)', 'LEFT', range, 'RIGHT', range]
+    const plan = ranges === 2 ? two : ['MERGE (UNION ALL)', 'LEFT', ...two, 'RIGHT', range]
+    return [`(${direction}, ${what})`, listing({ ...where, direction }), [plan]]
+  })
 }
 
 test('every query of packages/db/src/queries and eventLog has a case', async () => {

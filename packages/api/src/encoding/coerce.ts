@@ -25,10 +25,16 @@ function readList(value: unknown): unknown {
   return typeof value === 'string' ? value.split(',') : value
 }
 
+/** A query has no other form of null. */
+function readNullable(value: unknown): unknown {
+  return value === '' ? null : value
+}
+
 const readersByType: Partial<Record<string, (value: unknown) => unknown>> = {
   boolean: readBoolean,
   number: readInteger,
   array: readList,
+  nullable: readNullable,
 }
 
 /**
@@ -60,9 +66,14 @@ export function listFields(schema: z.ZodObject): ReadonlySet<string> {
   )
 }
 
-/** The type of a schema's values, whether they are optional or not. `custom`: any JSON. */
+/**
+ * The type of a schema's values, whether they are optional or not. `array`: also a list that may be a single value.
+ * `custom`: any JSON.
+ */
 export function typeOf(schema: z.ZodType): string {
-  return schema instanceof z.ZodOptional || schema instanceof z.ZodDefault
-    ? typeOf(schema.unwrap() as z.ZodType)
-    : schema.def.type
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) {
+    return typeOf(schema.unwrap() as z.ZodType)
+  }
+  const options = schema instanceof z.ZodUnion ? schema.options : []
+  return options.some((option) => option instanceof z.ZodArray) ? 'array' : schema.def.type
 }

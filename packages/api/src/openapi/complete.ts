@@ -40,6 +40,7 @@ export function explain(
   example: { parameters: Json; body: Json; answer: unknown },
 ): void {
   for (const parameter of operation.parameters ?? []) {
+    parameter.schema = inUrl(parameter.schema as Json)
     parameter.description ??= (parameter.schema as Json).description
     const value = example.parameters[parameter.name as string]
     if (value !== undefined) parameter.example = value
@@ -54,6 +55,15 @@ export function explain(
   if (answer) {
     operation.responses[200] = { ...withExample(answer, example.answer), headers: requestIdHeader }
   }
+}
+
+/** The schema of a parameter: in a URL a single value is a list of one, and null is empty. */
+function inUrl(schema: Json): Json {
+  const { anyOf = [], nullable, ...rest } = schema as Json & { anyOf?: Json[] }
+  const list = anyOf.find(({ type }) => type === 'array')
+  if (list) return { ...list, ...rest }
+  const text = anyOf.some(({ type }) => type === 'null') ? anyOf[0] : nullable && rest
+  return text ? { ...text, ...rest, minLength: 0 } : schema
 }
 
 /**

@@ -89,8 +89,19 @@ export const listing = {
 /** Further filters of a room list, by the current state of each room. */
 export const roomFilter = {
   userId: roomIdentity.userId.meta({ description: 'Only the rooms of this end user.' }).optional(),
-  status: status.meta({ description: 'Only rooms with this status.' }).optional(),
-  assignee: name.meta({ description: 'Only rooms that are assigned to this user.' }).optional(),
+  status: z
+    .union([status, z.array(status).min(1).max(roomStatuses.length)], {
+      error: `must be one of ${roomStatuses.join(', ')}, or a list of 1 to ${roomStatuses.length} of them`,
+    })
+    .meta({ description: 'Only rooms with this status, or with one of these.' })
+    .optional(),
+  assignee: name
+    .nullable()
+    .meta({
+      description:
+        'Only rooms that are assigned to this user. Empty (in tRPC: null): only rooms that nobody is assigned to.',
+    })
+    .optional(),
   label: label.meta({ description: 'Only rooms with this label.' }).optional(),
   isActive: boolean
     .meta({ description: 'True: only rooms that are not deleted. False: only deleted rooms.' })

@@ -42,6 +42,10 @@ export const checksums: Readonly<Record<string, Checksums | undefined>> = {
     sqlite: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
     postgres: '4f437959f7ab4d832db90cad9320f3658f2aa854c7a2aab175aa89786607e631',
   },
+  '010-unassigned-rooms': {
+    sqlite: '74ac14388005880b4f0844e030de43b3895df3eef061ecd729d1bc46c834cfda',
+    postgres: '74ac14388005880b4f0844e030de43b3895df3eef061ecd729d1bc46c834cfda',
+  },
   '011-retention-clock': {
     sqlite: 'fbe09b6cbbe6f99a2adb9387ef8ee18e99f6a7fa1f097d1990a8a6929977d852',
     postgres: '852d76bb5aec3abc33d1f75ad3a701ed0b89c9dace1220e3e7d67435d235b498',

@@ -8,6 +8,7 @@ import * as logEpoch from './006-log-epoch.ts'
 import * as userTokenRevocations from './007-user-token-revocations.ts'
 import * as versions from './008-versions.ts'
 import * as hashedProduct from './009-hashed-product.ts'
+import * as unassignedRooms from './010-unassigned-rooms.ts'
 import * as retentionClock from './011-retention-clock.ts'
 
 export interface Migration extends KyselyMigration {
@@ -29,5 +30,6 @@ export const migrations: Record<string, Migration> = {
   '007-user-token-revocations': userTokenRevocations,
   '008-versions': versions,
   '009-hashed-product': hashedProduct,
+  '010-unassigned-rooms': unassignedRooms,
   '011-retention-clock': retentionClock,
 }

@@ -5,11 +5,15 @@ import { select } from '../query/prepared.ts'
 import type { RoomScope } from '../query/scope.ts'
 import type { RoomRow, Tables } from '../tables.ts'
 
+type Status = RoomRow['status']
+
 /** The conditions of a list. An undefined one matches every room. */
 export interface RoomFilter {
   readonly productName?: string | undefined
-  readonly status?: RoomRow['status'] | undefined
-  readonly assignee?: string | undefined
+  /** One, or any of several. */
+  readonly status?: Status | readonly Status[] | undefined
+  /** Null: the rooms that nobody is assigned to. */
+  readonly assignee?: string | null | undefined
   readonly label?: string | undefined
   readonly isActive?: boolean | undefined
 }
@@ -26,27 +30,50 @@ export async function listRoomsPage(
   const { comparison, order, reversed } = keysetOrder(where)
   const rows = await select(session, (db) => {
     // A user has fewer rooms than a label.
-    const query =
-      label !== undefined && userId === undefined
-        ? db
-            .selectFrom('room_labels')
-            .innerJoin('rooms', 'rooms.id', 'room_labels.room_id')
-            .selectAll('rooms')
-            .where('room_labels.org_id', '=', orgId)
-            .where('room_labels.label', '=', label)
-            .where('room_labels.position', comparison, boundary)
-            .where((eb) => matches(eb, { ...where, label: undefined }))
-            .orderBy('room_labels.position', order)
-        : db
-            .selectFrom('rooms')
-            .selectAll()
-            .where('org_id', '=', orgId)
-            .where('position', comparison, boundary)
-            .where((eb) => matches(eb, where, leadingColumns(where)))
-            .orderBy('position', order)
-    return query.limit(where.limit)
+    if (label !== undefined && userId === undefined) {
+      return db
+        .selectFrom('room_labels')
+        .innerJoin('rooms', 'rooms.id', 'room_labels.room_id')
+        .selectAll('rooms')
+        .where('room_labels.org_id', '=', orgId)
+        .where('room_labels.label', '=', label)
+        .where('room_labels.position', comparison, boundary)
+        .where((eb) => matches(eb, { ...where, label: undefined }))
+        .orderBy('room_labels.position', order)
+        .limit(where.limit)
+    }
+    const [first, ...others] = rangesOf(where).map((range) =>
+      db
+        .selectFrom('rooms')
+        .selectAll()
+        .where('org_id', '=', orgId)
+        .where('position', comparison, boundary)
+        .where((eb) => matches(eb, range, leadingColumns(range))),
+    )
+    if (!first) throw new Error('a list of no status')
+    return others
+      .reduce((all, range) => all.unionAll(range), first)
+      .orderBy('position', order)
+      .limit(where.limit)
   })
   return reversed ? rows.reverse() : rows
+}
+
+const allStatuses: readonly Status[] = ['open', 'pending', 'resolved']
+
+/**
+ * The ranges of an index that make up a list. An index that begins with the status has the rooms of each status in order:
+ * both databases merge such ranges, but would sort what one condition for several statuses finds.
+ */
+function rangesOf(where: Conditions): Conditions[] {
+  const statuses = [...new Set(where.status === undefined ? allStatuses : [where.status].flat())]
+  if (statuses.length === 1) return [{ ...where, status: statuses[0] }]
+  // All of them are no condition, but the index of unassigned rooms has them apart.
+  if (statuses.length === allStatuses.length && where.assignee !== null) {
+    return [{ ...where, status: undefined }]
+  }
+  if (!leadingColumns({ ...where, status: statuses }).includes('status')) return [where]
+  return statuses.map((status) => ({ ...where, status }))
 }
 
 /** Looks each room up by its id. In one statement SQLite would scan the organisation's rooms to keep the order. */
@@ -108,8 +135,10 @@ function matches(
     .filter((column) => wanted[column] !== undefined)
     .map((column) => {
       const plain = eb.ref(`rooms.${column}`)
-      const value = wanted[column] as never
-      return eb(leading.includes(column) ? plain : eb.fn.coalesce(plain, plain), '=', value)
+      const compared = leading.includes(column) ? plain : eb.fn.coalesce(plain, plain)
+      const value = wanted[column]
+      if (value === null) return eb(compared, 'is', null)
+      return eb(compared, Array.isArray(value) ? 'in' : '=', value as never)
     })
   if (label === undefined) return eb.and(conditions)
   const labelled = eb

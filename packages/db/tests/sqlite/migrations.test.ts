@@ -141,7 +141,7 @@ test('migrations/index.ts lists every migration of its folder', () => {
     'packages/db/src/migrations/index.ts needs a line for every file of its folder',
   ).toEqual(names.sort())
   const numbers = listed.map((name) => Number.parseInt(name, 10))
-  expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b))
+  expect(numbers).toEqual(numbers.map((_, index) => index + 1))
 })
 
 // Each of these tests migrates to its own migration only, with rows of that time, so no later one changes it.
@@ -407,6 +407,28 @@ test('008 gives what is there its first version and keeps the data of 006, up an
 
   await db.migrateTo('006-log-epoch')
   expect(contents(db.location)).toEqual(before)
+})
+
+test('010 adds an index and keeps the data of 006, up and down', async () => {
+  await using db = await createTestDb({ migration: '006-log-epoch' })
+  using connection = connect(db.location)
+  insertInto(connection, 'organisations', organisationAt001)
+  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+  const before = contents(db.location)
+  const unassigned = () =>
+    connection
+      .prepare<[], number>(
+        'select count(*) from rooms indexed by rooms_unassigned where assignee is null',
+      )
+      .pluck()
+      .get()
+
+  await db.migrateTo('010-unassigned-rooms')
+  expect(unassigned()).toBe(1)
+
+  await db.migrateTo('006-log-epoch')
+  expect(contents(db.location)).toEqual(before)
+  expect(unassigned).toThrow('no such index')
 })
 
 test('011 begins the clock of the retention at the newest event and keeps the data of 006, up and down', async () => {
