@@ -348,7 +348,17 @@ describe('listRooms', () => {
     const list = (filter: object) => as(open).listRooms({ orgId: 'a', ...filter })
     const refused = (errors: object) => ({ code: 'BAD_REQUEST', errors })
     const wrong = { status: [expect.stringContaining('open, pending, resolved, or a list')] }
-    for (const status of ['lost', '', null, [], ['open', 'lost'], [['open']], 'open,pending']) {
+    const four = Array(4).fill('open')
+    for (const status of [
+      'lost',
+      '',
+      null,
+      [],
+      ['open', 'lost'],
+      [['open']],
+      four,
+      'open,pending',
+    ]) {
       await expect(list({ status }), String(status)).rejects.toMatchObject(refused(wrong))
     }
     await expect(list({ assignee: '' })).rejects.toMatchObject(

@@ -114,6 +114,25 @@ test('coercion keeps text fields, optional fields and defaults', () => {
   expect(parser.safeParse({ text: 'a', unknown: 1 }).success).toBe(false)
 })
 
+test('an empty value is null where a query may have null, but not in a body', () => {
+  const schema = z.strictObject({
+    text: z.string().optional(),
+    maybe: z.string().nullable().optional(),
+  })
+  const sent = { text: '', maybe: '' }
+  expect(createCoercer(schema)(sent)).toEqual({ text: '', maybe: null })
+  expect(createCoercer(schema)({ maybe: ' ' })).toEqual({ maybe: ' ' })
+  expect(createCoercer(schema, true)(sent)).toEqual(sent)
+})
+
+test('a list that may be a single value is a list in a query', () => {
+  const words = z.enum(['a', 'b'])
+  const schema = z.strictObject({ field: z.union([words, z.array(words)]).optional() })
+  expect(createCoercer(schema)({ field: 'a' })).toEqual({ field: ['a'] })
+  expect(createCoercer(schema)({ field: ['a,b', 'b'] })).toEqual({ field: ['a', 'b', 'b'] })
+  expect(createCoercer(schema)({})).toEqual({})
+})
+
 test('coercion changes neither the fields as sent nor inherited keys', () => {
   const schema = z.strictObject({ flag: z.boolean().optional(), count: z.int().optional() })
   const sent = Object.freeze({ flag: 'yes', count: '3' })

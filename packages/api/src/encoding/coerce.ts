@@ -37,17 +37,19 @@ const readersByType: Partial<Record<string, (value: unknown) => unknown>> = {
   nullable: readNullable,
 }
 
+const NOT_IN_BODIES = new Set(['array', 'nullable'])
+
 /**
  * Creates a function that converts text fields to the types of a schema. It leaves unreadable text for the schema to
  * reject. tRPC does not use it: there "false" is text.
  *
- * @param isBody the fields come from a body, which has real lists
+ * @param isBody the fields come from a body, which has real lists and nulls
  */
 export function createCoercer(schema: z.ZodObject, isBody = false): (fields: Fields) => Fields {
   const readers = Object.entries(schema.shape).flatMap(([key, field]) => {
     const type = typeOf(field as z.ZodType)
     const read = readersByType[type]
-    return read && !(isBody && type === 'array') ? [[key, read] as const] : []
+    return read && !(isBody && NOT_IN_BODIES.has(type)) ? [[key, read] as const] : []
   })
   return (fields) => {
     const values = { ...fields }

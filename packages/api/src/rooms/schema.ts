@@ -86,13 +86,18 @@ export const listing = {
     .optional(),
 }
 
+const statusesError = `must be one of ${roomStatuses.join(', ')}, or a list of 1 to ${roomStatuses.length} of them`
+
 /** Further filters of a room list, by the current state of each room. */
 export const roomFilter = {
   userId: roomIdentity.userId.meta({ description: 'Only the rooms of this end user.' }).optional(),
   status: z
-    .union([status, z.array(status).min(1).max(roomStatuses.length)], {
-      error: `must be one of ${roomStatuses.join(', ')}, or a list of 1 to ${roomStatuses.length} of them`,
-    })
+    .union(
+      [status, z.array(status).min(1, statusesError).max(roomStatuses.length, statusesError)],
+      {
+        error: statusesError,
+      },
+    )
     .meta({ description: 'Only rooms with this status, or with one of these.' })
     .optional(),
   assignee: name
