@@ -1,6 +1,6 @@
 import { type SelectQueryBuilder, sql } from 'kysely'
 import type { Session } from '../engine/session.ts'
-import { eachOf, type ReadBuilder } from '../query/builder.ts'
+import { dialectOf, eachOf, type ReadBuilder } from '../query/builder.ts'
 import { type MessageOutline, outlineColumns, shortText, withText } from '../query/messageText.ts'
 import { type Params, prepared } from '../query/prepared.ts'
 import type { RoomScope } from '../query/scope.ts'
@@ -200,10 +200,27 @@ function roomByRoom<DB, From extends keyof DB>(
 const eventColumns = columnsOf('events')
 const roomColumns = columnsOf('rooms')
 
+/**
+ * Events with their rooms. PostgreSQL looks up the room of each event, which `offset 0` makes it do: otherwise it may begin
+ * with all rooms, and read and sort all of their events, in its first calls on a connection or in a log of 10^7 events.
+ */
+function eventsWithRooms(db: ReadBuilder) {
+  const events = db.selectFrom('events as e')
+  if (dialectOf(db) === 'sqlite') return events.innerJoin('rooms as r', 'r.id', 'e.room_id')
+  return events.innerJoinLateral(
+    (eb) =>
+      eb
+        .selectFrom('rooms')
+        .selectAll()
+        .whereRef('rooms.id', '=', 'e.room_id')
+        .offset(sql.lit(0))
+        .as('r'),
+    (join) => join.onTrue(),
+  ) as never
+}
+
 function selectLogged(db: ReadBuilder) {
-  return db
-    .selectFrom('events as e')
-    .innerJoin('rooms as r', 'r.id', 'e.room_id')
+  return eventsWithRooms(db)
     .leftJoin('messages as m', (join) =>
       join
         .onRef('m.org_id', '=', 'e.org_id')
