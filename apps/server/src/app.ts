@@ -19,10 +19,9 @@ import { sse } from './http/streams/sse.ts'
 import { subscriptions } from './http/streams/subscriptions.ts'
 import { trpc } from './http/trpc/trpc.ts'
 import { clockCheck } from './jobs/clockCheck.ts'
-import { eventRetention } from './jobs/eventRetention.ts'
 import { lastUsedFlush } from './jobs/lastUsed.ts'
+import { retention } from './jobs/retention.ts'
 import { schemaWatch } from './jobs/schemaWatch.ts'
-import { tokenRetention } from './jobs/tokenRetention.ts'
 import { type App, createLifecycle } from './lifecycle.ts'
 
 /** Replaced in tests. All are milliseconds. */
@@ -102,13 +101,12 @@ export function createApp(config: Config, logger: Logger, overrides: Overrides =
       schemaWatch(deps, logger),
       clocks,
       lastUsedFlush(deps, logger, overrides.lastUsedInterval),
-      eventRetention(deps, logger, {
+      retention(deps, logger, {
         days: config.EVENT_RETENTION_DAYS,
         intervalMs: overrides.pruneInterval,
         clockCheck: clocks,
         isClosing,
       }),
-      tokenRetention(deps, logger, { intervalMs: overrides.pruneInterval, isClosing }),
     ],
     listen: { port: config.PORT, host: config.HOST },
     closing,

@@ -1,5 +1,6 @@
 import { createTestStore } from '@dowell-chat/db/testing'
 import { describe, expect, inject, test } from 'vitest'
+import { createOperator } from './credentials.ts'
 import { ask } from './database.ts'
 import { createTestApp, openRoom, type TestApp } from './support.ts'
 
@@ -16,6 +17,17 @@ async function eventTypes(app: TestApp, org: string): Promise<string[]> {
 const age = (app: Pick<TestApp, 'databaseUrl'>, org: string, days: number) =>
   ask(app, 'update events set created_at = created_at - ? where org_id = ?', days * DAY, org)
 
+/** Revokes the tokens of a user of the organisation A. */
+async function revokeTokens(app: TestApp, userId: string): Promise<void> {
+  await using operator = createOperator(app)
+  await operator.call.revokeUserTokens({ orgId: 'A', userId })
+}
+
+const revoked = async (app: TestApp) =>
+  (await ask(app, 'select user_id from user_token_revocations order by user_id')).map(
+    ({ user_id }) => user_id,
+  )
+
 const warnings = (app: TestApp) => app.log.filter(({ level }) => Number(level) >= 40)
 
 test('a running server deletes events older than EVENT_RETENTION_DAYS, and the rooms stay', async () => {
@@ -27,6 +39,16 @@ test('a running server deletes events older than EVENT_RETENTION_DAYS, and the r
   await expect.poll(() => eventTypes(app, 'A')).toEqual([])
   expect(await eventTypes(app, 'B')).toEqual(['room.created'])
   expect((await app.fetch(`/api/v3/rooms/${roomId}`)).status).toBe(200)
+  expect(warnings(app)).toEqual([])
+})
+
+test('a running server deletes revocations of tokens when no token can outlive them', async () => {
+  await using app = await createTestApp({}, { pruneInterval: 10 })
+  for (const userId of ['ann', 'bob', 'cat']) await revokeTokens(app, userId)
+  const age = 'update user_token_revocations set revoked_at = revoked_at - ? where user_id = ?'
+  await ask(app, age, 2.9 * DAY, 'bob')
+  await ask(app, age, 3.1 * DAY, 'cat')
+  await expect.poll(() => revoked(app)).toEqual(['ann', 'bob'])
   expect(warnings(app)).toEqual([])
 })
 
@@ -50,14 +72,16 @@ describe.skipIf(isPostgres)('where the database has the clock of the machine', (
     {
       await using app = await createTestApp(env)
       await openRoom(app, 'ann', 'A')
+      await revokeTokens(app, 'ann')
     }
     const clock = () => Date.now() + 40 * DAY
     await using app = await createTestApp(env, { clock, pruneInterval: 10 })
     await openRoom(app, 'bob', 'B')
     const warned = () => warnings(app).map(({ msg }) => String(msg))
     await expect.poll(() => warned().length).toBeGreaterThan(3)
-    expect(warned()[0]).toMatch(/^the clock went ahead since old events were last removed/)
+    expect(warned()[0]).toMatch(/^the clock went ahead since the retention last ran/)
     expect(await eventTypes(app, 'A')).toEqual(['room.created'])
+    expect(await revoked(app)).toEqual(['ann'])
   })
 
   test('a clock that leaps while the server runs deletes nothing', async () => {
@@ -67,9 +91,11 @@ describe.skipIf(isPostgres)('where the database has the clock of the machine', (
       { clock: () => Date.now() + ahead, pruneInterval: 10 },
     )
     await openRoom(app, 'ann', 'A')
+    await revokeTokens(app, 'ann')
     ahead = 400 * DAY
     await expect.poll(() => warnings(app).length).toBeGreaterThan(3)
     expect(await eventTypes(app, 'A')).toEqual(['room.created'])
+    expect(await revoked(app)).toEqual(['ann'])
   })
 })
 
@@ -82,14 +108,16 @@ describe.runIf(isPostgres)('beside an instance with another clock', () => {
     const env = { DATABASE_URL: store.url, EVENT_RETENTION_DAYS: '1' }
     await using right = await createTestApp(env)
     await openRoom(right, 'ann', 'A')
+    await revokeTokens(right, 'ann')
     await using wrong = await createTestApp(env, {
       clock: () => Date.now() + skew,
       pruneInterval: 10,
     })
     const skipped = () =>
-      warnings(wrong).filter(({ msg }) => String(msg).startsWith('no old events are removed: '))
+      warnings(wrong).filter(({ msg }) => String(msg).startsWith('nothing old is removed: '))
     await expect.poll(() => skipped().length).toBeGreaterThan(3)
     expect(await eventTypes(right, 'A')).toEqual(['room.created'])
+    expect(await revoked(right)).toEqual(['ann'])
     expect(warnings(wrong).filter(({ msg }) => reason.test(String(msg)))).not.toEqual([])
     const ready = await wrong.fetch('/readyz')
     expect(ready.status).toBe(503)

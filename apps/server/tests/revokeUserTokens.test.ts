@@ -14,7 +14,6 @@ import { EventReader } from './eventReader.ts'
 import { createTestApp } from './support.ts'
 
 const ORG = 'DOWELL12345'
-const DAY_MS = 24 * 60 * 60_000
 const inbox = `/api/v3/events?orgId=${ORG}`
 
 /** Two servers on one database, which go by one clock. */
@@ -132,9 +131,9 @@ test('a token of open mode is revoked too, also of an organisation without rows'
   expect(await list()).toBe('UNAUTHORIZED')
 })
 
-test('a revocation is never moved back, and is deleted when no token can outlive it', async () => {
+test('a revocation is never moved back', async () => {
   const time = { now: Date.UTC(2026, 0, 1, 12) }
-  await using app = await createTestApp(unlimited, { clock: () => time.now, pruneInterval: 20 })
+  await using app = await createTestApp(unlimited, { clock: () => time.now })
   const org = await createOrganisation(app, ORG)
   const admin = as(app, org.keys.admin.secret)
   const stored = async () =>
@@ -147,10 +146,7 @@ test('a revocation is never moved back, and is deleted when no token can outlive
   time.now -= 30_000
   await revoke()
   expect(await stored()).toEqual([first])
-  // The longest token that was issued before is over a day later.
-  time.now = first + DAY_MS + 2 * 60_000
+  time.now = first + 1_000
   await revoke()
   expect(await stored()).toEqual([time.now])
-  time.now += 2 * DAY_MS + 1
-  await expect.poll(stored).toEqual([])
 })
