@@ -1,5 +1,6 @@
 import { decodeProtectedHeader } from 'jose'
-import { expect, test } from 'vitest'
+import { expect, inject, test, vi } from 'vitest'
+import { rotateSigningKeys } from '../src/cli/rotateSigningKeys.ts'
 import {
   as,
   createOrganisation,
@@ -55,6 +56,34 @@ test('the command line rotates signing keys', async () => {
   const reading = as(app, org.tokens.support).getRoomById({ roomId: org.room })
   expect(await outcome(reading)).toBe('ok')
 })
+
+test.runIf(inject('testTarget').dialect === 'postgres')(
+  'the command line rotates signing keys by the clock of the database',
+  async () => {
+    await using app = await createTestApp(unlimited)
+    await createOrganisation(app, ORG)
+    const options = {
+      org: undefined,
+      right: undefined,
+      name: undefined,
+      id: undefined,
+      from: undefined,
+      to: undefined,
+      now: undefined,
+    }
+    const ahead = 40 * 24 * 60 * 60_000
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ahead })
+    try {
+      await rotateSigningKeys(options, { DATABASE_URL: app.databaseUrl })
+      await rotateSigningKeys(options, { DATABASE_URL: app.databaseUrl })
+    } finally {
+      vi.useRealTimers()
+    }
+    const keys = await ask(app, 'select created_at from signing_keys order by created_at')
+    expect(keys).toHaveLength(3)
+    expect(Number(keys[2]?.created_at)).toBeLessThan(Date.now() + ahead / 2)
+  },
+)
 
 test('the command line ends the tokens of all older signing keys with --now', async () => {
   await using app = await createTestApp(unlimited)

@@ -3,7 +3,10 @@ import { ConfigError, readConfig } from '../config.ts'
 import { type Command, onDatabase } from './command.ts'
 
 const rotate = onDatabase(async (_api, { now }, deps) => {
-  const id = await api.rotateSigningKeys(deps, { endAll: now === true })
+  // By a wrong clock of this machine, older keys would be deleted too early, or sign for longer.
+  const time = await deps.db.clock?.()
+  const clock = time === undefined ? deps.clock : () => time
+  const id = await api.rotateSigningKeys({ ...deps, clock }, { endAll: now === true })
   return now
     ? `${id} signs from now on. All older keys are deleted: their tokens, and the streams that these opened, end\n`
     : `${id} signs from now on. Tokens that older keys have signed stay valid until they expire, a day at most. After a leak, end them: npm run cli -- signing-keys rotate --now\n`
