@@ -149,6 +149,8 @@ test.each(streamVariants)(
     const { cursor } = await first.nextOf('ready')
     const message = { messageData: 'one', side: false, author: 'ann' }
     await app.fetch(`/api/v3/rooms/${room.id}/messages`, json(message))
+    // Now the server knows that the log has it.
+    await first.nextOf('message.created')
     const input = { ...target, after: cursor, lastEventId: '' }
     await using again = await variant.open(app, input)
     expect(await again.nextOf('message.created', 'reset')).toMatchObject({
