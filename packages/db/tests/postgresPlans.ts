@@ -116,6 +116,23 @@ export function describePostgresPlans(
       expect(HOT.filter((table) => scanned.has(table))).toEqual([])
     })
 
+    test('a list of rooms with several statuses merges them in order, and reads a page of each', async () => {
+      statements.length = 0
+      for (const [, run] of cases.listRoomsPage ?? []) await run(tx)
+      const unions = statements.filter(({ sql }) => sql.includes(' union all '))
+      expect(unions.length).toBeGreaterThan(0)
+      for (const { sql: text, parameters } of unions) {
+        const explain = { text: `explain (format json) ${text}`, values: [...parameters] }
+        const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Plan }[] }>(explain)
+        const [merge] = rows[0]?.['QUERY PLAN'][0]?.Plan.Plans ?? []
+        expect(merge?.['Node Type'], text).toBe('Merge Append')
+        expect(
+          merge?.Plans?.every((part) => part['Node Type'] === 'Limit'),
+          text,
+        ).toBe(true)
+      }
+    })
+
     test('the check of plans notices a scan', async () => {
       const scanned = await scannedBy((tx) =>
         kyselyOn(tx).selectFrom('rooms').selectAll().where('event_id', '=', 'x').execute(),

@@ -1,5 +1,6 @@
 import type { ExpressionBuilder } from 'kysely'
 import type { Session } from '../engine/session.ts'
+import { dialectOf } from '../query/builder.ts'
 import { keysetOrder, type PageBoundary } from '../query/keyset.ts'
 import { select } from '../query/prepared.ts'
 import type { RoomScope } from '../query/scope.ts'
@@ -42,14 +43,18 @@ export async function listRoomsPage(
         .orderBy('room_labels.position', order)
         .limit(where.limit)
     }
-    const [first, ...others] = rangesOf(where).map((range) =>
-      db
+    const [first, ...others] = rangesOf(where).map((range, _, { length }) => {
+      const rooms = db
         .selectFrom('rooms')
         .selectAll()
         .where('org_id', '=', orgId)
         .where('position', comparison, boundary)
-        .where((eb) => matches(eb, range, leadingColumns(range))),
-    )
+        .where((eb) => matches(eb, range, leadingColumns(range)))
+      if (length === 1 || dialectOf(db) === 'sqlite') return rooms
+      // PostgreSQL reads a part of a union in order only if the part itself asks for it; SQLite would then sort it once more.
+      const page = rooms.orderBy('position', order).limit(where.limit)
+      return db.selectFrom(page.as('rooms')).selectAll()
+    })
     if (!first) throw new Error('a list of no status')
     return others
       .reduce((all, range) => all.unionAll(range), first)
