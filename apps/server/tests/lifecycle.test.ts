@@ -73,7 +73,7 @@ describe.concurrent('a server that cannot start says why in one sentence', () =>
     await using db = await createTestDb()
     await ask(
       { databaseUrl: db.url },
-      "insert into schema_migrations values ('999-from-the-future', '2099-01-01')",
+      "insert into schema_migrations (name, timestamp) values ('999-from-the-future', '2099-01-01')",
     )
     const said = await refusal({ DATABASE_URL: db.url })
     expect(said).toContain('made by a newer version of Dowell Chat')

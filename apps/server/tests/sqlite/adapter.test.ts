@@ -51,6 +51,7 @@ function comparable({ status, text }: Answer, of: Organisation) {
     .replace(/FB101\d+#\d+/g, '<event id>')
     .replace(/\b[0-9a-f]{24}\b/g, '<id>')
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
+    .replace(/"expiresInMs":\d+/g, '"expiresInMs":"<time left>"')
   return { status, body: JSON.parse(masked) }
 }
 
