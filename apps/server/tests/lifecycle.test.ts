@@ -126,13 +126,13 @@ describe('all at once', () => {
   })
 })
 
-/** Repeats a request that the server was too busy for: it answers 503, or hangs up before it has read the headers. */
+/** Repeats a request that the server was too busy for: it answers 503, or 408, or hangs up before it has read the headers. */
 async function untilTaken(request: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
     try {
       const answer = await request()
-      if (answer.status !== 503) return answer
-      await sleep(1_000 * Number(answer.headers['retry-after']))
+      if (answer.status !== 503 && answer.status !== 408) return answer
+      await sleep(1_000 * Number(answer.headers['retry-after'] ?? 1))
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error
     }
