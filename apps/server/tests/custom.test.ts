@@ -181,6 +181,8 @@ test('a streamed batch, which tRPC parses itself, refuses what would be lost', a
     const { text } = await post('/trpc/updateRoom?batch=1', input, 'POST', headers)
     expect(text).toContain('"BAD_REQUEST"')
     expect(text).toMatch(/"0\.json\.custom\.(n|a)"/)
+    const encoded = await post('/trpc/getRoomById%2CupdateRoom?batch=1', input, 'POST')
+    expect(encoded.text).toMatch(/"0\.json\.custom\.(n|a)"/)
   }
   expect(await readCustom()).toBe(before)
 })

@@ -297,6 +297,9 @@ describe('a line says who called', () => {
         '%73ensitive',
         `${'a'.repeat(300)}sensitive`,
         'sensitive%2Fa',
+        '../sensitive',
+        ';/sensitive',
+        '\\sensitive',
       ]) {
         for (const end of ['/events?orgId=a&after=x', '', '/nothing']) {
           const path = `/api/v3/${users}/${user}${end}`

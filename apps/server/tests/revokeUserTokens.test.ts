@@ -150,3 +150,21 @@ test('a revocation is never moved back', async () => {
   await revoke()
   expect(await stored()).toEqual([time.now])
 })
+
+test('two revocations in one second end a token that was issued between them', async () => {
+  await using app = await createTestApp(unlimited)
+  const org = await createOrganisation(app, ORG)
+  const admin = as(app, org.keys.admin.secret)
+  const user = { orgId: ORG, userId: org.customer }
+  // Repeats until both fall into one second: a token waits for the next one, so then the second is over.
+  for (let isOver = false; !isOver; ) {
+    const first = await admin.revokeUserTokens(user)
+    const issuing = admin.createUserToken({ ...user, side: false })
+    const second = await admin.revokeUserTokens(user)
+    const { token } = await issuing
+    const third = await admin.revokeUserTokens(user)
+    expect(await outcome(as(app, token).getRoomById({ roomId: org.room }))).toBe('UNAUTHORIZED')
+    const secondOf = ({ revokedAt }: { revokedAt: Date }) => Math.floor(revokedAt.getTime() / 1000)
+    isOver = secondOf(first) === secondOf(second) && secondOf(third) > secondOf(first)
+  }
+})

@@ -1,4 +1,5 @@
 export { type CopiedTable, type CopyOptions, type CopyProgress, copyDatabase } from './copy/copy.ts'
+export { RestoreError, restoreFile } from './copy/restoreFile.ts'
 export { type Database, type DatabaseOptions, openDatabase } from './engine/database.ts'
 export { DatabaseError } from './engine/errors.ts'
 export type { Peers } from './engine/peers.ts'

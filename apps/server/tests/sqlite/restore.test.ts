@@ -1,3 +1,5 @@
+import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { createDowellChat } from '@dowell-chat/client'
 import { createTestStore } from '@dowell-chat/db/testing'
 import Sqlite from 'better-sqlite3'
@@ -114,4 +116,72 @@ test('a restore refuses a file that is no database, and leaves the present one i
   const connection = new Sqlite(file)
   expect(connection.prepare('select count(*) as keys from api_keys').get()).toEqual({ keys: 1 })
   connection.close()
+})
+
+/** A database with an API key in its -wal only. The connection keeps it there. */
+async function withKey(url: string) {
+  const file = url.slice('sqlite:'.length)
+  const made = await cliWith(
+    { DATABASE_URL: url },
+    'keys',
+    'create',
+    '--org',
+    ORG,
+    '--right',
+    'read',
+  )
+  expect(made.code).toBe(0)
+  const connection = new Sqlite(file)
+  connection.pragma('journal_mode = wal')
+  connection.prepare("update api_keys set name = 'in the -wal'").run()
+  return { file, [Symbol.dispose]: () => connection.close() }
+}
+
+function keyNames(file: string): unknown[] {
+  const connection = new Sqlite(file, { readonly: true })
+  const names = connection.prepare('select name from api_keys').pluck().all()
+  connection.close()
+  return names
+}
+
+test('a restore brings what is in the -wal of its source, and keeps the mode of the file', async () => {
+  await using source = await createTestStore()
+  await using target = await createTestStore()
+  using from = await withKey(source.url)
+  const file = target.url.slice('sqlite:'.length)
+  const env = { DATABASE_URL: target.url }
+  expect((await cliWith(env, 'keys', 'list', '--org', ORG)).code).toBe(0)
+  chmodSync(file, 0o640)
+  // What a restore that was killed left.
+  writeFileSync(`${file}.restoring-wal`, 'of another copy')
+  const restored = await cliWith(env, 'restore', '--from', from.file)
+  expect(restored).toMatchObject({ code: 0, stderr: '' })
+  expect(keyNames(file)).toEqual(['in the -wal'])
+  expect(statSync(file).mode & 0o777).toBe(0o640)
+  expect(readdirSync(dirname(file)).filter((name) => name.includes('restoring'))).toEqual([])
+})
+
+test('a restore refuses a database in use, its own file, a folder and the database of another program', async () => {
+  await using source = await createTestStore()
+  await using target = await createTestStore()
+  using from = await withKey(source.url)
+  using to = await withKey(target.url)
+  const env = { DATABASE_URL: target.url }
+  const foreign = `${to.file}.foreign`
+  const other = new Sqlite(foreign)
+  other.exec('create table foo (a)')
+  other.close()
+  const refusals = [
+    [from.file, 'in use'],
+    [to.file, 'leave out --from'],
+    [dirname(to.file), 'no database'],
+    [foreign, 'no database of this server'],
+  ] as const
+  for (const [path, reason] of refusals) {
+    const refused = await cliWith(env, 'restore', '--from', path)
+    expect(refused, path).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr, path).toContain(reason)
+    expect(refused.stderr, path).not.toContain('    at ')
+  }
+  expect(keyNames(to.file)).toEqual(['in the -wal'])
 })

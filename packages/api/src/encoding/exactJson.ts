@@ -12,6 +12,10 @@ type Frame =
   | { readonly keys: Set<string>; key: string; isAtKey: boolean }
   | { readonly keys: undefined; index: number }
 
+/** A client that reads the errors needs no more. Both bound the time and the memory for a large body. */
+const MAX_LOSSES_OF_KEY = 100
+const MAX_LOSSES = 5_000
+
 const { MAX_SAFE_INTEGER } = Number
 
 /** Beyond it, doubles leave integers out. */
@@ -24,17 +28,24 @@ const NUMBER = /[-+.\deE]+/y
  * Finds what JSON.parse loses in silence: the digits of a number, and all but the last value of a repeated key.
  *
  * @param text JSON that JSON.parse accepts
+ * @returns the first losses of each outermost key; in the end one of the whole text if there are very many
  */
 export function findLosses(text: string): Loss[] {
   const losses: Loss[] = []
   const frames: Frame[] = []
+  const lossesOfKey = new Map<string, number>()
+  /** How many losses the outermost key has, such as a call of a batch. */
+  const countHere = () => lossesOfKey.get(nameOf(frames[0])) ?? 0
   const add = (problem: string) => {
-    const path = frames
-      .slice(0, MAX_PATH)
-      .map((frame) => (frame.keys ? frame.key : String(frame.index)))
-    losses.push({ path, problem })
+    const count = countHere()
+    if (count >= MAX_LOSSES_OF_KEY) return
+    lossesOfKey.set(nameOf(frames[0]), count + 1)
+    losses.push({ path: frames.slice(0, MAX_PATH).map(nameOf), problem })
   }
   for (let at = 0; at < text.length; ) {
+    if (losses.length === MAX_LOSSES) {
+      return [...losses, { path: [], problem: 'has too many values that are not kept as they are' }]
+    }
     const frame = frames.at(-1)
     const character = text.charAt(at)
     if (character === '"') {
@@ -50,7 +61,7 @@ export function findLosses(text: string): Loss[] {
     if (character === '-' || (character >= '0' && character <= '9')) {
       NUMBER.lastIndex = at
       const [literal] = NUMBER.exec(text) as unknown as [string]
-      if (!isKept(literal)) {
+      if (countHere() < MAX_LOSSES_OF_KEY && !isKept(literal)) {
         add(Math.abs(Number(literal)) > MAX_SAFE_INTEGER ? OUT_OF_RANGE : INEXACT)
       }
       at += literal.length
@@ -67,6 +78,11 @@ export function findLosses(text: string): Loss[] {
     at++
   }
   return losses
+}
+
+function nameOf(frame: Frame | undefined): string {
+  if (!frame) return ''
+  return frame.keys ? frame.key : String(frame.index)
 }
 
 /** The index after the quotation mark that ends a string. */

@@ -11,7 +11,14 @@ import { assertOrganisation, readers } from '../operation/access.ts'
 import { AppError, badField } from '../operation/errors.ts'
 import { query } from '../operation/operation.ts'
 import { getRoomOrThrow, roomViewOf } from '../rooms/policy.ts'
-import { listing, roomBytesAtMost, roomId, roomIdentity } from '../rooms/schema.ts'
+import {
+  type HiddenColumns,
+  listing,
+  roomBytesAtMost,
+  roomId,
+  roomIdentity,
+  withoutHidden,
+} from '../rooms/schema.ts'
 import { decodeEventCursor, encodeEventCursor, isOfEpoch, NOW } from './cursor.ts'
 import { Event, exampleEvent, toCustomerEvent, toEvent } from './schema.ts'
 
@@ -43,10 +50,10 @@ const SCAN_WINDOW = 2_000
 const MAX_READS = 10
 
 /** Bytes of an event as JSON, or a little more. */
-function eventBytes({ room, message }: LoggedEvent): number {
+function eventBytes({ room, message }: LoggedEvent, hidden: HiddenColumns): number {
   return message
     ? 1_000 + jsonBytes(message.message_data) + jsonBytes(message.author)
-    : roomBytesAtMost(room)
+    : roomBytesAtMost(withoutHidden(room, hidden))
 }
 
 /** @throws AppError BAD_REQUEST; CURSOR_TOO_OLD for another epoch, since the client recovers in the same way */
@@ -113,7 +120,7 @@ export const listEvents = query({
       const upTo = hasNarrowFilter ? head : Math.min(head, position + SCAN_WINDOW)
       const range = { after: position, upTo, limit: limit - collected.length, maxBytes: PAGE_BYTES }
       const { events, isComplete } = await eventsInScope(deps.db.read, { ...filter, ...range })
-      const sizes = events.map(eventBytes)
+      const sizes = events.map((event) => eventBytes(event, hidden))
       const [, fitting] = fittingRange(sizes, 0, PAGE_BYTES - bytes)
       // An event that exceeds the limit by itself is returned alone.
       const isFull = bytes > 0 && bytes + (sizes[0] ?? 0) > PAGE_BYTES

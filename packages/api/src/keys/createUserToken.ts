@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { findUserTokenStatus } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
@@ -83,6 +84,8 @@ export const createUserToken = mutation({
     })
     // A revocation ends the tokens of its whole second, and a new one made right after it must be valid.
     const issuedAt = revokedAt === null ? now : Math.max(now, Math.floor(revokedAt / 1000) + 1)
+    // Otherwise another revocation in this second would miss the token.
+    if (issuedAt > now) await sleep(Math.min(issuedAt * 1000 - nowMs, 1000))
     const times = { issuedAt, expiresAt }
     const token = await signUserToken(deps, { orgId, userId, side, rooms, keyId, ...times })
     const details = { side, expiresIn, ...(rooms ? { rooms } : {}) }

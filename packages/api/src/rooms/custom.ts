@@ -5,9 +5,12 @@ import { findTextError } from '../encoding/fields.ts'
 import { UNSAFE_KEYS } from '../operation/publicError.ts'
 
 const MAX_BYTES = 4096
+/** More than the result of a patch may have: a null can be longer than the value that it removes. */
+const MAX_PATCH_BYTES = 4 * MAX_BYTES
 const MAX_DEPTH = 20
 
-const TOO_LONG = `must have at most ${MAX_BYTES} bytes as JSON`
+const TOO_DEEP = `must be nested at most ${MAX_DEPTH} deep`
+const tooLong = (bytes: number) => `must have at most ${bytes} bytes as JSON`
 
 /** A JSON object that other JSON readers keep. What the parser of the text lost before, transports find by `findLosses`. */
 const freeJson = z.custom<Record<string, unknown>>().meta({
@@ -15,9 +18,11 @@ const freeJson = z.custom<Record<string, unknown>>().meta({
   additionalProperties: true,
 })
 
-function checkCustom(value: unknown, ctx: z.RefinementCtx): void {
-  const error = findError(value)
-  if (error) ctx.addIssue({ code: 'custom', path: error.path, message: error.problem })
+function checkCustom(maxBytes: number) {
+  return (value: unknown, ctx: z.RefinementCtx): void => {
+    const error = findError(value, maxBytes)
+    if (error) ctx.addIssue({ code: 'custom', path: error.path, message: error.problem })
+  }
 }
 
 /** A JSON merge patch (RFC 7396) of a room's `custom`. */
@@ -29,7 +34,7 @@ export const customPatch = freeJson
       'Merged into `custom` by RFC 7396: keys that you leave out stay, null removes a key. Not together with `custom`.',
     example: { orderNumber: 4711, coupon: null },
   })
-  .superRefine(checkCustom)
+  .superRefine(checkCustom(MAX_PATCH_BYTES))
 
 /** A JSON object with the organisation's own data, stored and returned unchanged. */
 export const custom = freeJson
@@ -39,11 +44,21 @@ export const custom = freeJson
     description: `Any JSON object of up to ${MAX_BYTES} bytes, for your own use. It replaces the previous one. It is kept exactly; what cannot be is refused, such as an integer beyond 2^53.`,
     example: { orderNumber: 4711 },
   })
-  .superRefine(checkCustom)
+  .superRefine(checkCustom(MAX_BYTES))
 
-/** Returns why a value cannot be a room's `custom`; undefined if it can. */
-export function findCustomError(value: unknown): string | undefined {
-  return findError(value)?.problem
+/**
+ * Returns why a merged `custom` cannot be stored; undefined if it can. Its parts are checked with the patch, or are from
+ * before the rules for new ones.
+ */
+export function findSizeError(merged: unknown): string | undefined {
+  const json = JSON.stringify(merged)
+  if (Buffer.byteLength(json) > MAX_BYTES) return tooLong(MAX_BYTES)
+  return depthOf(merged) > MAX_DEPTH ? TOO_DEEP : undefined
+}
+
+function depthOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  return 1 + Math.max(0, ...Object.values(value).map(depthOf))
 }
 
 interface FoundError {
@@ -53,11 +68,13 @@ interface FoundError {
 
 const ofWhole = (problem: string): FoundError => ({ path: [], problem })
 
-function findError(value: unknown): FoundError | undefined {
+function findError(value: unknown, maxBytes: number): FoundError | undefined {
   if (!isPlainObject(value)) return ofWhole('must be an object')
-  const error = findErrorWithin(value, [], { bytes: MAX_BYTES })
+  const error = findErrorWithin(value, [], { bytes: maxBytes, maxBytes })
   if (error !== undefined) return error
-  return Buffer.byteLength(JSON.stringify(value)) > MAX_BYTES ? ofWhole(TOO_LONG) : undefined
+  return Buffer.byteLength(JSON.stringify(value)) > maxBytes
+    ? ofWhole(tooLong(maxBytes))
+    : undefined
 }
 
 /**
@@ -68,10 +85,10 @@ function findError(value: unknown): FoundError | undefined {
 function findErrorWithin(
   value: unknown,
   path: string[],
-  left: { bytes: number },
+  left: { bytes: number; readonly maxBytes: number },
 ): FoundError | undefined {
   left.bytes -= typeof value === 'string' ? value.length + 2 : 1
-  if (left.bytes < 0) return ofWhole(TOO_LONG)
+  if (left.bytes < 0) return ofWhole(tooLong(left.maxBytes))
   if (value === null || typeof value === 'boolean') return undefined
   if (typeof value === 'string') return at(path, findTextError(value))
   if (typeof value === 'number' && Number.isFinite(value)) return at(path, findNumberError(value))
@@ -79,7 +96,7 @@ function findErrorWithin(
     const allowed = 'text, finite numbers, true, false, null, lists and objects'
     return { path, problem: `must hold nothing but ${allowed}` }
   }
-  if (path.length >= MAX_DEPTH) return ofWhole(`must be nested at most ${MAX_DEPTH} deep`)
+  if (path.length >= MAX_DEPTH) return ofWhole(TOO_DEEP)
   const keys = Array.isArray(value) ? [] : Object.keys(value)
   left.bytes -= keys.join().length
   for (const key of keys) {

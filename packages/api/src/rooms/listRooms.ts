@@ -16,6 +16,7 @@ import {
   RoomListItem,
   roomBytesAtMost,
   roomFilter,
+  withoutHidden,
 } from './schema.ts'
 
 const input = z.strictObject({ ...listing, ...roomFilter, ...reader, ...pageInput })
@@ -107,7 +108,7 @@ export const listRooms = query({
           return room.position
         },
         toItem: view.toRoom,
-        bytesAtMost: roomBytesAtMost,
+        bytesAtMost: (row) => roomBytesAtMost(withoutHidden(row, view.hidden)),
       },
       limit,
       toPageRef('r', { before, after, around }),

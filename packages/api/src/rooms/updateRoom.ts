@@ -1,11 +1,12 @@
 import { appendEvent, findRoomForUpdate, type RoomRow, updateRoomDetails } from '@dowell-chat/db'
 import { z } from 'zod'
 import { appendAuditEvent } from '../audit/append.ts'
+import { trimBlanks } from '../encoding/text.ts'
 import { supportTeam } from '../operation/access.ts'
 import { badField } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
 import { assertVersion, ifVersion } from '../operation/preconditions.ts'
-import { customPatch, findCustomError } from './custom.ts'
+import { customPatch, findSizeError } from './custom.ts'
 import { mergePatch } from './mergePatch.ts'
 import { roomNotFound } from './policy.ts'
 import {
@@ -33,6 +34,11 @@ const input = z
   .superRefine(checkOneWay)
 type Input = z.output<typeof input>
 
+/** Whether a list has a label, perhaps with blanks at its ends, which new labels lose. */
+function names(labels: readonly string[], label: string): boolean {
+  return labels.some((one) => one === label || trimBlanks(one) === label)
+}
+
 /** A field is either replaced or changed. */
 function checkOneWay(
   { labels, addLabels, removeLabels = [], custom, customPatch }: Input,
@@ -43,7 +49,7 @@ function checkOneWay(
   if (labels && (addLabels || removeLabels.length > 0)) {
     refuse('labels', 'must not be sent together with addLabels or removeLabels')
   }
-  if (addLabels?.some((label) => removeLabels.includes(label))) {
+  if (addLabels?.some((label) => names(removeLabels, label))) {
     refuse('removeLabels', 'must not have a label of addLabels')
   }
   if (custom && customPatch) refuse('custom', 'must not be sent together with customPatch')
@@ -54,7 +60,7 @@ function changedLabels(before: RoomRow, { labels, addLabels = [], removeLabels =
   if (labels) return JSON.stringify(labels)
   if (addLabels.length === 0 && removeLabels.length === 0) return before.labels
   const kept = (JSON.parse(before.labels) as string[]).filter(
-    (label) => !removeLabels.includes(label),
+    (label) => !names(removeLabels, label),
   )
   const changed = [...new Set([...kept, ...addLabels])]
   if (addLabels.length > 0 && changed.length > MAX_LABELS) {
@@ -68,7 +74,7 @@ function changedCustom(before: RoomRow, { custom, customPatch }: Input) {
   if (custom) return JSON.stringify(custom)
   if (!customPatch) return before.custom
   const merged = mergePatch(JSON.parse(before.custom), customPatch)
-  const error = findCustomError(merged)
+  const error = findSizeError(merged)
   if (error !== undefined) throw badField('customPatch', `leaves an object that ${error}`)
   return JSON.stringify(merged)
 }

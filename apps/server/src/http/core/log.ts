@@ -7,8 +7,8 @@ import { decodeUnreserved } from './url.ts'
 /** Matches API keys and tokens in a path, and their beginnings. */
 const CREDENTIAL = /dck_[\w-]+|eyJ[\w-]+\.[\w.-]*/gi
 
-/** Matches the id of a user in a path. */
-const USER = /(\/users(?:\/|%2f)+)[^/]+/gi
+/** Matches the id of a user in a path, which may have slashes that are not encoded. */
+const USER = /(\/users(?:[/;\\]|%2f|%5c)+).*?(?=\/events\/?$|$)/gi
 
 /** The path is cut before it is searched: 16 kB that begin like a token take 40 ms. */
 const MAX_PATH_CHARS = 200

@@ -2,7 +2,8 @@ import { AppError, type IfMatch } from '@dowell-chat/api'
 
 const TAG = /(?:W\/)?"([\x21\x23-\x7e\x80-\xff]*)"/
 
-const LIST = new RegExp(`^[ \\t,]*${TAG.source}(?:[ \\t]*,[ \\t]*(?:${TAG.source})?)*[ \\t]*$`)
+/** Each blank and comma matches in one way only, so a malformed header takes linear time. */
+const LIST = new RegExp(`^[ \\t,]*${TAG.source}(?:[ \\t]*,[ \\t,]*${TAG.source})*[ \\t,]*$`)
 
 /** The version at the end of a tag. Proxies that compress append the coding to it. */
 const VERSION = /\.(\d{1,15})(?:[-;][\w-]+)?$/

@@ -22,7 +22,7 @@ import type { HttpRequest } from '../core/request.ts'
 import type { Transport } from '../core/transport.ts'
 import { decodeUnreserved } from '../core/url.ts'
 import { replyByAdapter } from './adapter.ts'
-import { type CallFailure, callsOf, executeCalls } from './calls.ts'
+import { type CallFailure, callsOf, decodeName, executeCalls } from './calls.ts'
 import { trpcErrorFormat } from './errorFormat.ts'
 
 /** Opens a subscription. @returns undefined for any other request */
@@ -107,7 +107,7 @@ export function trpc({ createContext, bodyLimit, subscribe }: TrpcOptions): Tran
 
 /** Refuses the whole request: tRPC parses the text itself. @throws AppError BAD_REQUEST */
 function assertExactText(names: string, text: string): void {
-  const operations = names.split(',').map(findOperation)
+  const operations = decodeName(names).split(',').map(findOperation)
   if (!operations.some((operation) => operation && hasFreeJson(operation))) return
   if (isJson(text)) assertNothingLost(findLosses(text))
 }
