@@ -40,9 +40,9 @@ export function isDotSegment(text: string): boolean {
   return DOT_SEGMENT.test(text)
 }
 
-/** Says where the first control character (Cc) or line break is, in code points from 1, such as "character 3 is U+0009". */
+/** Says where the first control character (Cc) is, in code points from 1, such as "character 3 is U+0009". */
 export function findControl(text: string): string | undefined {
-  return locate(text, /[\p{Cc}\u2028\u2029]/u)
+  return locate(text, /\p{Cc}/u)
 }
 
 /** Says where the first half of a surrogate pair is. */
