@@ -17,7 +17,7 @@ test('a wrong command gets one clear error message', async () => {
       'right must be one of admin, support, read',
       false,
     ],
-    [['restore', '--from', '/nowhere/copy.db'], '--from must be a copy of the database', true],
+    [['restore', '--from', '/nowhere/copy.db'], '/nowhere/copy.db is no database', true],
     [['keys', 'revoke', '--id', 'f'.repeat(24)], 'There is no such API key', false],
   ]
   const results = await Promise.all(wrong.map(([args]) => cli(app, ...args)))
