@@ -15,7 +15,7 @@ export {
   eventLogBounds,
   eventLogHeads,
 } from './eventLog/bounds.ts'
-export { findEpochs, startEpoch } from './eventLog/epoch.ts'
+export { findEpochs, type LogEpochs, startEpoch } from './eventLog/epoch.ts'
 export {
   type EventFilter,
   type EventPage,

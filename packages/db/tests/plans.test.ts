@@ -292,6 +292,18 @@ const cases: Record<string, Case[]> = {
     ['(own)', (db) => rooms.findRoom(db, { orgId, roomId }), [[byId]]],
     ['(any)', (db) => rooms.findRoom(db, { orgId: allOrganisations, roomId }), [[byId]]],
   ],
+  findRoomWithEpochs: [
+    [
+      '(own)',
+      (db) => rooms.findRoomWithEpochs(db, { orgId, roomId }),
+      [[byId, ...ofLog(1), ...ofLog(2)]],
+    ],
+    [
+      '(any)',
+      (db) => rooms.findRoomWithEpochs(db, { orgId: allOrganisations, roomId }),
+      [[byId, ...ofLog(1), ...ofLog(2)]],
+    ],
+  ],
   findRoomForUpdate: [
     ['(own)', (db) => rooms.findRoomForUpdate(db, { orgId, roomId }), [[byId]]],
     ['(any)', (db) => rooms.findRoomForUpdate(db, { orgId: allOrganisations, roomId }), [[byId]]],

@@ -1,8 +1,8 @@
-import { type Database, findEpochs } from '@dowell-chat/db'
+import { type Database, findEpochs, type LogEpochs } from '@dowell-chat/db'
 import { AppError } from '../operation/errors.ts'
-import type { PageRef } from './paging.ts'
+import type { CursorRef, PageRef } from './paging.ts'
 
-/** New cursors may have the epoch of up to this long ago: a cursor that is too old is only refused later. */
+/** A page without a cursor may give the epoch of up to this long ago: its cursors are then refused too early, never too late. */
 const MAX_AGE_MS = 1_000
 
 /**
@@ -18,41 +18,49 @@ export class CursorEpoch {
     this.#db = db
   }
 
+  /** Returns the epoch for the cursors of a page that was asked for without one; undefined for the first. */
+  current(): Promise<string | undefined> {
+    if (!this.#current || performance.now() - this.#readAt >= MAX_AGE_MS) {
+      this.#readAt = performance.now()
+      const reading = findEpochs(this.#db.read).then(pageEpochOf)
+      this.#current = reading
+      reading.catch(() => {
+        if (this.#current === reading) this.#current = undefined
+      })
+    }
+    return this.#current
+  }
+
   /**
-   * Checks the cursor of a request. Only a request with a cursor costs a read.
+   * Returns the epoch for the cursors of a page, and checks the cursor of its request.
    *
-   * @returns the epoch for the cursors of its page; undefined for the first
    * @throws AppError CURSOR_TOO_OLD for a cursor of another epoch
    */
   async resolve(ref: PageRef): Promise<string | undefined> {
-    const isCurrent = this.#current && performance.now() - this.#readAt < MAX_AGE_MS
-    if (ref.kind === 'newest' || ref.kind === 'aroundItem') {
-      return isCurrent ? this.#current : this.#read()
-    }
-    const epoch = await this.#read()
-    if (ref.epoch !== epoch) {
-      throw new AppError('CURSOR_TOO_OLD', {
-        message: 'The cursor is from before the database was restored or failed over',
-      })
-    }
-    return epoch
-  }
-
-  #read(): Promise<string | undefined> {
-    this.#readAt = performance.now()
-    const reading = findEpochs(this.#db.read).then(pageEpochOf)
-    this.#current = reading
-    reading.catch(() => {
-      if (this.#current === reading) this.#current = undefined
-    })
-    return reading
+    return 'boundary' in ref
+      ? checkCursorEpoch(ref, await findEpochs(this.#db.read))
+      : this.current()
   }
 }
 
+/**
+ * Checks the cursor of a request.
+ *
+ * @param log the epochs now
+ * @returns the epoch for the cursors of its page; undefined for the first
+ * @throws AppError CURSOR_TOO_OLD for a cursor of another epoch
+ */
+export function checkCursorEpoch(ref: CursorRef, log: LogEpochs): string | undefined {
+  const epoch = pageEpochOf(log)
+  if (ref.epoch !== epoch) {
+    throw new AppError('CURSOR_TOO_OLD', {
+      message: 'The cursor is from before the database was restored or failed over',
+    })
+  }
+  return epoch
+}
+
 /** The epoch as the cursors of pages have it. */
-export function pageEpochOf(log: {
-  readonly epoch: string
-  readonly firstEpoch: string
-}): string | undefined {
+export function pageEpochOf(log: LogEpochs): string | undefined {
   return log.epoch === log.firstEpoch ? undefined : log.epoch
 }

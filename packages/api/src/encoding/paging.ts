@@ -70,13 +70,15 @@ export interface Page<Item> {
  */
 export type PageRef =
   | { readonly kind: 'newest' }
-  | {
-      readonly kind: 'before' | 'after' | 'around'
-      readonly boundary: number
-      /** Undefined: the first epoch. */
-      readonly epoch: string | undefined
-    }
+  | CursorRef
   | { readonly kind: 'aroundItem'; readonly id: string }
+
+export interface CursorRef {
+  readonly kind: 'before' | 'after' | 'around'
+  readonly boundary: number
+  /** Undefined: the first epoch. */
+  readonly epoch: string | undefined
+}
 
 /** The list of a cursor: messages, rooms, keys or audit events. Other lists reject the cursor. */
 export type ListTag = 'm' | 'r' | 'k' | 'a'

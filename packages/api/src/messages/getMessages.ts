@@ -1,10 +1,11 @@
-import type { RoomRow } from '@dowell-chat/db'
+import { findRoomWithEpochs, type RoomRow } from '@dowell-chat/db'
 import { z } from 'zod'
-import { DEFAULT_LIMIT, type Page, pageInput, toPageRef } from '../encoding/paging.ts'
+import { checkCursorEpoch } from '../encoding/cursorEpoch.ts'
+import { DEFAULT_LIMIT, type Page, type PageRef, pageInput, toPageRef } from '../encoding/paging.ts'
 import { readers } from '../operation/access.ts'
 import type { Call } from '../operation/context.ts'
 import { query } from '../operation/operation.ts'
-import { getRoomOrThrow, versionOf } from '../rooms/policy.ts'
+import { getRoomOrThrow, roomNotFound, versionOf } from '../rooms/policy.ts'
 import { roomId } from '../rooms/schema.ts'
 import { exampleMessagePage, type ItemFrame, MessagePage, plainFrame, readPage } from './page.ts'
 import { exampleMessage, type Message } from './schema.ts'
@@ -22,10 +23,9 @@ export async function readMessagePage(
   { roomId, limit = DEFAULT_LIMIT, ...page }: z.output<typeof input>,
   frameOf?: (room: RoomRow) => ItemFrame,
 ): Promise<{ room: RoomRow; page: Page<Message> }> {
-  const { db, latestPages, cursorEpoch } = call.deps
+  const { db, latestPages } = call.deps
   const ref = toPageRef('m', page)
-  const room = await getRoomOrThrow(call, roomId)
-  const epoch = await cursorEpoch.resolve(ref)
+  const { room, epoch } = await findRoomOfPage(call, roomId, ref)
   // The cursors of a page end with the epoch, although its messages stay.
   const suffix = epoch === undefined ? '' : ` ${epoch}`
   call.atVersion?.(versionOf(room) + suffix)
@@ -36,6 +36,21 @@ export async function readMessagePage(
     latestPages.get(room, limit, frame.format + suffix) ??
     latestPages.set(room, limit, frame.format + suffix, await read())
   return { room, page: latest }
+}
+
+/** Finds the room of a page and the epoch of its cursors, in one statement where it must not be an earlier one. */
+async function findRoomOfPage(
+  call: Call,
+  roomId: string,
+  ref: PageRef,
+): Promise<{ room: RoomRow; epoch: string | undefined }> {
+  const { db, cursorEpoch } = call.deps
+  if (!('boundary' in ref)) {
+    return { room: await getRoomOrThrow(call, roomId), epoch: await cursorEpoch.current() }
+  }
+  const room = await findRoomWithEpochs(db.read, { ...call.scope, roomId })
+  if (!room) throw roomNotFound()
+  return { room, epoch: checkCursorEpoch(ref, room) }
 }
 
 /**

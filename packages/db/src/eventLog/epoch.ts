@@ -32,9 +32,12 @@ export interface LogEpochs {
   readonly firstEpoch: string
 }
 
-const epochsQuery = prepared((db) =>
-  db.selectNoFrom([currentEpoch(db).as('epoch'), firstEpoch.as('firstEpoch')]),
-)
+/** Columns for the statement that reads them. */
+export function epochColumns(db: Pick<ReadBuilder, 'getExecutor'>) {
+  return [currentEpoch(db).as('epoch'), firstEpoch.as('firstEpoch')] as const
+}
+
+const epochsQuery = prepared((db) => db.selectNoFrom(epochColumns(db)))
 
 export async function findEpochs(session: Session): Promise<LogEpochs> {
   const [epochs] = await epochsQuery(session, {})

@@ -2,7 +2,7 @@ import type { Insertable } from 'kysely'
 import type { Session } from '../engine/session.ts'
 import type { Transaction } from '../engine/transaction.ts'
 import { keysetOrder, type PageBoundary } from '../query/keyset.ts'
-import { mutate, type Params, preparedInScope, select } from '../query/prepared.ts'
+import { mutate, type Params, prepared, preparedInScope, select } from '../query/prepared.ts'
 import { allOrganisations, type OrgScope } from '../query/scope.ts'
 import type { ApiKeyRow, ApiKeysTable } from '../tables.ts'
 
@@ -28,9 +28,11 @@ export async function findApiKey(
   return key
 }
 
+const anyKeyQuery = prepared((db) => db.selectFrom('api_keys').select('id').limit(1))
+
 /** Revoked keys count: revoking the last one must not open the server. */
 export async function anyApiKeyExists(session: Session): Promise<boolean> {
-  const [key] = await select(session, (db) => db.selectFrom('api_keys').select('id').limit(1))
+  const [key] = await anyKeyQuery(session, {})
   return key !== undefined
 }
 

@@ -1,6 +1,7 @@
 import { type Expression, type ExpressionBuilder, type Insertable, sql } from 'kysely'
 import type { DialectName, Session } from '../engine/session.ts'
 import type { Transaction } from '../engine/transaction.ts'
+import { epochColumns, type LogEpochs } from '../eventLog/epoch.ts'
 import { dialectOf } from '../query/builder.ts'
 import { announceRoomLock } from '../query/locks.ts'
 import { notBefore } from '../query/notBefore.ts'
@@ -148,6 +149,23 @@ const roomQuery = preparedInScope((db, where: Params<RoomScopeParams>, orgId) =>
 
 export async function findRoom(session: Session, where: OneRoom): Promise<RoomRow | undefined> {
   const [room] = await roomQuery(session, scopeParams(where))
+  return room
+}
+
+const roomWithEpochsQuery = preparedInScope((db, where: Params<RoomScopeParams>, orgId) =>
+  db
+    .selectFrom('rooms')
+    .selectAll()
+    .select(epochColumns(db))
+    .where((eb) => whereRoomInScope(eb, where, orgId)),
+)
+
+/** The same in one statement with the epochs of the logs, which a page with a cursor needs. */
+export async function findRoomWithEpochs(
+  session: Session,
+  where: OneRoom,
+): Promise<(RoomRow & LogEpochs) | undefined> {
+  const [room] = await roomWithEpochsQuery(session, scopeParams(where))
   return room
 }
 

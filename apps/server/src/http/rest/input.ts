@@ -9,21 +9,20 @@ import type { HttpRequest } from '../core/request.ts'
  * @throws AppError BAD_REQUEST naming every other key that is repeated; PARSE_ERROR
  */
 export function queryOf(query: string, lists: ReadonlySet<string>): Fields {
-  const values = Map.groupBy(pairsOf(query), ([key]) => {
-    const name = key.endsWith('[]') ? key.slice(0, -2) : key
-    return lists.has(name) ? name : key
-  })
-  const repeated = [...values].filter(([key, pairs]) => pairs.length > 1 && !lists.has(key))
-  refuseKeys(
-    repeated.map(([key]) => key),
-    'must be given only once',
-  )
-  return Object.fromEntries(
-    [...values].map(([key, pairs]) => {
-      const [first, ...others] = pairs.map(([, value]) => value)
-      return [key, others.length === 0 ? first : [first, ...others]]
-    }),
-  )
+  const fields = new Map<string, string | string[]>()
+  const repeated: string[] = []
+  for (const [key, value] of pairsOf(query)) {
+    const listName = key.endsWith('[]') ? key.slice(0, -2) : key
+    const isList = lists.has(listName)
+    const name = isList ? listName : key
+    const earlier = fields.get(name)
+    if (earlier === undefined) fields.set(name, value)
+    else if (!isList) repeated.push(name)
+    else if (Array.isArray(earlier)) earlier.push(value)
+    else fields.set(name, [earlier, value])
+  }
+  refuseKeys(repeated, 'must be given only once')
+  return Object.fromEntries(fields)
 }
 
 /** HEAD is served like GET: node leaves the body out. */
