@@ -64,6 +64,20 @@ describe("a customer's token", () => {
     expect((await customer.getRoomSnapshot({ roomId })).room).toMatchObject(hidden)
   })
 
+  test('does not tell the size of what is hidden by the length of a page of events', async () => {
+    const org = await createOwn()
+    const admin = as(app, org.keys.admin.secret)
+    const input = { orgId: org.id, roomId: org.room, limit: 200 }
+    const customer = as(app, org.tokens.customer)
+    const custom = { text: 'x'.repeat(3_900) }
+    await admin.updateRoom({ roomId: org.room, custom })
+    const { after } = await customer.listEvents({ ...input, after: 'now' })
+    for (let n = 0; n < 120; n++) await admin.updateRoom({ roomId: org.room, subject: `${n}` })
+    // With it, 120 rooms do not fit into a page.
+    expect((await admin.listEvents({ ...input, after })).items.length).toBeLessThan(120)
+    expect((await customer.listEvents({ ...input, after })).items).toHaveLength(120)
+  })
+
   test('shows what the settings say', async () => {
     const org = await createOwn()
     const customer = as(app, org.tokens.customer)

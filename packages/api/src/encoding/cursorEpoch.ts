@@ -2,7 +2,7 @@ import { type Database, findEpochs, type LogEpochs } from '@dowell-chat/db'
 import { AppError } from '../operation/errors.ts'
 import type { CursorRef, PageRef } from './paging.ts'
 
-/** A page without a cursor may give the epoch of up to this long ago: its cursors are then refused too early, never too late. */
+/** A page without a cursor may give the epoch of up to this long ago. Its cursors are then refused too early, never too late. */
 const MAX_AGE_MS = 1_000
 
 /**
@@ -52,12 +52,14 @@ export class CursorEpoch {
  */
 export function checkCursorEpoch(ref: CursorRef, log: LogEpochs): string | undefined {
   const epoch = pageEpochOf(log)
-  if (ref.epoch !== epoch) {
-    throw new AppError('CURSOR_TOO_OLD', {
-      message: 'The cursor is from before the database was restored or failed over',
-    })
-  }
+  if (ref.epoch !== epoch) throw cursorOfOtherEpoch()
   return epoch
+}
+
+export function cursorOfOtherEpoch(): AppError {
+  return new AppError('CURSOR_TOO_OLD', {
+    message: 'The cursor is from before the database was restored or failed over',
+  })
 }
 
 /** The epoch as the cursors of pages have it. */

@@ -5,6 +5,7 @@ import {
   type LoggedEvent,
 } from '@dowell-chat/db'
 import { z } from 'zod'
+import { cursorOfOtherEpoch } from '../encoding/cursorEpoch.ts'
 import { fittingRange, jsonBytes, PAGE_BYTES } from '../encoding/pageBytes.ts'
 import { DEFAULT_LIMIT, pageInput } from '../encoding/paging.ts'
 import { assertOrganisation, readers } from '../operation/access.ts'
@@ -60,11 +61,7 @@ function eventBytes({ room, message }: LoggedEvent, hidden: HiddenColumns): numb
 function decodePosition(orgId: string, text: string, log: EventLogBounds): number {
   if (text === NOW) return log.head
   const cursor = decodeEventCursor(orgId, text)
-  if (cursor && !isOfEpoch(cursor, log)) {
-    throw new AppError('CURSOR_TOO_OLD', {
-      message: 'The cursor is from before the database was restored or failed over',
-    })
-  }
+  if (cursor && !isOfEpoch(cursor, log)) throw cursorOfOtherEpoch()
   if (!cursor || cursor.position > log.head) {
     throw badField('after', "is not a cursor of this organisation's event log")
   }
@@ -138,8 +135,8 @@ export const listEvents = query({
     if (now.epoch !== epoch || now.head < head) {
       throw new AppError('SERVICE_UNAVAILABLE', { retryAfter: 1 })
     }
-    if (after !== undefined && after !== NOW && start < now.floor)
-      throw new AppError('CURSOR_TOO_OLD')
+    const hasCursor = after !== undefined && after !== NOW
+    if (hasCursor && start < now.floor) throw new AppError('CURSOR_TOO_OLD')
     // Without a cursor, begin at the new floor: events collected before it may have a gap behind them.
     position = Math.max(position, now.floor)
     return {

@@ -342,114 +342,130 @@ test('004 shortens the text in the room and describes its message; down restores
   expect(contents(db.location)).toEqual(before)
 })
 
-test('005 begins without settings and keeps the data of 004, up and down', async () => {
-  await using db = await createTestDb({ migration: '004-last-message' })
+type Connection = ReturnType<typeof connect>
+
+interface Step {
+  readonly from: string
+  readonly to: string
+  /** Inserts data of the version before. */
+  insert(connection: Connection): void
+  /** Checks what the migration made, and inserts data of its version. */
+  whileUp(connection: Connection, file: string): void
+  /** Checks what the way down removed. */
+  afterwards?(connection: Connection): void
+}
+
+/** Migrates up and down again. The data of the version before must be the same. */
+async function migrateUpAndDown({ from, to, insert, whileUp, afterwards }: Step): Promise<void> {
+  await using db = await createTestDb({ migration: from })
   using connection = connect(db.location)
   insertInto(connection, 'organisations', organisationAt001)
-  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
-  insertInto(connection, 'messages', messageAt001)
+  insert(connection)
   const before = contents(db.location)
 
-  await db.migrateTo('005-organisation-settings')
-  expect(rowsOf(db.location, 'organisation_settings', 'org_id')).toEqual([])
-  insertInto(connection, 'organisation_settings', { org_id: ORG, settings: '{"products":["a"]}' })
+  await db.migrateTo(to)
+  whileUp(connection, db.location)
 
-  await db.migrateTo('004-last-message')
+  await db.migrateTo(from)
   expect(contents(db.location)).toEqual(before)
-})
+  afterwards?.(connection)
+}
 
-test('006 gives the logs their first epoch and keeps the data of 005, up and down', async () => {
-  await using db = await createTestDb({ migration: '005-organisation-settings' })
-  using connection = connect(db.location)
-  insertInto(connection, 'organisations', organisationAt001)
-  const before = contents(db.location)
+test('005 begins without settings and keeps the data of 004, up and down', () =>
+  migrateUpAndDown({
+    from: '004-last-message',
+    to: '005-organisation-settings',
+    insert(connection) {
+      insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+      insertInto(connection, 'messages', messageAt001)
+    },
+    whileUp(connection, file) {
+      expect(rowsOf(file, 'organisation_settings', 'org_id')).toEqual([])
+      const settings = '{"products":["a"]}'
+      insertInto(connection, 'organisation_settings', { org_id: ORG, settings })
+    },
+  }))
 
-  await db.migrateTo('006-log-epoch')
-  const [log, ...others] = rowsOf(db.location, 'event_log')
-  expect(others).toEqual([])
-  expect(log).toEqual({ id: 1, epoch: log?.first_epoch, first_epoch: log?.epoch, timeline: null })
-  expect(log?.epoch).toMatch(/^[\w-]{6}$/)
+test('006 gives the logs their first epoch and keeps the data of 005, up and down', () =>
+  migrateUpAndDown({
+    from: '005-organisation-settings',
+    to: '006-log-epoch',
+    insert() {},
+    whileUp(_, file) {
+      const [log, ...others] = rowsOf(file, 'event_log')
+      const { epoch, first_epoch } = log ?? {}
+      expect(others).toEqual([])
+      expect(log).toEqual({ id: 1, epoch: first_epoch, first_epoch: epoch, timeline: null })
+      expect(epoch).toMatch(/^[\w-]{6}$/)
+    },
+  }))
 
-  await db.migrateTo('005-organisation-settings')
-  expect(contents(db.location)).toEqual(before)
-})
+test('007 begins without revocations and keeps the data of 006, up and down', () =>
+  migrateUpAndDown({
+    from: '006-log-epoch',
+    to: '007-user-token-revocations',
+    insert() {},
+    whileUp(connection, file) {
+      expect(rowsOf(file, 'user_token_revocations', 'org_id')).toEqual([])
+      const row = { org_id: ORG, user_id: 'user', revoked_at: 1 }
+      insertInto(connection, 'user_token_revocations', row)
+    },
+  }))
 
-test('007 begins without revocations and keeps the data of 006, up and down', async () => {
-  await using db = await createTestDb({ migration: '006-log-epoch' })
-  using connection = connect(db.location)
-  insertInto(connection, 'organisations', organisationAt001)
-  const before = contents(db.location)
-
-  await db.migrateTo('007-user-token-revocations')
-  expect(rowsOf(db.location, 'user_token_revocations', 'org_id')).toEqual([])
-  const row = { org_id: ORG, user_id: 'user', revoked_at: 1 }
-  insertInto(connection, 'user_token_revocations', row)
-
-  await db.migrateTo('006-log-epoch')
-  expect(contents(db.location)).toEqual(before)
-})
-
-test('008 gives what is there its first version and keeps the data of 006, up and down', async () => {
-  await using db = await createTestDb({ migration: '006-log-epoch' })
-  using connection = connect(db.location)
-  insertInto(connection, 'organisations', organisationAt001)
-  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
-  insertInto(connection, 'messages', messageAt001)
-  insertInto(connection, 'organisation_settings', { org_id: ORG, settings: '{}' })
-  const before = contents(db.location)
-
-  await db.migrateTo('008-versions')
-  expect(rowsOf(db.location, 'rooms')).toMatchObject([{ version: 3, details_version: 1 }])
-  expect(rowsOf(db.location, 'messages', 'seq')).toMatchObject([{ text_version: 1 }])
-  expect(rowsOf(db.location, 'organisation_settings', 'org_id')).toMatchObject([{ version: 1 }])
-  insertInto(connection, 'first_text_keys', { org_id: ORG, secret: 'secret' })
-  insertInto(connection, 'first_texts', { ...firstText, org_id: ORG, room_id: roomAt001.id })
-
-  await db.migrateTo('006-log-epoch')
-  expect(contents(db.location)).toEqual(before)
-})
+test('008 gives what is there its first version and keeps the data of 006, up and down', () =>
+  migrateUpAndDown({
+    from: '006-log-epoch',
+    to: '008-versions',
+    insert(connection) {
+      insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+      insertInto(connection, 'messages', messageAt001)
+      insertInto(connection, 'organisation_settings', { org_id: ORG, settings: '{}' })
+    },
+    whileUp(connection, file) {
+      expect(rowsOf(file, 'rooms')).toMatchObject([{ version: 3, details_version: 1 }])
+      expect(rowsOf(file, 'messages', 'seq')).toMatchObject([{ text_version: 1 }])
+      expect(rowsOf(file, 'organisation_settings', 'org_id')).toMatchObject([{ version: 1 }])
+      insertInto(connection, 'first_text_keys', { org_id: ORG, secret: 'secret' })
+      insertInto(connection, 'first_texts', { ...firstText, org_id: ORG, room_id: roomAt001.id })
+    },
+  }))
 
 test('010 adds an index and keeps the data of 006, up and down', async () => {
-  await using db = await createTestDb({ migration: '006-log-epoch' })
-  using connection = connect(db.location)
-  insertInto(connection, 'organisations', organisationAt001)
-  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
-  const before = contents(db.location)
-  const unassigned = () =>
+  const unassigned = (connection: Connection) =>
     connection
       .prepare<[], number>(
         'select count(*) from rooms indexed by rooms_unassigned where assignee is null',
       )
       .pluck()
       .get()
-
-  await db.migrateTo('010-unassigned-rooms')
-  expect(unassigned()).toBe(1)
-
-  await db.migrateTo('006-log-epoch')
-  expect(contents(db.location)).toEqual(before)
-  expect(unassigned).toThrow('no such index')
+  await migrateUpAndDown({
+    from: '006-log-epoch',
+    to: '010-unassigned-rooms',
+    insert(connection) {
+      insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+    },
+    whileUp: (connection) => expect(unassigned(connection)).toBe(1),
+    afterwards: (connection) => expect(() => unassigned(connection)).toThrow('no such index'),
+  })
 })
 
-test('011 begins the clock of the retention at the newest event and keeps the data of 006, up and down', async () => {
-  await using db = await createTestDb({ migration: '006-log-epoch' })
-  using connection = connect(db.location)
-  insertInto(connection, 'organisations', organisationAt001)
-  insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
-  for (const [position, created_at] of [7, 9, 8].entries()) {
-    const event = { org_id: ORG, room_id: roomAt001.id, type: 'room.created', created_at }
-    insertInto(connection, 'events', { ...event, position: position + 1 })
-  }
-  const before = contents(db.location)
-
-  await db.migrateTo('011-retention-clock')
-  expect(rowsOf(db.location, 'event_log')).toMatchObject([
-    { retention_time: 9, retention_seen_at: null },
-  ])
-
-  await db.migrateTo('006-log-epoch')
-  expect(contents(db.location)).toEqual(before)
-})
+test('011 begins the clock of the retention at the newest event and keeps the data of 006, up and down', () =>
+  migrateUpAndDown({
+    from: '006-log-epoch',
+    to: '011-retention-clock',
+    insert(connection) {
+      insertInto(connection, 'rooms', { ...roomAt001, version: 3 })
+      for (const [position, created_at] of [7, 9, 8].entries()) {
+        const event = { org_id: ORG, room_id: roomAt001.id, type: 'room.created', created_at }
+        insertInto(connection, 'events', { ...event, position: position + 1 })
+      }
+    },
+    whileUp(_, file) {
+      expect(rowsOf(file, 'event_log')).toMatchObject([
+        { retention_time: 9, retention_seen_at: null },
+      ])
+    },
+  }))
 
 test('a database of the first version works after all migrations', async () => {
   await using db = await createTestDb({ migration: '001-rooms-and-messages' })

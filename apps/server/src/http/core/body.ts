@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { AppError, badField, type Fields } from '@dowell-chat/api'
 import { Busboy } from '@fastify/busboy'
 import express from 'express'
+import { firstEvent } from './firstEvent.ts'
 
 /** The bytes of a body that were received so far, after decompression. */
 export interface ByteMeter {
@@ -226,16 +227,7 @@ export function isMergePatch(req: IncomingMessage): boolean {
 export async function hasBody(req: IncomingMessage): Promise<boolean> {
   const { 'content-length': length, 'transfer-encoding': coding } = req.headers
   if (coding === undefined) return length !== undefined && Number(length) !== 0
-  const begun = new Promise<void>((resolve) => {
-    const done = () => {
-      req.off('readable', done)
-      req.off('end', done)
-      resolve()
-    }
-    req.on('readable', done)
-    req.on('end', done)
-  })
-  await whileOpen(req, begun)
+  await whileOpen(req, firstEvent(req, ['readable', 'end']))
   return req.readableLength > 0
 }
 

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { EventStream, StreamEvent } from '@dowell-chat/api'
+import { firstEvent } from '../core/firstEvent.ts'
 import type { HeaderList, Outcome, StreamEnd, StreamReply } from '../core/reply.ts'
 
 /** How events are encoded for one kind of client. */
@@ -123,23 +124,11 @@ async function pump(
       }
       // Bounds the buffered text: later events are read from the table.
       if (text.length < MAX_WRITE_CHARS && event !== events.at(-1)) continue
-      if (!res.write(text)) await drained(res)
+      // When the client leaves, nothing drains.
+      if (!res.write(text)) await firstEvent(res, ['drain', 'close'])
       if (res.destroyed) return
       text = ''
     }
   }
   res.end()
-}
-
-/** Resolves when the buffer is empty, or the client has left. */
-function drained(res: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      res.off('drain', done)
-      res.off('close', done)
-      resolve()
-    }
-    res.on('drain', done)
-    res.on('close', done)
-  })
 }

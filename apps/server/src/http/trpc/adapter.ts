@@ -9,6 +9,7 @@ import {
   withRequestId,
 } from '@dowell-chat/api'
 import { resolveResponse } from '@trpc/server/http'
+import { firstEvent } from '../core/firstEvent.ts'
 import { type HeaderList, type Reply, readableReply } from '../core/reply.ts'
 import type { HttpRequest } from '../core/request.ts'
 import { decodeName, MAX_BATCH_SIZE } from './calls.ts'
@@ -74,24 +75,13 @@ export async function replyByAdapter(
     },
   }
   const stream = Readable.fromWeb(body as ReadableStream)
-  await firstChunk(stream)
+  // The first call of a streamed batch has consumed quota by then, which the headers report.
+  await firstEvent(stream, ['readable', 'end', 'error', 'close'])
   return readableReply(status, headers, stream, outcome)
 }
 
 function namesStream(path: string): boolean {
   return streamNames.some((name) => decodeName(path).includes(name))
-}
-
-/** The first call of a streamed batch has consumed quota by then, which the headers report. */
-async function firstChunk(stream: Readable): Promise<void> {
-  const events = ['readable', 'end', 'error', 'close']
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      for (const event of events) stream.off(event, done)
-      resolve()
-    }
-    for (const event of events) stream.on(event, done)
-  })
 }
 
 function toFetchRequest(
