@@ -2,6 +2,7 @@ import { existsSync, realpathSync } from 'node:fs'
 import { chmod, chown, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import Sqlite from 'better-sqlite3'
+import { createFile } from '../engine/sqlite/permissions.ts'
 
 /** Why a file is not restored. The message is for the operator. */
 export class RestoreError extends Error {
@@ -35,12 +36,13 @@ export async function restoreFile<Result>(
   // A restore that was killed may have left a copy, and its -wal would be applied to this one.
   await removeCopy()
   try {
+    createFile(copy)
     await copyDatabase(from, copy)
-    const replaced = await stat(file).catch(() => undefined)
-    await chmod(copy, replaced ? replaced.mode & 0o777 : 0o600)
     const result = await prepare(copy)
+    const replaced = await stat(file).catch(() => undefined)
     if (replaced) {
       closeDatabase(file)
+      await chmod(copy, replaced.mode & 0o777)
       if (process.getuid?.() === 0) await chown(copy, replaced.uid, replaced.gid)
     }
     await sync(copy)
@@ -54,17 +56,28 @@ export async function restoreFile<Result>(
 }
 
 async function copyDatabase(from: string, copy: string): Promise<void> {
-  let source: Sqlite.Database | undefined
+  const source = openDatabase(from)
   try {
-    source = new Sqlite(from, { fileMustExist: true })
-    source.prepare('select 1 from schema_migrations join rooms on false').all()
     await source.backup(copy)
   } catch (cause) {
-    throw new RestoreError(`${from} is no database of this server: ${(cause as Error).message}`, {
+    throw new RestoreError(`${from} cannot be copied: ${(cause as Error).message}`, { cause })
+  } finally {
+    source.close()
+  }
+}
+
+/** @throws RestoreError when a file has not the tables of this server */
+function openDatabase(file: string): Sqlite.Database {
+  let database: Sqlite.Database | undefined
+  try {
+    database = new Sqlite(file, { fileMustExist: true })
+    database.prepare('select 1 from schema_migrations join rooms on false').all()
+    return database
+  } catch (cause) {
+    database?.close()
+    throw new RestoreError(`${file} is no database of this server: ${(cause as Error).message}`, {
       cause,
     })
-  } finally {
-    source?.close()
   }
 }
 
@@ -85,7 +98,9 @@ function closeDatabase(file: string): void {
   }
 }
 
+/** Writes a file or the names in a folder to the disk. Windows has no such call for a folder. */
 async function sync(path: string): Promise<void> {
+  if (process.platform === 'win32' && (await stat(path)).isDirectory()) return
   const handle = await open(path, 'r')
   try {
     await handle.sync()
