@@ -97,6 +97,15 @@ describe.each(files)('the document at $served', ({ served, committed, version })
     expect(messageType?.description).toContain('Default: text.')
   })
 
+  test('says in milliseconds too when something expires, for clients with a wrong clock', async () => {
+    const { document } = await read()
+    const expiring = Object.entries(document.components.schemas).filter(([, schema]) =>
+      Object.keys((schema as { properties?: object }).properties ?? {}).includes('expiresAt'),
+    )
+    expect(expiring.length).toBeGreaterThan(3)
+    for (const [name, schema] of expiring) expect(schema.required, name).toContain('expiresInMs')
+  })
+
   test('requires a credential where the access table rejects open mode', async () => {
     const { document } = await read()
     const needKey = operationsOf(document).filter(

@@ -168,11 +168,19 @@ export const unreadOfReader = unread.nullable().meta({
     "Number of messages of the other side after the reader's marker, without deleted ones; null without a reader.",
 })
 
-/** A Date in tRPC; in JSON, ISO 8601 in UTC with milliseconds. */
-/** What is left until a time, for clients whose clock is wrong. */
+/** Milliseconds until `expiresAt`, for clients whose clock is wrong. */
 export const msLeft = z.int().nonnegative().meta({
   description: 'Milliseconds until `expiresAt`, for a client whose clock may be wrong.',
   example: 6000,
 })
 
+/** The two fields that say when something expires. @param expiresAt and `now` in milliseconds since the Unix epoch */
+export function expiry(expiresAt: number, now: number): { expiresAt: Date; expiresInMs: number } {
+  return {
+    expiresAt: new Date(expiresAt),
+    expiresInMs: Math.max(0, Math.round(expiresAt - now)),
+  }
+}
+
+/** A Date in tRPC; in JSON, ISO 8601 in UTC with milliseconds. */
 export const time = z.date().meta({ type: 'string', format: 'date-time' })

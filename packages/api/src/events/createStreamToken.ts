@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { STREAM_TOKEN_SECONDS, signStreamToken } from '../auth/streamToken.ts'
-import { msLeft, time } from '../encoding/fields.ts'
+import { expiry, msLeft, time } from '../encoding/fields.ts'
 import { readers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 
@@ -47,8 +47,7 @@ export const createStreamToken = mutation({
       actor.kind === 'user' ? Math.min(latest, Math.floor(actor.expiresAt / 1000)) : latest
     return {
       token: await signStreamToken(deps, actor, { issuedAt, expiresAt }),
-      expiresAt: new Date(expiresAt * 1000),
-      expiresInMs: Math.max(0, expiresAt * 1000 - now),
+      ...expiry(expiresAt * 1000, now),
     }
   },
 })

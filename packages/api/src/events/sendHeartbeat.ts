@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { time } from '../encoding/fields.ts'
+import { expiry, msLeft, time } from '../encoding/fields.ts'
 import { readers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { streamId } from './openStream.ts'
@@ -13,6 +13,7 @@ const output = z
     expiresAt: time.meta({
       description: "When the stream's side counts as absent, unless you repeat the call.",
     }),
+    expiresInMs: msLeft,
   })
   .meta({ id: 'SendHeartbeatResult', additionalProperties: true })
 
@@ -32,9 +33,9 @@ export const sendHeartbeat = mutation({
   },
   example: {
     input: { streamId: '0192f3a1-7c1e-4d3b' },
-    output: { expiresAt: '2023-08-29T05:11:06.000Z' },
+    output: { expiresAt: '2023-08-29T05:11:06.000Z', expiresInMs: 45_000 },
   },
   async run({ deps, actor }, { streamId }) {
-    return { expiresAt: new Date(deps.live.confirm(actor, streamId)) }
+    return expiry(deps.live.confirm(actor, streamId), deps.clock())
   },
 })

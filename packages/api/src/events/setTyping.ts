@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { assertParticipantId, requireParticipant } from '../auth/participant.ts'
-import { boolean, msLeft, name, time } from '../encoding/fields.ts'
+import { boolean, expiry, msLeft, name, time } from '../encoding/fields.ts'
 import { writers } from '../operation/access.ts'
 import { AppError } from '../operation/errors.ts'
 import { mutation } from '../operation/operation.ts'
@@ -61,9 +61,6 @@ export const setTyping = mutation({
     const expiresAt = isTyping
       ? typing.start(toRoomRef(room), participant)
       : typing.stop(roomId, participant)
-    return {
-      expiresAt: new Date(expiresAt),
-      expiresInMs: Math.max(0, Math.round(expiresAt - deps.clock())),
-    }
+    return expiry(expiresAt, deps.clock())
   },
 })

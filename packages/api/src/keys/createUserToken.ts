@@ -5,7 +5,7 @@ import { appendAuditEvent } from '../audit/append.ts'
 import { assertUserId } from '../auth/newIds.ts'
 import { MAX_TOKEN_SECONDS } from '../auth/signingKeys.ts'
 import { signUserToken } from '../auth/userToken.ts'
-import { boolean, id, msLeft, name, time } from '../encoding/fields.ts'
+import { boolean, expiry, id, msLeft, name, time } from '../encoding/fields.ts'
 import { assertOrganisation, tokenIssuers } from '../operation/access.ts'
 import { mutation } from '../operation/operation.ts'
 import { orgId } from './schema.ts'
@@ -98,6 +98,6 @@ export const createUserToken = mutation({
         details,
       }),
     )
-    return { token, expiresAt: new Date(expiresAt * 1000), expiresInMs: expiresAt * 1000 - nowMs }
+    return { token, ...expiry(expiresAt * 1000, deps.clock()) }
   },
 })

@@ -1,5 +1,6 @@
 import type { Peers } from '@dowell-chat/db'
 import type { Participant } from '../../auth/participant.ts'
+import { expiry } from '../../encoding/fields.ts'
 import type { EphemeralEvent } from '../schema.ts'
 import type { RoomRef } from './streamFilter.ts'
 
@@ -145,8 +146,8 @@ export class Typing {
 
   #publishEntry({ room, participant, isTyping }: Entry, now: number, expiresInMs: number): void {
     const { orgId, id: roomId } = room
-    const expiry = { expiresAt: new Date(now + expiresInMs), expiresInMs }
-    this.#publish({ type: 'typing', orgId, roomId, ...participant, isTyping, ...expiry }, room)
+    const expires = expiry(now + expiresInMs, now)
+    this.#publish({ type: 'typing', orgId, roomId, ...participant, isTyping, ...expires }, room)
   }
 }
 
